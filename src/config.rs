@@ -1,0 +1,224 @@
+//! What `lockstep.yaml` says: systems, groups, people, the document map, safety and freezes, as values.
+//!
+//! It is read at the base commit when it judges a proposal, so nothing here knows where it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GroupName, KindName, SystemName};
+
+/// `lockstep.yaml`, checked: every name in it refers to something that exists.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// IANA name of the time zone in which dates without one are read.
+    pub timezone: String,
+    pub systems: BTreeMap<SystemName, System>,
+    pub groups: BTreeMap<GroupName, Group>,
+    /// By key, as the policies see them.
+    pub people: BTreeMap<String, Person>,
+    pub documents: Vec<DocumentMapping>,
+    pub safety: Safety,
+    pub freezes: Vec<Freeze>,
+}
+
+/// A connected system.
+#[derive(Debug, Clone, PartialEq)]
+pub struct System {
+    pub title: Option<String>,
+    pub aliases: Vec<String>,
+    /// The connector's name in its registry.
+    pub connector: String,
+    /// The connector's own settings (`url`, …), as they stand; the connector reads them.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// The name of a credential; its value is on the server.
+    pub credential: Option<String>,
+    pub kinds: BTreeSet<KindName>,
+    pub mode: Mode,
+    pub drift: DriftPolicy,
+}
+
+/// How far Lockstep may go on a system: a new one climbs these, one proposal each.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Read only.
+    Observe,
+    /// Read and report differences.
+    Detect,
+    /// Create and update, never delete.
+    Upsert,
+    #[default]
+    Enforce,
+}
+
+/// What is done about drift on a system.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftPolicy {
+    /// Put the desired value back.
+    #[default]
+    Heal,
+    /// Say so and leave it.
+    Report,
+    /// Open a proposal that writes the live value into the repo.
+    Propose,
+}
+
+/// Systems that move together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub systems: BTreeSet<SystemName>,
+    pub consistency: Consistency,
+    pub on_failure: OnFailure,
+    /// Classes of change that do not wait for the slowest: `narrowing`, or a kind's name.
+    pub urgent: Vec<String>,
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// All prepared before any commits.
+    #[default]
+    Lockstep,
+    /// Each system by itself.
+    Independent,
+}
+
+/// What follows when a system fails after the decision to commit.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Compensate the others back to the last good revision.
+    #[default]
+    Rollback,
+    /// Leave the group as it is until a person looks.
+    Hold,
+}
+
+/// A person who may author, approve or release.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Person {
+    pub name: String,
+    /// The login on the forge.
+    pub forge: String,
+    pub roles: Vec<String>,
+    pub systems: BTreeSet<SystemName>,
+    /// The ids under which systems know this person: who gains by a grant.
+    pub ids: Vec<String>,
+    /// SSH public key; once given, only approvals signed with it count.
+    pub signing_key: Option<String>,
+}
+
+/// Documents of a custom place or kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentMapping {
+    pub path: String,
+    pub kind: KindName,
+}
+
+/// Ceilings, most general first: `default`, then by `kind`, `system`, and `system/kind`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Safety {
+    pub default: Ceiling,
+    pub overrides: BTreeMap<String, Ceiling>,
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self {
+            default: Ceiling::DEFAULT,
+            overrides: BTreeMap::new(),
+        }
+    }
+}
+
+impl Safety {
+    /// The ceiling for one kind on one system: the most specific entry wins whole.
+    pub fn ceiling(&self, system: &SystemName, kind: &str) -> Ceiling {
+        [
+            format!("{system}/{kind}"),
+            system.to_string(),
+            kind.to_owned(),
+        ]
+        .iter()
+        .find_map(|key| self.overrides.get(key))
+        .copied()
+        .unwrap_or(self.default)
+    }
+}
+
+/// How many resources of one kind on one system may be deleted or updated before a person must release the plan.
+/// Percentages are of the rows that the system has; `window_hours` is the time over which runs are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ceiling {
+    pub delete_percent: f64,
+    pub delete_count: u64,
+    pub update_percent: f64,
+    pub window_hours: u64,
+    /// Below this many rows every delete is acknowledged.
+    pub small: u64,
+}
+
+impl Ceiling {
+    /// What holds where `safety:` says nothing.
+    pub const DEFAULT: Self = Self {
+        delete_percent: 20.0,
+        delete_count: 10,
+        update_percent: 30.0,
+        window_hours: 24,
+        small: 10,
+    };
+}
+
+/// A time in which nothing widening is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freeze {
+    pub name: String,
+    pub from: jiff::Timestamp,
+    pub until: jiff::Timestamp,
+    /// Classes exempt from it: `narrowing`, or a kind's name.
+    pub except: Vec<String>,
+}
+
+impl Config {
+    /// The group a system belongs to. A system in no group is a group of its own, under its own name.
+    pub fn group_of(&self, system: &SystemName) -> Option<&GroupName> {
+        self.groups
+            .iter()
+            .find(|(_, group)| group.systems.contains(system))
+            .map(|(name, _)| name)
+    }
+
+    /// All groups to run, with one of its own for each system that is in none.
+    pub fn effective_groups(&self) -> BTreeMap<GroupName, Group> {
+        let mut groups = self.groups.clone();
+        for system in self.systems.keys().filter(|s| self.group_of(s).is_none()) {
+            if let Ok(name) = system.as_str().parse::<GroupName>() {
+                groups.entry(name).or_insert_with(|| Group {
+                    systems: BTreeSet::from([system.clone()]),
+                    consistency: Consistency::Independent,
+                    on_failure: OnFailure::Rollback,
+                    urgent: vec!["narrowing".to_owned(), "Notice".to_owned()],
+                });
+            }
+        }
+        groups
+    }
+
+    /// The person with this key or forge login.
+    pub fn person(&self, who: &str) -> Option<(&str, &Person)> {
+        self.people
+            .get_key_value(who)
+            .or_else(|| self.people.iter().find(|(_, p)| p.forge == who))
+            .map(|(key, person)| (key.as_str(), person))
+    }
+}

@@ -1,0 +1,130 @@
+//! The port to connected systems: what can be read from one, and what can be changed.
+//!
+//! [`Observe`] is all that planning ever gets: a write method does not exist on it. [`Apply`] adds the two-phase change and is handed
+//! only to the engine. A connector says what it can do in [`Capabilities`], and a plan says where that weakens a promise.
+//! `connector::registry` is the only place where a connector is registered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, Revision};
+use crate::plan::Change;
+use crate::state::Item;
+
+/// Why a system did not do what was asked. The class decides what happens next, never the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "class", rename_all = "snake_case")]
+pub enum ConnectorError {
+    /// It may work later: unreachable, timed out, overloaded, 5xx. Retried with backoff.
+    #[error("{message}")]
+    Transient { message: String },
+    /// The system understood and said no. Retrying the same will not help; each change may have a reason.
+    #[error("{message}")]
+    Refused {
+        message: String,
+        reasons: Vec<Reason>,
+    },
+    /// Configuration or protocol is wrong: credentials, an answer that is no answer. A person must look.
+    #[error("{message}")]
+    Terminal { message: String },
+    /// The state is not the one that was planned on: observe and plan again.
+    #[error("{message}")]
+    Stale { message: String },
+    /// A newer holder of the lease has been here: stop.
+    #[error("{message}")]
+    Fenced { message: String },
+}
+
+/// Why a system refuses one change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub id: ResourceRef,
+    pub message: String,
+}
+
+/// What a connector can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    pub staging: Staging,
+    /// Answers with a digest, so that a pass with nothing to do costs one conditional request.
+    pub digest: bool,
+    /// Keeps an audit feed of its own.
+    pub audit: bool,
+}
+
+/// How prepare works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Staging {
+    /// The system stages the changeset itself.
+    Native,
+    /// Lockstep validates and snapshots; a failed commit is compensated from the snapshot.
+    Compensating,
+}
+
+/// A system's digest, as far as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The state is still the one whose digest was sent along.
+    Unchanged,
+    /// The state now: its digest and those of its 256 buckets.
+    Digests {
+        revision: Option<Revision>,
+        digest: Digest,
+        buckets: Vec<Digest>,
+    },
+}
+
+/// A system's share of a run, handed over to be prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changeset {
+    pub id: ChangesetId,
+    pub revision: Revision,
+    pub base: Digest,
+    pub target: Digest,
+    pub fence: Fence,
+    pub changes: Vec<Change>,
+}
+
+/// A changeset a system has staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The system had it already: this is a repetition after a crash or a lost answer.
+    pub repeated: bool,
+}
+
+/// What a system says after a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The digest it claims to have now; verify observes it again.
+    pub digest: Digest,
+    /// The system's own reference (a transaction or change number), where it has one.
+    pub reference: Option<String>,
+}
+
+/// Reading from a system. Complete or an error: a listing cut short, a page that fails is never an empty state.
+#[async_trait]
+pub trait Observe: Send + Sync {
+    fn capabilities(&self) -> Capabilities;
+
+    /// The digests, or [`Seen::Unchanged`] where the system still has `known`. One conditional request where nothing changed.
+    async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError>;
+
+    /// All items in the given buckets. The connector checks that what it read gives the digests it was told, or fails.
+    async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError>;
+}
+
+/// Changing a system, in two phases. Every call may be repeated and then has no further effect.
+#[async_trait]
+pub trait Apply: Observe {
+    /// Validates and stages; nothing is visible to the system's users yet.
+    async fn prepare(&self, changeset: &Changeset) -> Result<Prepared, ConnectorError>;
+
+    /// Makes a prepared changeset take effect.
+    async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError>;
+
+    /// Drops a prepared changeset. Dropping one the system never saw is a success; one it has committed is `Refused`.
+    async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError>;
+}

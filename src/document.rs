@@ -1,0 +1,89 @@
+//! Documents as bytes with names, and as trees with positions.
+//!
+//! A [`Snapshot`] is all files of a config repo at one revision. Reading a document returns what it holds together with findings,
+//! never an error: a broken document must not hide the faults of the next one. What a document means is
+//! `resource`'s business; this module knows JSON with comments, YAML and Markdown, and where in them things stand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::{Digest, DocPath, Revision};
+
+pub mod tree;
+
+/// One file's content. Equal ids mean equal bytes, so what was made of them can be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// git's blob id, or the SHA-256 of a file that lies in a work tree.
+    pub id: BlobId,
+    pub content: Content,
+}
+
+/// A content id: git's object id or a digest, as bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobId([u8; 32]);
+
+impl BlobId {
+    /// From git's object id (20 or 32 bytes).
+    pub fn from_git(bytes: &[u8]) -> Self {
+        let mut id = [0; 32];
+        for (to, from) in id.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Self(id)
+    }
+    /// From a digest of the bytes.
+    pub fn from_digest(digest: Digest) -> Self {
+        Self(*digest.as_bytes())
+    }
+}
+
+/// What a name in the tree leads to. Only bytes are ever read; the rest is reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Bytes(Arc<[u8]>),
+    /// A symbolic link: not followed, a finding.
+    Symlink,
+    /// A submodule: not entered, a finding.
+    Submodule,
+    /// Larger than [`limits`] allow; the size in bytes.
+    TooLarge(u64),
+}
+
+/// All files of a config repo at one revision, or of a work tree as it lies. Paths are relative to the config repo's
+/// root, whether that is the git repository's own root or its folder `shared-config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `None` for a work tree.
+    pub revision: Option<Revision>,
+    pub files: BTreeMap<DocPath, Blob>,
+    /// `policies/*.rego`, which may lie beside `shared-config/`.
+    pub policies: BTreeMap<DocPath, Blob>,
+    /// Names in the tree that are no valid paths (not UTF-8, control characters), as far as they can be shown.
+    pub unreadable: Vec<String>,
+}
+
+/// What differs between two snapshots: the new blob, or `None` where the file is gone.
+pub type Delta = BTreeMap<DocPath, Option<Blob>>;
+
+impl Snapshot {
+    /// The text of a file, if it is there and is UTF-8.
+    pub fn text(&self, path: &DocPath) -> Option<&str> {
+        match &self.files.get(path)?.content {
+            Content::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
+        }
+    }
+}
+
+/// The limits on what a proposal may bring, all in one place.
+pub mod limits {
+    /// Bytes of one document. The largest that compiles in bounded time and memory on a small server.
+    pub const DOCUMENT_BYTES: u64 = 64 << 20;
+    /// How deep a document's values may nest.
+    pub const NESTING: usize = 64;
+    /// Files in a config repo.
+    pub const FILES: usize = 500_000;
+    /// Findings kept of one document; one more says how many were left out.
+    pub const FINDINGS: usize = 1_000;
+}

@@ -1,0 +1,298 @@
+//! Resources: what documents declare, and what the systems should have.
+//!
+//! A [`Kind`] is a type of resource; [`kinds`] is the only place where one is registered. A [`Bundle`] is what a revision
+//! compiles to (`compile`), and what passes from the gate to the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
+use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
+
+pub mod form;
+
+/// The systems a resource is for, sorted, shared between the many resources that are for the same.
+pub type SystemSet = Arc<BTreeSet<SystemName>>;
+
+/// The smallest thing that is created, updated or deleted on a system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    pub item: Arc<Item>,
+    pub systems: SystemSet,
+    /// The document that declares it. Its line is found when it is shown ([`crate::compile::locate`]).
+    pub document: DocPath,
+}
+
+/// Whether a change gives more or less: what approvals, freezes and urgency go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Grant, switch on, raise a rollout, unblock.
+    Widening,
+    /// Revoke, switch off, lower, block.
+    Narrowing,
+    Neutral,
+}
+
+impl Direction {
+    /// The direction of the change undone.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Widening => Self::Narrowing,
+            Self::Narrowing => Self::Widening,
+            Self::Neutral => Self::Neutral,
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Widening => "widening",
+            Self::Narrowing => "narrowing",
+            Self::Neutral => "neutral",
+        })
+    }
+}
+
+/// The language of what people read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Language {
+    #[serde(rename = "en")]
+    English,
+    #[serde(rename = "ja")]
+    Japanese,
+}
+
+/// A type of resource. Everything that differs between kinds is asked here, so that one diff, one guard and one
+/// renderer serve all.
+pub trait Kind: Send + Sync {
+    /// As in `kind/name`.
+    fn name(&self) -> &str;
+
+    /// Whether a change gives more or less. Must be antisymmetric: swapping `before` and `after` reverses it.
+    fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction;
+
+    /// One line that says what changes, in the kind's own words, without systems and direction:
+    /// `ai_assistant: rollout 10% → 25%`. At least one of `before` and `after` is there.
+    fn describe(
+        &self,
+        name: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        language: Language,
+    ) -> String;
+
+    /// Records of fact (notices, incidents, experiments) are published, superseded or retracted, not healed by overwriting.
+    fn is_record(&self) -> bool {
+        false
+    }
+}
+
+/// The kinds a bundle knows: the built-in ones and the repo's custom ones, by name.
+pub type Kinds = Arc<BTreeMap<KindName, Arc<dyn Kind>>>;
+
+/// What a revision compiles to: the only thing that passes from the gate to the engine.
+#[derive(Clone)]
+pub struct Bundle {
+    pub revision: Option<Revision>,
+    pub config: Arc<Config>,
+    pub kinds: Kinds,
+    /// As in [`State`], so that a revision that changes little shares most of them with the one before.
+    buckets: Vec<Arc<ResourceBucket>>,
+    /// How many resources of each kind.
+    pub counts: BTreeMap<KindName, usize>,
+    /// Over all resources, their contents and the systems they are for.
+    pub digest: Digest,
+}
+
+/// The resources of one bucket, sorted by name, with a digest over names, contents and systems.
+#[derive(Debug, PartialEq, Eq)]
+struct ResourceBucket {
+    resources: Vec<Arc<Resource>>,
+    digest: Digest,
+}
+
+impl ResourceBucket {
+    fn new(mut resources: Vec<Arc<Resource>>) -> Self {
+        resources.sort_by(|a, b| a.item.id.cmp(&b.item.id));
+        let mut hash = Sha256::new();
+        for resource in &resources {
+            hash.update(resource.item.id.as_str());
+            hash.update(b" ");
+            hash.update(resource.item.digest.as_bytes());
+            for system in resource.systems.iter() {
+                hash.update(b" ");
+                hash.update(system.as_str());
+            }
+            hash.update(b"\n");
+        }
+        Self {
+            resources,
+            digest: Digest::from_bytes(hash.finalize().into()),
+        }
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("revision", &self.revision)
+            .field("digest", &self.digest)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bundle {
+    /// Puts resources together. Each name is there once: the compiler has reported and left out the second.
+    pub fn new(
+        revision: Option<Revision>,
+        config: Arc<Config>,
+        kinds: Kinds,
+        resources: impl IntoIterator<Item = Arc<Resource>>,
+    ) -> Self {
+        let mut split: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); BUCKETS];
+        for resource in resources {
+            if let Some(bucket) = split.get_mut(usize::from(resource.item.bucket)) {
+                bucket.push(resource);
+            }
+        }
+        let buckets = split
+            .into_iter()
+            .map(|r| Arc::new(ResourceBucket::new(r)))
+            .collect();
+        Self::from_buckets(revision, config, kinds, buckets)
+    }
+
+    fn from_buckets(
+        revision: Option<Revision>,
+        config: Arc<Config>,
+        kinds: Kinds,
+        buckets: Vec<Arc<ResourceBucket>>,
+    ) -> Self {
+        let digest = state_digest(buckets.iter().map(|b| b.digest));
+        let mut bundle = Self {
+            revision,
+            config,
+            kinds,
+            buckets,
+            counts: BTreeMap::new(),
+            digest,
+        };
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for resource in bundle.buckets.iter().flat_map(|b| b.resources.iter()) {
+            *counts.entry(resource.item.id.kind()).or_default() += 1;
+        }
+        bundle.counts = counts
+            .into_iter()
+            .filter_map(|(kind, n)| Some((kind.parse().ok()?, n)))
+            .collect();
+        bundle
+    }
+
+    /// The next revision's bundle from this one, where only some resources differ: `gone` are taken out, then `come` put in.
+    /// Buckets that neither touches are shared.
+    #[must_use]
+    pub fn succeed(
+        &self,
+        revision: Option<Revision>,
+        gone: &[Arc<Resource>],
+        come: &[Arc<Resource>],
+    ) -> Self {
+        let mut touched: BTreeMap<u8, Vec<Arc<Resource>>> = BTreeMap::new();
+        for resource in gone.iter().chain(come) {
+            let index = resource.item.bucket;
+            touched
+                .entry(index)
+                .or_insert_with(|| self.bucket(index).to_vec());
+        }
+        for old in gone {
+            if let Some(bucket) = touched.get_mut(&old.item.bucket) {
+                bucket.retain(|r| r.item.id != old.item.id);
+            }
+        }
+        for new in come {
+            if let Some(bucket) = touched.get_mut(&new.item.bucket) {
+                bucket.push(new.clone());
+            }
+        }
+        let mut buckets = self.buckets.clone();
+        for (index, resources) in touched {
+            if let Some(place) = buckets.get_mut(usize::from(index)) {
+                *place = Arc::new(ResourceBucket::new(resources));
+            }
+        }
+        Self::from_buckets(revision, self.config.clone(), self.kinds.clone(), buckets)
+    }
+
+    fn bucket(&self, index: u8) -> &[Arc<Resource>] {
+        self.buckets
+            .get(usize::from(index))
+            .map_or(&[], |b| &b.resources)
+    }
+
+    /// All resources, bucket by bucket.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.buckets.iter().flat_map(|b| b.resources.iter())
+    }
+
+    pub fn get(&self, id: &ResourceRef) -> Option<&Arc<Resource>> {
+        let bucket = self.bucket(id.bucket());
+        bucket
+            .binary_search_by(|r| r.item.id.cmp(id))
+            .ok()
+            .and_then(|at| bucket.get(at))
+    }
+
+    pub fn len(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// The kind with this name; every resource of a bundle has one.
+    pub fn kind(&self, name: &str) -> Option<&Arc<dyn Kind>> {
+        self.kinds.get(name)
+    }
+
+    /// What a system should have.
+    pub fn project(&self, system: &SystemName) -> State {
+        State::from_buckets(
+            self.buckets
+                .iter()
+                .map(|b| project_bucket(b, system))
+                .collect(),
+        )
+    }
+
+    /// The same as [`Bundle::project`], where the projection of an earlier bundle is at hand: only buckets that differ
+    /// are made anew.
+    pub fn project_after(&self, system: &SystemName, earlier: &Bundle, projected: &State) -> State {
+        let pairs = self.buckets.iter().zip(&earlier.buckets).zip(0_u8..=255);
+        let changed = pairs
+            .filter(|((new, old), _)| !Arc::ptr_eq(new, old))
+            .map(|((new, _), index)| (index, project_bucket(new, system)));
+        projected.with_buckets(changed)
+    }
+}
+
+fn project_bucket(bucket: &ResourceBucket, system: &SystemName) -> Arc<Bucket> {
+    Arc::new(Bucket::new(
+        bucket
+            .resources
+            .iter()
+            .filter(|r| r.systems.contains(system))
+            .map(|r| r.item.clone())
+            .collect(),
+    ))
+}

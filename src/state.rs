@@ -1,0 +1,287 @@
+//! A system's state as a value: items in 256 buckets, each with a digest, so that two large states are compared,
+//! and one is transferred, at the cost of what differs.
+//!
+//! The scheme (`docs/digests.md` has test vectors): a spec's digest is SHA-256 over its canonical JSON (RFC 8785); an item lies
+//! in the bucket of the first byte of SHA-256(`kind/name`); a bucket's digest is SHA-256 over its lines
+//! `kind/name SP hex-digest LF`, sorted by bytes; the state's is SHA-256 over the 256 bucket digests in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::ids::{Digest, ResourceRef};
+
+#[cfg(test)]
+mod tests;
+
+/// How many buckets a state has.
+pub const BUCKETS: usize = 256;
+
+/// A resource's content: canonical JSON (RFC 8785) as text, shared and never changed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spec(Arc<str>);
+
+/// A value that has no canonical JSON form, such as a number that is not finite or an integer beyond 2^53.
+#[derive(Debug, thiserror::Error)]
+#[error("no canonical JSON form: {0}")]
+pub struct NotCanonical(String);
+
+impl Spec {
+    /// Brings any serializable value into canonical form. Integers beyond 2^53 are refused: RFC 8785 would round them.
+    pub fn from_value<T: Serialize>(value: &T) -> Result<Self, NotCanonical> {
+        let value = serde_json::to_value(value).map_err(|e| NotCanonical(e.to_string()))?;
+        exact(&value)?;
+        serde_json_canonicalizer::to_string(&value)
+            .map(|text| Self(text.into()))
+            .map_err(|e| NotCanonical(e.to_string()))
+    }
+
+    /// Takes over text that is canonical already, as the typed kinds write it. Debug builds check it.
+    pub(crate) fn from_canonical(text: String) -> Self {
+        debug_assert_eq!(
+            serde_json::from_str::<Value>(&text)
+                .ok()
+                .and_then(|v| serde_json_canonicalizer::to_string(&v).ok()),
+            Some(text.clone()),
+            "a kind wrote a spec that is not canonical"
+        );
+        Self(text.into())
+    }
+
+    /// The canonical JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The content as a JSON value.
+    pub fn value(&self) -> Value {
+        // The text was written by a serializer, so reading it back can't fail; null is the harmless answer if it did.
+        serde_json::from_str(&self.0).unwrap_or(Value::Null)
+    }
+
+    /// The content as a kind's own type, where it is of that shape.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.0).ok()
+    }
+}
+
+fn exact(value: &Value) -> Result<(), NotCanonical> {
+    const MAX: u64 = 1 << 53;
+    match value {
+        Value::Number(n)
+            if n.as_u64().is_some_and(|n| n > MAX)
+                || n.as_i64().is_some_and(|n| n.unsigned_abs() > MAX) =>
+        {
+            Err(NotCanonical(format!(
+                "the integer {n} is beyond 2^53; write it as a string"
+            )))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        Value::Array(items) => items.iter().try_for_each(exact),
+        Value::Object(fields) => fields.values().try_for_each(exact),
+    }
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl Serialize for Spec {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(s)
+    }
+}
+
+/// One resource as a system holds it: its name, content and the content's digest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Item {
+    pub id: ResourceRef,
+    pub spec: Spec,
+    pub digest: Digest,
+    /// Kept because it is asked for on every pass and costs a hash.
+    pub bucket: u8,
+}
+
+impl Item {
+    pub fn new(id: ResourceRef, spec: Spec) -> Self {
+        let (digest, bucket) = (Digest::of(spec.as_str().as_bytes()), id.bucket());
+        Self {
+            id,
+            spec,
+            digest,
+            bucket,
+        }
+    }
+}
+
+/// The items of one bucket, sorted by name, with their digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    items: Vec<Arc<Item>>,
+    digest: Digest,
+}
+
+static EMPTY: LazyLock<Arc<Bucket>> = LazyLock::new(|| Arc::new(Bucket::new(Vec::new())));
+
+impl Bucket {
+    /// Sorts the items and computes the digest. Of two items with one name the later wins: callers have checked for that.
+    pub fn new(mut items: Vec<Arc<Item>>) -> Self {
+        items.sort_by(|a, b| a.id.cmp(&b.id));
+        items.reverse();
+        items.dedup_by(|a, b| a.id == b.id);
+        items.reverse();
+        let mut hash = Sha256::new();
+        let mut digits = [0; 64];
+        for item in &items {
+            hash.update(item.id.as_str().as_bytes());
+            hash.update(b" ");
+            // Hex of 32 bytes always fits 64, so this can't fail.
+            if hex::encode_to_slice(item.digest.as_bytes(), &mut digits).is_ok() {
+                hash.update(digits);
+            }
+            hash.update(b"\n");
+        }
+        Self {
+            items,
+            digest: Digest::from_bytes(hash.finalize().into()),
+        }
+    }
+
+    pub fn items(&self) -> &[Arc<Item>] {
+        &self.items
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// A whole state, desired or observed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct State {
+    buckets: Vec<Arc<Bucket>>,
+    digest: Digest,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::from_buckets(vec![EMPTY.clone(); BUCKETS])
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("digest", &self.digest)
+            .field("items", &self.len())
+            .finish()
+    }
+}
+
+impl FromIterator<Arc<Item>> for State {
+    fn from_iter<I: IntoIterator<Item = Arc<Item>>>(items: I) -> Self {
+        let mut split: Vec<Vec<Arc<Item>>> = vec![Vec::new(); BUCKETS];
+        for item in items {
+            if let Some(bucket) = split.get_mut(usize::from(item.bucket)) {
+                bucket.push(item);
+            }
+        }
+        Self::from_buckets(
+            split
+                .into_iter()
+                .map(|items| {
+                    if items.is_empty() {
+                        EMPTY.clone()
+                    } else {
+                        Arc::new(Bucket::new(items))
+                    }
+                })
+                .collect(),
+        )
+    }
+}
+
+impl State {
+    /// Puts buckets together; missing ones at the end are empty.
+    pub fn from_buckets(mut buckets: Vec<Arc<Bucket>>) -> Self {
+        buckets.resize_with(BUCKETS, || EMPTY.clone());
+        let digest = state_digest(buckets.iter().map(|b| b.digest));
+        Self { buckets, digest }
+    }
+
+    /// The same state with some buckets replaced: the cheap way from one state to the next.
+    #[must_use]
+    pub fn with_buckets(&self, replaced: impl IntoIterator<Item = (u8, Arc<Bucket>)>) -> Self {
+        let mut buckets = self.buckets.clone();
+        for (index, bucket) in replaced {
+            if let Some(place) = buckets.get_mut(usize::from(index)) {
+                *place = bucket;
+            }
+        }
+        Self::from_buckets(buckets)
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The 256 buckets in order.
+    pub fn buckets(&self) -> &[Arc<Bucket>] {
+        &self.buckets
+    }
+
+    /// The digests of the 256 buckets in order.
+    pub fn bucket_digests(&self) -> Vec<Digest> {
+        self.buckets.iter().map(|b| b.digest).collect()
+    }
+
+    /// All items, bucket by bucket.
+    pub fn items(&self) -> impl Iterator<Item = &Arc<Item>> {
+        self.buckets.iter().flat_map(|b| b.items.iter())
+    }
+
+    pub fn get(&self, id: &ResourceRef) -> Option<&Arc<Item>> {
+        let items = &self.buckets.get(usize::from(id.bucket()))?.items;
+        items
+            .binary_search_by(|item| item.id.cmp(id))
+            .ok()
+            .and_then(|at| items.get(at))
+    }
+
+    pub fn len(&self) -> usize {
+        self.buckets.iter().map(|b| b.items.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|b| b.items.is_empty())
+    }
+
+    /// How many items there are of each kind.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for item in self.items() {
+            match counts.get_mut(item.id.kind()) {
+                Some(n) => *n += 1,
+                None => {
+                    counts.insert(item.id.kind().to_owned(), 1);
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// The digest of a state from the digests of its 256 buckets.
+pub fn state_digest(buckets: impl IntoIterator<Item = Digest>) -> Digest {
+    let mut hash = Sha256::new();
+    for digest in buckets {
+        hash.update(digest.as_bytes());
+    }
+    Digest::from_bytes(hash.finalize().into())
+}
