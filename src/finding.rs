@@ -2,7 +2,9 @@
 //!
 //! A [`Report`] is a value: sorted, without duplicates, the same for the same input.
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,25 +43,66 @@ pub struct Span {
 }
 
 impl Span {
-    /// Computes line and column of a byte range in its source. Offsets past the end or inside a character are
-    /// moved to the nearest boundary before them.
-    pub fn in_source(source: &str, range: std::ops::Range<usize>) -> Self {
+    /// Computes line and column of one byte range. For many ranges of one source use a [`LineIndex`].
+    pub fn in_source(source: &str, range: Range<usize>) -> Self {
+        LineIndex::new(source).span(range)
+    }
+}
+
+/// Turns byte ranges of one source into [`Span`]s. Asked in ascending order, all of them together cost one pass.
+#[derive(Debug)]
+pub struct LineIndex<'a> {
+    source: &'a str,
+    /// The byte at which each line starts.
+    starts: Vec<usize>,
+    /// The last place asked for and its column, so that many places on one long line are not counted from its start.
+    last: Cell<(usize, usize)>,
+}
+
+impl<'a> LineIndex<'a> {
+    pub fn new(source: &'a str) -> Self {
+        let breaks = source
+            .bytes()
+            .enumerate()
+            .filter(|(_, b)| *b == b'\n')
+            .map(|(at, _)| at + 1);
+        Self {
+            source,
+            starts: std::iter::once(0).chain(breaks).collect(),
+            last: Cell::new((0, 0)),
+        }
+    }
+
+    /// Offsets past the end or inside a character are moved to the nearest boundary before them.
+    pub fn span(&self, range: Range<usize>) -> Span {
         let floor = |at: usize| {
-            let mut at = at.min(source.len());
-            while !source.is_char_boundary(at) {
+            let mut at = at.min(self.source.len());
+            while !self.source.is_char_boundary(at) {
                 at -= 1;
             }
             at
         };
         let (start, end) = (floor(range.start), floor(range.end.max(range.start)));
-        let before = &source[..start];
-        let line = before.bytes().filter(|b| *b == b'\n').count();
+        let line = self.starts.partition_point(|s| *s <= start);
+        let line_start = self
+            .starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let (seen, column) = self.last.get();
+        let (from, before) = if (line_start..=start).contains(&seen) {
+            (seen, column)
+        } else {
+            (line_start, 0)
+        };
         let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |tail| tail.chars().count());
-        Self {
-            line: to_u32(line + 1),
+            + self
+                .source
+                .get(from..start)
+                .map_or(0, |text| text.chars().count());
+        self.last.set((start, column));
+        Span {
+            line: to_u32(line),
             column: to_u32(column + 1),
             start,
             end,
@@ -168,5 +211,25 @@ impl Report {
             .iter()
             .filter(|f| f.severity == severity)
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_and_columns_are_those_of_an_editor(text in "[aé日\\n]{0,40}", at in 0..120usize, then in 0..120usize) {
+            let index = LineIndex::new(&text);
+            for at in [at, then] {
+                let span = index.span(at..at + 1);
+                let before = &text[..span.start];
+                prop_assert_eq!(span.line as usize, before.matches('\n').count() + 1);
+                prop_assert_eq!(span.column as usize, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+            }
+        }
     }
 }

@@ -160,7 +160,9 @@ impl Bundle {
         resources: impl IntoIterator<Item = Arc<Resource>>,
     ) -> Self {
         let mut split: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); BUCKETS];
+        let mut counts = BTreeMap::new();
         for resource in resources {
+            count(&mut counts, &resource, |n| n + 1);
             if let Some(bucket) = split.get_mut(usize::from(resource.item.bucket)) {
                 bucket.push(resource);
             }
@@ -169,7 +171,7 @@ impl Bundle {
             .into_iter()
             .map(|r| Arc::new(ResourceBucket::new(r)))
             .collect();
-        Self::from_buckets(revision, config, kinds, buckets)
+        Self::from_buckets(revision, config, kinds, buckets, counts)
     }
 
     fn from_buckets(
@@ -177,25 +179,17 @@ impl Bundle {
         config: Arc<Config>,
         kinds: Kinds,
         buckets: Vec<Arc<ResourceBucket>>,
+        counts: BTreeMap<KindName, usize>,
     ) -> Self {
         let digest = state_digest(buckets.iter().map(|b| b.digest));
-        let mut bundle = Self {
+        Self {
             revision,
             config,
             kinds,
             buckets,
-            counts: BTreeMap::new(),
+            counts,
             digest,
-        };
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for resource in bundle.buckets.iter().flat_map(|b| b.resources.iter()) {
-            *counts.entry(resource.item.id.kind()).or_default() += 1;
         }
-        bundle.counts = counts
-            .into_iter()
-            .filter_map(|(kind, n)| Some((kind.parse().ok()?, n)))
-            .collect();
-        bundle
     }
 
     /// The next revision's bundle from this one, where only some resources differ: `gone` are taken out, then `come` put in.
@@ -224,13 +218,24 @@ impl Bundle {
                 bucket.push(new.clone());
             }
         }
+        let mut counts = self.counts.clone();
+        gone.iter()
+            .for_each(|r| count(&mut counts, r, |n| n.saturating_sub(1)));
+        come.iter().for_each(|r| count(&mut counts, r, |n| n + 1));
+        counts.retain(|_, n| *n > 0);
         let mut buckets = self.buckets.clone();
         for (index, resources) in touched {
             if let Some(place) = buckets.get_mut(usize::from(index)) {
                 *place = Arc::new(ResourceBucket::new(resources));
             }
         }
-        Self::from_buckets(revision, self.config.clone(), self.kinds.clone(), buckets)
+        Self::from_buckets(
+            revision,
+            self.config.clone(),
+            self.kinds.clone(),
+            buckets,
+            counts,
+        )
     }
 
     fn bucket(&self, index: u8) -> &[Arc<Resource>] {
@@ -257,7 +262,7 @@ impl Bundle {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
+        self.len() == 0
     }
 
     /// The kind with this name; every resource of a bundle has one.
@@ -283,6 +288,19 @@ impl Bundle {
             .filter(|((new, old), _)| !Arc::ptr_eq(new, old))
             .map(|((new, _), index)| (index, project_bucket(new, system)));
         projected.with_buckets(changed)
+    }
+}
+
+fn count(
+    counts: &mut BTreeMap<KindName, usize>,
+    resource: &Resource,
+    change: impl Fn(usize) -> usize,
+) {
+    let kind = resource.item.id.kind();
+    if let Some(n) = counts.get_mut(kind) {
+        *n = change(*n);
+    } else if let Ok(kind) = kind.parse() {
+        counts.insert(kind, change(0));
     }
 }
 

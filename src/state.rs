@@ -125,6 +125,8 @@ impl Item {
 pub struct Bucket {
     items: Vec<Arc<Item>>,
     digest: Digest,
+    /// How many items of each kind: kept, so that counting a large state costs its buckets, not its items.
+    counts: Vec<(Box<str>, usize)>,
 }
 
 static EMPTY: LazyLock<Arc<Bucket>> = LazyLock::new(|| Arc::new(Bucket::new(Vec::new())));
@@ -147,9 +149,17 @@ impl Bucket {
             }
             hash.update(b"\n");
         }
+        let mut counts: Vec<(Box<str>, usize)> = Vec::new();
+        for item in &items {
+            match counts.last_mut() {
+                Some((kind, n)) if **kind == *item.id.kind() => *n += 1,
+                _ => counts.push((item.id.kind().into(), 1)),
+            }
+        }
         Self {
             items,
             digest: Digest::from_bytes(hash.finalize().into()),
+            counts,
         }
     }
 
@@ -265,11 +275,11 @@ impl State {
     /// How many items there are of each kind.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for item in self.items() {
-            match counts.get_mut(item.id.kind()) {
-                Some(n) => *n += 1,
+        for (kind, n) in self.buckets.iter().flat_map(|b| &b.counts) {
+            match counts.get_mut(&**kind) {
+                Some(total) => *total += n,
                 None => {
-                    counts.insert(item.id.kind().to_owned(), 1);
+                    counts.insert(kind.to_string(), *n);
                 }
             }
         }

@@ -3,6 +3,8 @@
 //! A form reads twice only where it must: a typed pass first, and the pass that keeps positions only for a document with a
 //! finding or for a line that is shown.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::config::Config;
 use crate::finding::{Finding, Span};
 use crate::ids::{DocPath, KindName, ResourceRef};
@@ -47,6 +49,11 @@ pub trait Form: Send + Sync {
     /// All resources and all findings, in one pass over the document as far as the reader can tell.
     fn read(&self, source: Source<'_>, context: Context<'_>) -> Reading;
 
-    /// Where a resource stands in the document: its key, heading or line.
-    fn locate(&self, source: Source<'_>, context: Context<'_>, id: &ResourceRef) -> Option<Span>;
+    /// Where resources stand in the document: their keys, headings or lines. One pass however many are asked for.
+    fn locate(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        wanted: &BTreeSet<ResourceRef>,
+    ) -> BTreeMap<ResourceRef, Span>;
 }
