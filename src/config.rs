@@ -198,9 +198,28 @@ impl Config {
             .map(|(name, _)| name)
     }
 
-    /// All groups to run, with one of its own for each system that is in none.
+    /// The groups to run. The systems of an independent group do not wait for each other, so each is run as a group of its own
+    /// (`group.system`); so is a system that is in no group, under its own name.
     pub fn effective_groups(&self) -> BTreeMap<GroupName, Group> {
-        let mut groups = self.groups.clone();
+        let mut groups = BTreeMap::new();
+        for (name, group) in &self.groups {
+            match group.consistency {
+                Consistency::Lockstep => {
+                    groups.insert(name.clone(), group.clone());
+                }
+                Consistency::Independent => {
+                    for system in &group.systems {
+                        let alone = Group {
+                            systems: BTreeSet::from([system.clone()]),
+                            ..group.clone()
+                        };
+                        if let Ok(name) = format!("{name}.{system}").parse::<GroupName>() {
+                            groups.insert(name, alone);
+                        }
+                    }
+                }
+            }
+        }
         for system in self.systems.keys().filter(|s| self.group_of(s).is_none()) {
             if let Ok(name) = system.as_str().parse::<GroupName>() {
                 groups.entry(name).or_insert_with(|| Group {

@@ -63,10 +63,33 @@ pub struct Snapshot {
     pub unreadable: Vec<String>,
 }
 
-/// What differs between two snapshots: the new blob, or `None` where the file is gone.
-pub type Delta = BTreeMap<DocPath, Option<Blob>>;
+/// What differs between two snapshots: of each path the new blob, or `None` where the file is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotDelta {
+    pub files: BTreeMap<DocPath, Option<Blob>>,
+    pub policies: BTreeMap<DocPath, Option<Blob>>,
+    /// The unreadable names of the newer snapshot.
+    pub unreadable: Vec<String>,
+}
 
 impl Snapshot {
+    /// Moves on to the next revision in place.
+    pub fn succeed(&mut self, revision: Option<Revision>, delta: &SnapshotDelta) {
+        self.revision = revision;
+        self.unreadable.clone_from(&delta.unreadable);
+        for (files, changes) in [
+            (&mut self.files, &delta.files),
+            (&mut self.policies, &delta.policies),
+        ] {
+            for (path, blob) in changes {
+                match blob {
+                    Some(blob) => files.insert(path.clone(), blob.clone()),
+                    None => files.remove(path),
+                };
+            }
+        }
+    }
+
     /// The text of a file, if it is there and is UTF-8.
     pub fn text(&self, path: &DocPath) -> Option<&str> {
         match &self.files.get(path)?.content {

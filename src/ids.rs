@@ -103,7 +103,9 @@ text_id!(
 );
 text_id!(
     /// The name of a group of systems that move together.
-    GroupName, "a name of ASCII letters, digits, '-', '_' and '.', at most 64 long", is_name
+    GroupName, "a name of ASCII letters, digits, '-', '_' and '.', at most 129 long",
+    // A system of an independent group is run as `group.system`.
+    |t| t.len() <= 129 && is_name(t.get(..t.len().min(64)).unwrap_or_default()) && t.chars().all(is_name_char)
 );
 text_id!(
     /// A type of resource: `FeatureFlag`, or a custom kind's name.
