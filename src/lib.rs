@@ -12,6 +12,8 @@ pub mod document;
 pub mod finding;
 pub mod ids;
 pub mod plan;
+pub mod protocol;
+pub mod record;
 pub mod resource;
 pub mod state;
 

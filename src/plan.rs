@@ -14,6 +14,7 @@ use crate::resource::{Bundle, Direction, Kind};
 use crate::state::{Item, Spec, State};
 
 mod diff;
+pub mod safety;
 
 pub use diff::{apply, diff};
 

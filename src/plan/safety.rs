@@ -1,0 +1,307 @@
+//! The guard: what a plan may do unasked. Ceilings, freezes, modes, the last admin.
+//!
+//! A breach holds the plan until a named person releases that very plan by its digest. Creates are never limited, so a first sync
+//! isn't either. The guard sees changes, kinds and rows and nothing of what a kind means: a kind that is registered tomorrow
+//! has its ceilings already.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Change, Op, Plan, SystemPlan, apply};
+use crate::config::{Config, Freeze, Mode, Safety};
+use crate::ids::{PlanDigest, ResourceRef, SystemName};
+use crate::resource::Direction;
+use crate::state::State;
+
+mod breach;
+
+pub use breach::{Breach, Rule};
+
+#[cfg(test)]
+mod tests;
+
+/// How the name of a grant of admin rights begins.
+const ADMIN: &str = "AccessGrant/admin/";
+
+/// What the guard must know besides plan and config.
+#[derive(Debug, Clone)]
+pub struct GuardContext<'a> {
+    pub now: Timestamp,
+    /// Deletes and updates that earlier runs made, at least as far back as the longest window of [`Safety`]. Without creates, without what was rolled
+    /// back, and without runs that a person released: those have been answered for.
+    pub past: &'a [PastChange],
+    /// What each system has now: the states that the plan was made on.
+    pub observed: &'a BTreeMap<SystemName, State>,
+    /// The plan that a named person has released, if any.
+    pub released: Option<PlanDigest>,
+}
+
+/// A change that an earlier run made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastChange {
+    pub at: Timestamp,
+    pub system: SystemName,
+    pub id: ResourceRef,
+    pub op: Op,
+}
+
+/// Everything in a plan that needs a person's release; empty where it may go ahead.
+pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Breach> {
+    if context.released.is_some() && context.released == Some(plan.digest()) {
+        return Vec::new();
+    }
+    let mut breaches = Vec::new();
+    for (system, share) in &plan.systems {
+        let mut kinds: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
+        for change in &share.changes {
+            kinds.entry(change.id.kind()).or_default().push(change);
+        }
+        for (kind, changes) in kinds {
+            let tally = Tally::new(system, kind, &changes, share, &config.safety, context);
+            breaches.extend(tally.breaches(&config.safety));
+            let active = config
+                .freezes
+                .iter()
+                .filter(|f| f.from <= context.now && context.now < f.until);
+            breaches.extend(active.filter_map(|freeze| tally.frozen(freeze, &changes)));
+        }
+        breaches.extend(last_admin(system, share, context));
+    }
+    breaches
+}
+
+/// One kind on one system: what would have been done to it in the window, this plan included.
+struct Tally<'a> {
+    system: &'a SystemName,
+    kind: &'a str,
+    /// Rows it has now.
+    rows: u64,
+    /// Of this plan.
+    deletes: u64,
+    creates: u64,
+    /// Different resources in the whole window: a flag switched to and fro counts once.
+    deleted: BTreeSet<&'a ResourceRef>,
+    updated: BTreeSet<&'a ResourceRef>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(
+        system: &'a SystemName,
+        kind: &'a str,
+        changes: &[&'a Change],
+        share: &SystemPlan,
+        safety: &Safety,
+        context: &GuardContext<'a>,
+    ) -> Self {
+        let hours = i64::try_from(safety.ceiling(system, kind).window_hours).unwrap_or(i64::MAX);
+        let since = SignedDuration::try_from_hours(hours)
+            .and_then(|window| context.now.checked_sub(window).ok())
+            .unwrap_or(Timestamp::MIN);
+        let past: Vec<_> = context
+            .past
+            .iter()
+            .filter(|p| p.at >= since && p.system == *system && p.id.kind() == kind)
+            .map(|p| (p.op, &p.id))
+            .collect();
+        let all = |op: Op| {
+            let now = changes.iter().map(|c| (c.op, &c.id));
+            now.chain(past.iter().copied())
+                .filter(move |(o, _)| *o == op)
+                .map(|(_, id)| id)
+                .collect::<BTreeSet<_>>()
+        };
+        Self {
+            system,
+            kind,
+            rows: share.existing.get(kind).map_or(0, |n| number(*n)),
+            deletes: number(changes.iter().filter(|c| c.op == Op::Delete).count()),
+            creates: number(changes.iter().filter(|c| c.op == Op::Create).count()),
+            deleted: all(Op::Delete),
+            updated: all(Op::Update),
+        }
+    }
+
+    fn breaches(&self, safety: &Safety) -> Vec<Breach> {
+        let ceiling = safety.ceiling(self.system, self.kind);
+        let (deleted, updated) = (number(self.deleted.len()), number(self.updated.len()));
+        // Percentages are of the rows there were before the window's deletes, so that slices count against the same whole.
+        let whole = self.rows + deleted.saturating_sub(self.deletes);
+        let small = self.rows < ceiling.small;
+        let mut breaches = Vec::new();
+        let mut over = |broken: bool, rule: Rule, count: u64, rows: u64, limit: u64| {
+            if broken {
+                breaches.push(self.breach(rule, count, rows, limit));
+            }
+        };
+        let emptied = self.deletes > 0 && self.rows + self.creates <= self.deletes;
+        if self.deletes > 0 {
+            let share = percent_of(ceiling.delete_percent, whole);
+            let hours = ceiling.window_hours;
+            over(emptied, Rule::Emptied, self.deletes, self.rows, 0);
+            over(
+                small && !emptied,
+                Rule::SmallTable {
+                    small: ceiling.small,
+                },
+                self.deletes,
+                self.rows,
+                0,
+            );
+            over(
+                deleted > ceiling.delete_count,
+                Rule::DeleteCount { hours },
+                deleted,
+                whole,
+                ceiling.delete_count,
+            );
+            over(
+                !small && deleted > share,
+                Rule::DeleteShare { hours },
+                deleted,
+                whole,
+                share,
+            );
+        }
+        // Of a handful of rows one is a third: there a share of updates says nothing.
+        let share = percent_of(ceiling.update_percent, whole);
+        over(
+            !small && updated > share,
+            Rule::UpdateShare {
+                hours: ceiling.window_hours,
+            },
+            updated,
+            whole,
+            share,
+        );
+        breaches
+    }
+
+    fn frozen(&self, freeze: &Freeze, changes: &[&Change]) -> Option<Breach> {
+        let widening = changes
+            .iter()
+            .filter(|c| c.direction == Direction::Widening && !is_of(c, &freeze.except));
+        let count = number(widening.count());
+        let rule = Rule::Freeze {
+            name: freeze.name.clone(),
+            until: freeze.until,
+        };
+        (count > 0).then(|| self.breach(rule, count, self.rows, 0))
+    }
+
+    fn breach(&self, rule: Rule, count: u64, rows: u64, limit: u64) -> Breach {
+        Breach {
+            system: self.system.clone(),
+            kind: self.kind.to_owned(),
+            rule,
+            count,
+            rows,
+            limit,
+        }
+    }
+}
+
+/// A system that has an admin keeps one, or nobody can mend what a later change breaks.
+fn last_admin(
+    system: &SystemName,
+    share: &SystemPlan,
+    context: &GuardContext<'_>,
+) -> Option<Breach> {
+    let is_admin = |id: &ResourceRef| id.as_str().starts_with(ADMIN);
+    let of = |op| {
+        let changes = share.changes.iter();
+        number(changes.filter(|c| c.op == op && is_admin(&c.id)).count())
+    };
+    let (gone, come) = (of(Op::Delete), of(Op::Create));
+    if gone == 0 {
+        return None;
+    }
+    // Without the observed state the deletes alone are known: then all that are known go, and the guard holds.
+    let had = context.observed.get(system).map_or(gone, |state| {
+        number(state.items().filter(|i| is_admin(&i.id)).count())
+    });
+    (had + come <= gone).then(|| Breach {
+        system: system.clone(),
+        kind: "AccessGrant".to_owned(),
+        rule: Rule::LastAdmin,
+        count: gone,
+        rows: had,
+        limit: had.saturating_sub(1),
+    })
+}
+
+/// Whether a change belongs to one of these classes: `narrowing` (or another direction), or a kind's name.
+pub fn is_of(change: &Change, classes: &[String]) -> bool {
+    let direction = change.direction.to_string();
+    classes
+        .iter()
+        .any(|class| *class == direction || class == change.id.kind())
+}
+
+/// A change that a system's mode keeps from being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    pub op: Op,
+    pub id: ResourceRef,
+    pub mode: Mode,
+}
+
+/// What of a plan may be done on a system in this mode, and what is left out: everything while it is only watched, deletes while it is only added to.
+/// `observed` is the state that the plan was made on.
+pub fn apply_mode(plan: SystemPlan, observed: &State, mode: Mode) -> (SystemPlan, Vec<Skipped>) {
+    let (kept, dropped) = match mode {
+        Mode::Observe | Mode::Detect => cut(plan, observed, |_| false),
+        Mode::Upsert => cut(plan, observed, |change| change.op != Op::Delete),
+        Mode::Enforce => return (plan, Vec::new()),
+    };
+    let skipped = dropped
+        .into_iter()
+        .map(|change| Skipped {
+            op: change.op,
+            id: change.id,
+            mode,
+        })
+        .collect();
+    (kept, skipped)
+}
+
+/// The changes of a plan that need not wait for the slowest system of the group, and those that do.
+pub fn urgent(plan: SystemPlan, observed: &State, classes: &[String]) -> (SystemPlan, Vec<Change>) {
+    cut(plan, observed, |change| is_of(change, classes))
+}
+
+/// A plan with only some of its changes, which leads to another target.
+fn cut(
+    plan: SystemPlan,
+    observed: &State,
+    keep: impl Fn(&Change) -> bool,
+) -> (SystemPlan, Vec<Change>) {
+    let (changes, dropped): (Vec<_>, Vec<_>) = plan.changes.into_iter().partition(keep);
+    let target = if dropped.is_empty() {
+        plan.target
+    } else {
+        apply(&changes, observed).digest()
+    };
+    let kept = SystemPlan {
+        base: plan.base,
+        target,
+        changes,
+        existing: plan.existing,
+    };
+    (kept, dropped)
+}
+
+fn number(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Whole rows that a percentage allows. What is no percentage allows nothing.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rows are far below 2^52, and the cast of a float saturates"
+)]
+fn percent_of(percent: f64, rows: u64) -> u64 {
+    (rows as f64 * percent / 100.0) as u64
+}

@@ -1,0 +1,121 @@
+//! One thing in a plan that a person must release, and how it is said.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::SystemName;
+use crate::resource::Language;
+
+/// What was gone past, on which system, for which kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Breach {
+    pub system: SystemName,
+    pub kind: String,
+    #[serde(flatten)]
+    pub rule: Rule,
+    /// Resources concerned; for ceilings, all that the window has seen, this plan included.
+    pub count: u64,
+    /// Resources of the kind that the system has; for ceilings, that it had before the window's deletes.
+    pub rows: u64,
+    /// The highest count that would have passed.
+    pub limit: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum Rule {
+    /// None of the kind would be left.
+    Emptied,
+    /// Of so few rows every delete is acknowledged.
+    SmallTable { small: u64 },
+    /// More deletes than `deletes.count`.
+    DeleteCount { hours: u64 },
+    /// More deletes than `deletes.percent`.
+    DeleteShare { hours: u64 },
+    /// More updates than `updates.percent`.
+    UpdateShare { hours: u64 },
+    /// Widening changes in a freeze.
+    Freeze { name: String, until: Timestamp },
+    /// No admin would be left.
+    LastAdmin,
+}
+
+impl Breach {
+    /// One sentence for the person who is to release the plan, or not.
+    pub fn message(&self, language: Language) -> String {
+        match language {
+            Language::English => self.english(),
+            Language::Japanese => self.japanese(),
+        }
+    }
+
+    fn english(&self) -> String {
+        let Self {
+            system,
+            kind,
+            rule,
+            count,
+            rows,
+            limit,
+        } = self;
+        match rule {
+            Rule::Emptied => {
+                format!("{system}: deletes {count} of {rows} {kind}, and none would be left")
+            }
+            Rule::SmallTable { small } => format!(
+                "{system}: deletes {count} of {rows} {kind}; below {small} rows every delete needs a release"
+            ),
+            Rule::DeleteCount { hours } | Rule::DeleteShare { hours } => format!(
+                "{system}: deletes {count} of {rows} {kind} within {hours} h; the limit is {limit}"
+            ),
+            Rule::UpdateShare { hours } => format!(
+                "{system}: updates {count} of {rows} {kind} within {hours} h; the limit is {limit}"
+            ),
+            Rule::Freeze { name, until } => format!(
+                "{system}: widens {count} {kind} during the freeze {name}, which lasts until {until}"
+            ),
+            Rule::LastAdmin => {
+                format!("{system}: takes away {count} of {rows} admins, and none would be left")
+            }
+        }
+    }
+
+    fn japanese(&self) -> String {
+        let Self {
+            system,
+            kind,
+            rule,
+            count,
+            rows,
+            limit,
+        } = self;
+        match rule {
+            Rule::Emptied => {
+                format!("{system}: {kind} {rows}件のうち{count}件を削除すると、1件も残りません")
+            }
+            Rule::SmallTable { small } => format!(
+                "{system}: {kind} {rows}件のうち{count}件を削除します。{small}件未満の場合、削除には必ず解除の承認が必要です"
+            ),
+            Rule::DeleteCount { hours } | Rule::DeleteShare { hours } => format!(
+                "{system}: {hours}時間以内に{kind} {rows}件のうち{count}件を削除することになります。上限は{limit}件です"
+            ),
+            Rule::UpdateShare { hours } => format!(
+                "{system}: {hours}時間以内に{kind} {rows}件のうち{count}件を更新することになります。上限は{limit}件です"
+            ),
+            Rule::Freeze { name, until } => format!(
+                "{system}: 凍結期間「{name}」({until}まで)中に{kind} {count}件の権限や範囲を広げます"
+            ),
+            Rule::LastAdmin => {
+                format!("{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.english())
+    }
+}

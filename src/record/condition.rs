@@ -1,0 +1,139 @@
+//! A system's current state in one line, derived from a run: what dashboards and statuses are made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Failures, Outcome, Phase, Run};
+use crate::ids::SystemName;
+
+/// Where a system stands, why, and in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub state: ConditionState,
+    /// For code and translations; the message is for people, in English.
+    pub reason: ConditionReason,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionState {
+    /// At the revision.
+    InStep,
+    /// On its way.
+    Moving,
+    /// At an earlier revision, safe and known.
+    Behind,
+    /// Waits for a person's release.
+    Held,
+    /// A person must look.
+    Incident,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionReason {
+    AlreadyInStep,
+    Applied,
+    Preparing,
+    Aborting,
+    Committing,
+    Verifying,
+    RollingBack,
+    Refused,
+    Unreachable,
+    Misconfigured,
+    Stale,
+    Interrupted,
+    Held,
+    RolledBack,
+    /// Out of reach while its group was rolled back.
+    Left,
+    Stuck,
+    /// Nothing is wrong with this one; it waits for another of its group.
+    WaitsForOthers,
+}
+
+impl Run {
+    /// The condition of every system the run concerns: its members and whom its outcome names.
+    pub fn conditions(&self) -> BTreeMap<SystemName, Condition> {
+        let named = self.outcome.as_ref().map(Outcome::failures);
+        self.members
+            .keys()
+            .chain(named.iter().flat_map(BTreeMap::keys))
+            .map(|system| (system.clone(), self.condition(system)))
+            .collect()
+    }
+
+    fn condition(&self, system: &SystemName) -> Condition {
+        use ConditionReason as Why;
+        use ConditionState as Is;
+        let Some(outcome) = &self.outcome else {
+            return self.moving();
+        };
+        let say = |state, reason| Condition {
+            state,
+            reason,
+            message: outcome.to_string(),
+        };
+        let stays = |systems: &Failures, own: Why| match systems.get(system) {
+            Some(failure) => own_fault(Is::Behind, own, failure),
+            None => say(Is::Behind, Why::WaitsForOthers),
+        };
+        match outcome {
+            Outcome::InStep => say(Is::InStep, Why::AlreadyInStep),
+            Outcome::Applied { .. } => Condition {
+                state: Is::InStep,
+                reason: Why::Applied,
+                message: self.members.get(system).map_or_else(String::new, |m| {
+                    let n = m.changes.len();
+                    format!("{n} change{} verified", if n == 1 { "" } else { "s" })
+                }),
+            },
+            Outcome::Refused { systems } => stays(systems, Why::Refused),
+            Outcome::Unreachable { systems } => stays(systems, Why::Unreachable),
+            Outcome::Misconfigured { systems } => stays(systems, Why::Misconfigured),
+            Outcome::Stale { systems } => stays(systems, Why::Stale),
+            Outcome::Interrupted => say(Is::Behind, Why::Interrupted),
+            Outcome::Held { .. } => say(Is::Held, Why::Held),
+            Outcome::RolledBack { cause, left } => match (left.get(system), cause.get(system)) {
+                (Some(failure), _) => own_fault(Is::Incident, Why::Left, failure),
+                (None, Some(failure)) => own_fault(Is::Behind, Why::RolledBack, failure),
+                (None, None) => say(Is::Behind, Why::RolledBack),
+            },
+            Outcome::Stuck { systems } => match systems.get(system) {
+                Some(failure) => own_fault(Is::Incident, Why::Stuck, failure),
+                None => say(Is::Held, Why::WaitsForOthers),
+            },
+        }
+    }
+
+    fn moving(&self) -> Condition {
+        use ConditionReason as Why;
+        let (reason, words) = match (self.phase, self.decision) {
+            (Phase::Planned | Phase::Preparing, _) => (Why::Preparing, "preparing"),
+            (Phase::Aborting, _) => (Why::Aborting, "dropping what was prepared for"),
+            (Phase::Deciding, Some(super::Decision::Compensate)) | (Phase::Compensating, _) => {
+                (Why::RollingBack, "rolling back")
+            }
+            (Phase::Deciding | Phase::Committing, _) => (Why::Committing, "committing"),
+            (Phase::Verifying | Phase::Finished | Phase::Yielded, _) => {
+                (Why::Verifying, "verifying")
+            }
+        };
+        Condition {
+            state: ConditionState::Moving,
+            reason,
+            message: format!("{words} {}", self.revision.short()),
+        }
+    }
+}
+
+fn own_fault(state: ConditionState, reason: ConditionReason, failure: &Failure) -> Condition {
+    Condition {
+        state,
+        reason,
+        message: failure.to_string(),
+    }
+}
