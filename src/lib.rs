@@ -19,4 +19,5 @@ pub mod clock;
 pub mod connector;
 pub mod forge;
 
+pub mod settings;
 pub mod store;
