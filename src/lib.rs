@@ -20,3 +20,6 @@ pub mod state;
 pub mod clock;
 pub mod connector;
 pub mod forge;
+
+pub mod settings;
+pub mod store;

@@ -1,0 +1,167 @@
+//! A token and where it may go. It can't be printed or serialized, and is handed out only for a URL it is bound to.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+/// A named token, bound to hosts.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    name: String,
+    token: Token,
+    hosts: Vec<Host>,
+}
+
+/// Why a token is not handed out. Names and hosts only.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// It is bound to other hosts.
+    #[error(
+        "the credential {name:?} may not be sent to {host}; if it should, add {host:?} to its hosts in lockstep.toml"
+    )]
+    Host { name: String, host: String },
+    /// It would cross a network in the clear.
+    #[error(
+        "the credential {name:?} is not sent to {host} without TLS; use https, or name \"http://{host}\" in its hosts in lockstep.toml"
+    )]
+    Plain { name: String, host: String },
+    /// There is none.
+    #[error("the credential {name:?} has no token: {why}")]
+    Missing { name: String, why: String },
+}
+
+/// A token that could be found, or why not: that is an error only once it is needed, so that `check` runs anywhere.
+#[derive(Debug, Clone)]
+pub(super) enum Token {
+    Found(SecretString),
+    Missing(String),
+}
+
+impl Token {
+    pub(super) fn of(token: SecretString, empty: &str) -> Self {
+        let text = token.expose_secret();
+        if text.trim().is_empty() {
+            Self::Missing(empty.to_owned())
+        } else if text.chars().any(|c| c.is_control()) {
+            // It could not stand in a header, and the header's error might repeat it.
+            Self::Missing("it has a line break or another control character in it".to_owned())
+        } else {
+            Self::Found(token)
+        }
+    }
+}
+
+/// One place a token may go: `medical.example.jp`, `10.0.0.5:8443`, `http://10.0.0.5:8801`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    host: url::Host<String>,
+    /// `None` for the scheme's own port.
+    port: Option<u16>,
+    /// Written with `http://`: may go without TLS to a host that is not this one.
+    plain: bool,
+}
+
+impl Host {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no host; write it as \"medical.example.jp\" or \"medical.example.jp:8443\", without path or user"
+            )
+        };
+        let full = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("https://{text}")
+        };
+        let url = Url::parse(&full).map_err(|_| wrong())?;
+        let bare = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        match url.host() {
+            Some(host) if bare && !text.contains('*') => Ok(Self {
+                host: host.to_owned(),
+                port: url.port(),
+                plain: url.scheme() == "http",
+            }),
+            _ => Err(wrong()),
+        }
+    }
+
+    fn is_of(&self, url: &Url) -> bool {
+        let scheme_port = match url.scheme() {
+            "https" => 443,
+            "http" => 80,
+            _ => return false,
+        };
+        url.host().is_some_and(|h| h.to_owned() == self.host)
+            && url.port().unwrap_or(scheme_port) == self.port.unwrap_or(scheme_port)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.plain { "http://" } else { "" };
+        match self.port {
+            Some(port) => write!(f, "{scheme}{}:{port}", self.host),
+            None => write!(f, "{scheme}{}", self.host),
+        }
+    }
+}
+
+impl Credential {
+    pub(super) fn new(name: &str, token: Token, hosts: Vec<Host>) -> Self {
+        Self {
+            name: name.to_owned(),
+            token,
+            hosts,
+        }
+    }
+
+    /// The token, if it may be sent to this URL.
+    pub fn token_for(&self, url: &Url) -> Option<&SecretString> {
+        self.check(url).ok()
+    }
+
+    /// The same, with the reason why not: for the person who has to put it right.
+    pub fn check(&self, url: &Url) -> Result<&SecretString, CredentialError> {
+        let name = || self.name.clone();
+        let host = || match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => url.scheme().to_owned(),
+        };
+        let bound: Vec<&Host> = self.hosts.iter().filter(|h| h.is_of(url)).collect();
+        if bound.is_empty() {
+            return Err(CredentialError::Host {
+                name: name(),
+                host: host(),
+            });
+        }
+        if url.scheme() != "https" && !loopback(url) && !bound.iter().any(|h| h.plain) {
+            return Err(CredentialError::Plain {
+                name: name(),
+                host: host(),
+            });
+        }
+        match &self.token {
+            Token::Found(token) => Ok(token),
+            Token::Missing(why) => Err(CredentialError::Missing {
+                name: name(),
+                why: why.clone(),
+            }),
+        }
+    }
+}
+
+fn loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

@@ -1,0 +1,299 @@
+//! `lockstep.toml` as it is written, and how it becomes settings.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::credential::{Credential, Host, Token};
+use super::{Environment, ForgeKind, Intervals, SettingsError, Timeouts};
+use crate::resource::Language;
+
+/// The file's content, checked, paths made relative to the file's folder.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) repo: Option<PathBuf>,
+    pub(super) branch: Option<String>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) forge: ForgeKind,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) language: Option<Language>,
+    pub(super) user: Option<String>,
+    pub(super) intervals: Intervals,
+    pub(super) timeouts: Timeouts,
+    pub(super) credentials: BTreeMap<String, Credential>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    repo: Option<PathBuf>,
+    branch: Option<String>,
+    store: Option<PathBuf>,
+    #[serde(default)]
+    forge: ForgeKind,
+    listen: Option<Listen>,
+    language: Option<RawLanguage>,
+    user: Option<String>,
+    #[serde(default)]
+    intervals: Intervals,
+    #[serde(default)]
+    timeouts: Timeouts,
+    #[serde(default)]
+    credentials: BTreeMap<String, RawCredential>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum RawLanguage {
+    #[serde(rename = "en")]
+    English,
+    #[serde(rename = "ja")]
+    Japanese,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCredential {
+    #[serde(default, deserialize_with = "secret")]
+    token: Option<SecretString>,
+    token_env: Option<String>,
+    token_file: Option<PathBuf>,
+    hosts: Vec<String>,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            git: Duration::from_secs(5),
+            systems: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            prepare: Duration::from_secs(30),
+            commit: Duration::from_secs(60),
+            request: Duration::from_secs(10),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Intervals {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename = "intervals")]
+        struct Raw {
+            git: Option<Human>,
+            systems: Option<Human>,
+        }
+        let (raw, default) = (Raw::deserialize(from)?, Self::default());
+        Ok(Self {
+            git: raw.git.map_or(default.git, |h| h.0),
+            systems: raw.systems.map_or(default.systems, |h| h.0),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Timeouts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename = "timeouts")]
+        struct Raw {
+            prepare: Option<Human>,
+            commit: Option<Human>,
+            request: Option<Human>,
+        }
+        let (raw, default) = (Raw::deserialize(from)?, Self::default());
+        Ok(Self {
+            prepare: raw.prepare.map_or(default.prepare, |h| h.0),
+            commit: raw.commit.map_or(default.commit, |h| h.0),
+            request: raw.request.map_or(default.request, |h| h.0),
+        })
+    }
+}
+
+/// An address with its port. Names are not looked up: which of their addresses would be listened on?
+struct Listen(SocketAddr);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "{text:?} is no address to listen on; write address and port, such as \"127.0.0.1:8800\""
+            ))
+        })
+    }
+}
+
+/// A duration as people write it: `5s`, `2m 30s`, `1h`.
+struct Human(Duration);
+
+/// Shorter is a busy loop, longer a mistake for something else.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl<'de> Deserialize<'de> for Human {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse::<SignedDuration>()
+            .ok()
+            .and_then(|d| Duration::try_from(d).ok())
+            .filter(|d| (SHORTEST..=LONGEST).contains(d))
+            .map(Self)
+            .ok_or_else(|| {
+                serde::de::Error::custom(format!(
+                    "{text:?} is no duration between 10ms and 24h; write one such as \"5s\" or \"2m 30s\""
+                ))
+            })
+    }
+}
+
+/// A token as text. What it is instead is not repeated: `token = 12345` is a token without quotes.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    match toml::Value::deserialize(from)? {
+        toml::Value::String(text) => Ok(Some(SecretString::from(text))),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => Err(serde::de::Error::custom("a token is text in quotes")),
+    }
+}
+
+pub(super) fn read(
+    path: &Path,
+    env: Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<File, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let raw: Raw = toml::from_str(&text).map_err(|error| invalid(path, &text, &error))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if raw.credentials.values().any(|c| c.token.is_some()) && readable_by_others(path) {
+        warnings.push(format!(
+            "{} holds a token and others on this machine can read it; `chmod 600` it, or use token_file or token_env",
+            path.display()
+        ));
+    }
+    let mut credentials = BTreeMap::new();
+    for (name, raw) in raw.credentials {
+        let credential = credential(&name, raw, folder, env, warnings).map_err(|message| {
+            SettingsError::Value {
+                path: path.to_owned(),
+                key: format!("credentials.{name}"),
+                message,
+            }
+        })?;
+        credentials.insert(name, credential);
+    }
+    if raw
+        .branch
+        .as_deref()
+        .is_some_and(|b| !git2::Branch::name_is_valid(b).unwrap_or(false))
+    {
+        return Err(SettingsError::Value {
+            path: path.to_owned(),
+            key: "branch".to_owned(),
+            message: "this is no name for a branch; write it without refs/heads/, such as \"main\""
+                .to_owned(),
+        });
+    }
+    Ok(File {
+        repo: raw.repo.map(|p| folder.join(p)),
+        branch: raw.branch,
+        store: raw.store.map(|store| match store.to_str() {
+            Some(url) if url.starts_with("sqlite:") || url.contains("://") => store,
+            _ => folder.join(store),
+        }),
+        forge: raw.forge,
+        listen: raw.listen.map(|l| l.0),
+        language: raw.language.map(|language| match language {
+            RawLanguage::English => Language::English,
+            RawLanguage::Japanese => Language::Japanese,
+        }),
+        user: raw.user,
+        intervals: raw.intervals,
+        timeouts: raw.timeouts,
+        credentials,
+    })
+}
+
+/// The parser's message and place, without the line that its own display would quote.
+fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    SettingsError::Invalid {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1,
+        message: error.message().trim_end().replace('\n', "; "),
+    }
+}
+
+fn credential(
+    name: &str,
+    raw: RawCredential,
+    folder: &Path,
+    env: Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Credential, String> {
+    let RawCredential {
+        token,
+        token_env,
+        token_file,
+        hosts,
+    } = raw;
+    let token = match (token, token_env, token_file) {
+        (Some(token), None, None) => Token::of(token, "its token is empty"),
+        (None, Some(variable), None) => match env(&variable) {
+            Some(value) => Token::of(SecretString::from(value), "its variable is empty"),
+            None => Token::Missing(format!("the environment variable {variable} is not set")),
+        },
+        (None, None, Some(file)) => {
+            let file = folder.join(file);
+            if readable_by_others(&file) {
+                warnings.push(format!(
+                    "{} holds the token {name:?} and others on this machine can read it; `chmod 600` it",
+                    file.display()
+                ));
+            }
+            match std::fs::read_to_string(&file) {
+                Ok(text) => Token::of(
+                    SecretString::from(text.trim_end_matches(['\r', '\n'])),
+                    "its file is empty",
+                ),
+                Err(error) => Token::Missing(format!("{} cannot be read: {error}", file.display())),
+            }
+        }
+        _ => return Err("give exactly one of token, token_env and token_file".to_owned()),
+    };
+    if hosts.is_empty() {
+        return Err("hosts must name at least one host that the token may be sent to".to_owned());
+    }
+    let hosts = hosts
+        .iter()
+        .map(|h| Host::parse(h))
+        .collect::<Result<_, _>>()?;
+    Ok(Credential::new(name, token, hosts))
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> bool {
+    false
+}

@@ -1,0 +1,95 @@
+//! The store: what must outlast the process. Runs and their decisions, the ledger, deliveries owed, leases, and what is known of
+//! groups and systems.
+//!
+//! One engine is built in, SQLite; `store/engine.rs` and the migrations are the only places that know it. Values of the
+//! core go in and come out as their types; bodies that only their owner understands (a run, a receipt) are JSON that is not
+//! looked into. The store never reads the clock: times come in, and are kept to the millisecond.
+//!
+//! Every write is one transaction that has the write lock from its start, so reading before writing in it is safe.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+mod engine;
+mod error;
+mod groups;
+mod heat;
+mod leases;
+mod ledger;
+mod outbox;
+mod releases;
+mod runs;
+mod systems;
+mod values;
+
+pub use error::StoreError;
+pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
+pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
+pub use outbox::{Delivery, NewDelivery};
+pub use releases::Release;
+pub use runs::{Decided, Decision, Finish, Finished, RunRow, StoredRun};
+pub use systems::{ChangeCount, SystemState};
+
+#[cfg(test)]
+mod tests;
+
+/// A handle on the store; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pools: engine::Pools,
+    /// Keeps a temporary store's folder for as long as a handle is left.
+    _folder: Option<Arc<tempfile::TempDir>>,
+}
+
+/// How much a write must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// On the disk before the call returns: a power cut does not undo it.
+    Full,
+    /// Survives the process, perhaps not the power: for what the next pass finds out anyway. Costs no sync.
+    Relaxed,
+}
+
+impl Store {
+    /// Opens the store at a path or `sqlite:` URL, makes it where there is none (folders too, for this user only), and brings
+    /// its tables up to date. A store that a newer program has written is left as it is.
+    pub async fn open(location: impl AsRef<OsStr>) -> Result<Self, StoreError> {
+        let path = engine::path(location.as_ref())?;
+        Ok(Self {
+            pools: engine::open(&path).await?,
+            _folder: None,
+        })
+    }
+
+    /// A store in a temporary folder that goes with the last handle: for tests and demonstrations.
+    pub async fn temporary() -> Result<Self, StoreError> {
+        let folder = tempfile::tempdir().map_err(|source| StoreError::Folder {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let pools = engine::open(&folder.path().join("store.db")).await?;
+        Ok(Self {
+            pools,
+            _folder: Some(Arc::new(folder)),
+        })
+    }
+
+    /// Waits for what is under way and closes the files. Not needed for safety: what was written is written.
+    pub async fn close(&self) {
+        self.pools.close().await;
+    }
+
+    /// Starts a write. `doing` is for the error message: `record a decision`.
+    async fn write(
+        &self,
+        durability: Durability,
+        doing: &'static str,
+    ) -> Result<engine::Tx, StoreError> {
+        self.pools.begin(durability, doing).await
+    }
+
+    /// Connections that can only read.
+    fn read(&self) -> &engine::Pool {
+        self.pools.reader()
+    }
+}

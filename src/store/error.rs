@@ -1,0 +1,96 @@
+//! Why the store did not do what was asked: whose fault it is and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::ids::{Fence, RunId};
+use crate::state::NotCanonical;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system says no.
+    #[error(
+        "cannot make the store's folder or file {}: {source}; make it writable or name another place as `store` in lockstep.toml",
+        path.display()
+    )]
+    Folder { path: PathBuf, source: io::Error },
+    /// The file is something else.
+    #[error("{} is not a Lockstep store and is left as it is; name another file as `store` in lockstep.toml", path.display())]
+    Foreign { path: PathBuf },
+    /// The program is older than the store.
+    #[error(
+        "the store {} is of a newer Lockstep (schema {found}; this program knows up to {known}); use the newer program",
+        path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
+    /// A location for an engine that is not built in. Only the scheme is repeated: the rest may hold a password.
+    #[error("{scheme}: is no store this build can open; give a path or sqlite:PATH")]
+    Unsupported { scheme: String },
+    /// Another process has the write lock, or all connections are in use. It may work later.
+    #[error(
+        "the store was busy for too long (could not {doing}): {source}; it is worth trying again"
+    )]
+    Busy {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    /// The disk is full, failing or read-only.
+    #[error(
+        "the store's disk failed (could not {doing}): {source}; check space, permissions and the disk"
+    )]
+    Disk {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    /// What is in the store can't be what Lockstep wrote.
+    #[error("the store is damaged ({what}); stop, keep a copy of it, and restore a backup")]
+    Damaged { what: String },
+    /// A fault in Lockstep itself.
+    #[error(
+        "the store refused to {doing}: {source}; this is a fault in Lockstep, please report it"
+    )]
+    Refused {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    /// A newer holder of the group's lease has been here: this process must stop writing for it.
+    #[error(
+        "the lease {lease:?} has passed to another process (its fence is {}, ours {}); this one must stop",
+        current.0, ours.0
+    )]
+    Fenced {
+        lease: String,
+        ours: Fence,
+        current: Fence,
+    },
+    /// A record that would contradict one that is durable. A fault in Lockstep, stopped before it did harm.
+    #[error("run {run}: {why}; this is a fault in Lockstep, please report it")]
+    Contradiction { run: RunId, why: String },
+    /// The body of a ledger entry can't be hashed.
+    #[error("a ledger entry cannot be recorded: {0}")]
+    NotCanonical(#[from] NotCanonical),
+}
+
+impl StoreError {
+    /// Whether the same call may work later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy { .. } => true,
+            Self::Folder { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::Unsupported { .. }
+            | Self::Disk { .. }
+            | Self::Damaged { .. }
+            | Self::Refused { .. }
+            | Self::Fenced { .. }
+            | Self::Contradiction { .. }
+            | Self::NotCanonical(_) => false,
+        }
+    }
+}

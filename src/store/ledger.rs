@@ -1,0 +1,408 @@
+//! The ledger: who did what, when and with what result, append-only and chained.
+//!
+//! An entry's leaf is one line of canonical JSON (RFC 8785) with `v`, `seq`, `id`, `time`, `actor`, `action`, then `group`, `system`,
+//! `run` and `revision` where there are any, `body`, and `prev`, the hash of the leaf before (of nothing, for the first). Its hash is
+//! RFC 6962's, SHA-256 over a zero byte and the leaf, so that the same hashes are the leaves of a Merkle tree. A leaf of
+//! more than 65,535 bytes, too long for a tile, holds `body_digest` and `body_bytes` instead of `body`.
+//!
+//! A chain shows that nothing inside it was altered; that its end was not cut off needs a checkpoint kept elsewhere.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use sqlx::{FromRow, QueryBuilder};
+use uuid::Uuid;
+
+use super::engine::{Connection, Doing as _, Engine};
+use super::values::{id, json as read_json, ms, number, signed, time};
+use super::{Durability, Store, StoreError};
+use crate::ids::{Actor, Digest, GroupName, Revision, RunId, SystemName};
+use crate::state::Spec;
+
+/// The longest leaf that goes into a tile (C2SP tlog-tiles give each entry a 16-bit length).
+const LEAF_BYTES: usize = 65_535;
+/// How many rows verifying holds at a time.
+const PAGE: u32 = 500;
+
+/// Something to be recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEntry {
+    pub at: Timestamp,
+    pub actor: Actor,
+    /// What was done: `run.applied`, `plan.released`, …
+    pub action: String,
+    pub group: Option<GroupName>,
+    pub system: Option<SystemName>,
+    pub run: Option<RunId>,
+    pub revision: Option<Revision>,
+    pub body: Value,
+}
+
+/// Something that was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// From 1, without gaps.
+    pub seq: u64,
+    pub id: Uuid,
+    pub at: Timestamp,
+    pub actor: Actor,
+    pub action: String,
+    pub group: Option<GroupName>,
+    pub system: Option<SystemName>,
+    pub run: Option<RunId>,
+    pub revision: Option<Revision>,
+    pub body: Value,
+    /// What is hashed, to the byte.
+    pub leaf: String,
+    pub hash: Digest,
+}
+
+/// Which entries are wanted; the default is all, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// At or after.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    pub group: Option<GroupName>,
+    pub system: Option<SystemName>,
+    pub run: Option<RunId>,
+    pub revision: Option<Revision>,
+    /// Only what comes after this entry in the given order: the last one of the page before.
+    pub after: Option<u64>,
+    pub order: Order,
+    /// `None` for all there are.
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
+/// What checking the chain found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chain {
+    /// Every entry is as it was written. `head` is the last one's hash (of nothing, for an empty ledger).
+    Intact { entries: u64, head: Digest },
+    /// The first entry that is not as it was written, or not where it was.
+    Broken { seq: u64, why: String },
+}
+
+impl Store {
+    /// Records entries outside a run, in their order, all or none.
+    pub async fn append(&self, entries: &[NewEntry]) -> Result<(), StoreError> {
+        let doing = "write to the ledger";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        put(&mut tx, entries).await?;
+        tx.commit().await.doing(doing)
+    }
+
+    pub async fn entries(&self, filter: &EntryFilter) -> Result<Vec<Entry>, StoreError> {
+        let EntryFilter {
+            since,
+            until,
+            group,
+            system,
+            run,
+            revision,
+            after,
+            order,
+            limit,
+        } = filter;
+        let mut sql = QueryBuilder::<Engine>::new(
+            "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE 1 = 1",
+        );
+        if let Some(since) = since {
+            sql.push(" AND at_ms >= ").push_bind(ms(*since));
+        }
+        if let Some(until) = until {
+            sql.push(" AND at_ms < ").push_bind(ms(*until));
+        }
+        let texts = [
+            (
+                " AND group_name = ",
+                group.as_ref().map(ToString::to_string),
+            ),
+            (" AND system = ", system.as_ref().map(ToString::to_string)),
+            (" AND run = ", run.map(|r| r.to_string())),
+            (
+                " AND revision = ",
+                revision.as_ref().map(ToString::to_string),
+            ),
+        ];
+        for (clause, text) in texts {
+            if let Some(text) = text {
+                sql.push(clause).push_bind(text);
+            }
+        }
+        let (past, sorted) = match order {
+            Order::OldestFirst => (" AND seq > ", " ORDER BY seq"),
+            Order::NewestFirst => (" AND seq < ", " ORDER BY seq DESC"),
+        };
+        if let Some(after) = after {
+            sql.push(past).push_bind(signed(*after));
+        }
+        sql.push(sorted);
+        if let Some(limit) = limit {
+            sql.push(" LIMIT ").push_bind(i64::from(*limit));
+        }
+        let rows: Vec<Stored> = sql
+            .build_query_as()
+            .fetch_all(self.read())
+            .await
+            .doing("read the ledger")?;
+        rows.into_iter().map(Stored::entry).collect()
+    }
+
+    /// Checks every entry's hash, place and columns, and the chain from the first to the last.
+    pub async fn verify_chain(&self) -> Result<Chain, StoreError> {
+        let (mut entries, mut head) = (0, Digest::of(b""));
+        loop {
+            let rows: Vec<Stored> = sqlx::query_as(
+                "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger \
+                 WHERE seq > $1 ORDER BY seq LIMIT $2",
+            )
+            .bind(signed(entries))
+            .bind(i64::from(PAGE))
+            .fetch_all(self.read())
+            .await
+            .doing("read the ledger")?;
+            if rows.is_empty() {
+                return Ok(Chain::Intact { entries, head });
+            }
+            for row in rows {
+                entries += 1;
+                match row.check(entries, head) {
+                    Ok(hash) => head = hash,
+                    Err(why) => return Ok(Chain::Broken { seq: entries, why }),
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn put(tx: &mut Connection, entries: &[NewEntry]) -> Result<(), StoreError> {
+    let doing = "write to the ledger";
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await
+            .doing(doing)?;
+    let (mut seq, mut prev) = match last {
+        Some((seq, hash)) => (number(seq)?, id(&hash)?),
+        None => (0, Digest::of(b"")),
+    };
+    for entry in entries {
+        seq += 1;
+        let row = Stored::new(entry, seq, prev)?;
+        prev = leaf_hash(&row.leaf);
+        sqlx::query(
+            "INSERT INTO ledger (seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        )
+        .bind(row.seq)
+        .bind(row.id)
+        .bind(row.at_ms)
+        .bind(row.actor)
+        .bind(row.action)
+        .bind(row.group_name)
+        .bind(row.system)
+        .bind(row.run)
+        .bind(row.revision)
+        .bind(row.leaf)
+        .bind(row.body)
+        .bind(row.hash)
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+    }
+    Ok(())
+}
+
+/// RFC 6962, section 2.1: the hash of a leaf.
+fn leaf_hash(leaf: &str) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update([0]);
+    hash.update(leaf.as_bytes());
+    Digest::from_bytes(hash.finalize().into())
+}
+
+/// A row of the table. The columns beside the leaf repeat it, for looking up; the leaf is what counts.
+#[derive(FromRow)]
+struct Stored {
+    seq: i64,
+    id: String,
+    at_ms: i64,
+    actor: String,
+    action: String,
+    group_name: Option<String>,
+    system: Option<String>,
+    run: Option<String>,
+    revision: Option<String>,
+    leaf: String,
+    body: Option<String>,
+    hash: String,
+}
+
+/// A leaf as it is written. Unknown fields are refused: what is hashed is all there is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leaf {
+    v: u32,
+    seq: i64,
+    id: String,
+    time: Timestamp,
+    actor: String,
+    action: String,
+    group: Option<String>,
+    system: Option<String>,
+    run: Option<String>,
+    revision: Option<String>,
+    body: Option<Value>,
+    body_digest: Option<Digest>,
+    body_bytes: Option<u64>,
+    prev: Digest,
+}
+
+impl Stored {
+    fn new(entry: &NewEntry, seq: u64, prev: Digest) -> Result<Self, StoreError> {
+        let NewEntry {
+            at,
+            actor,
+            action,
+            group,
+            system,
+            run,
+            revision,
+            body,
+        } = entry;
+        // To the millisecond, as the column has it, so that leaf and column say the same.
+        let at = time(ms(*at))?;
+        let id = uuid_at(at).to_string();
+        let mut fields = Map::new();
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                fields.insert(key.to_owned(), value);
+            }
+        };
+        put("v", Some(json!(1)));
+        put("seq", Some(json!(seq)));
+        put("id", Some(json!(id)));
+        put("time", Some(json!(at)));
+        put("actor", Some(json!(actor)));
+        put("action", Some(json!(action)));
+        put("group", group.as_ref().map(|g| json!(g)));
+        put("system", system.as_ref().map(|s| json!(s)));
+        put("run", run.map(|r| json!(r)));
+        put("revision", revision.as_ref().map(|r| json!(r)));
+        put("prev", Some(json!(prev)));
+        put("body", Some(body.clone()));
+        let mut leaf = Spec::from_value(&fields)?;
+        let mut outside = None;
+        if leaf.as_str().len() > LEAF_BYTES {
+            let body = Spec::from_value(body)?.as_str().to_owned();
+            fields.remove("body");
+            fields.insert("body_digest".to_owned(), json!(Digest::of(body.as_bytes())));
+            fields.insert("body_bytes".to_owned(), json!(body.len()));
+            leaf = Spec::from_value(&fields)?;
+            outside = Some(body);
+        }
+        let leaf = leaf.as_str().to_owned();
+        Ok(Self {
+            seq: signed(seq),
+            id,
+            at_ms: ms(at),
+            actor: actor.to_string(),
+            action: action.clone(),
+            group_name: group.as_ref().map(ToString::to_string),
+            system: system.as_ref().map(ToString::to_string),
+            run: run.map(|r| r.to_string()),
+            revision: revision.as_ref().map(ToString::to_string),
+            hash: leaf_hash(&leaf).to_hex(),
+            leaf,
+            body: outside,
+        })
+    }
+
+    fn entry(self) -> Result<Entry, StoreError> {
+        let body = match self.body {
+            Some(outside) => read_json(&outside)?,
+            None => read_json(&self.leaf)?
+                .get_mut("body")
+                .map(Value::take)
+                .unwrap_or_default(),
+        };
+        Ok(Entry {
+            seq: number(self.seq)?,
+            id: id(&self.id)?,
+            at: time(self.at_ms)?,
+            actor: id(&self.actor)?,
+            action: self.action,
+            group: self.group_name.map(|t| id(&t)).transpose()?,
+            system: self.system.map(|t| id(&t)).transpose()?,
+            run: self.run.map(|t| id(&t)).transpose()?,
+            revision: self.revision.map(|t| id(&t)).transpose()?,
+            body,
+            hash: id(&self.hash)?,
+            leaf: self.leaf,
+        })
+    }
+
+    /// The hash of this entry, if it is the one that stood at `seq` after an entry with the hash `prev`; else what differs.
+    fn check(&self, seq: u64, prev: Digest) -> Result<Digest, String> {
+        if self.seq != signed(seq) {
+            return Err(format!("entry {seq} is missing"));
+        }
+        let hash = leaf_hash(&self.leaf);
+        if self.hash != hash.to_hex() {
+            return Err("its content does not have its hash".to_owned());
+        }
+        let leaf: Leaf =
+            serde_json::from_str(&self.leaf).map_err(|e| format!("it is no entry: {e}"))?;
+        if leaf.prev != prev {
+            return Err("it does not follow the entry before it".to_owned());
+        }
+        let outside = self
+            .body
+            .as_ref()
+            .map(|b| (Some(Digest::of(b.as_bytes())), Some(b.len() as u64)));
+        let inside = leaf.body.is_some();
+        let whole = match outside {
+            Some(outside) => !inside && (leaf.body_digest, leaf.body_bytes) == outside,
+            None => leaf.body_digest.is_none() && leaf.body_bytes.is_none(),
+        };
+        let columns = leaf.v == 1
+            && leaf.seq == self.seq
+            && leaf.id == self.id
+            && leaf.time.as_millisecond() == self.at_ms
+            && leaf.actor == self.actor
+            && leaf.action == self.action
+            && leaf.group == self.group_name
+            && leaf.system == self.system
+            && leaf.run == self.run
+            && leaf.revision == self.revision;
+        if whole && columns {
+            Ok(hash)
+        } else {
+            Err("its columns or its body are not what was hashed".to_owned())
+        }
+    }
+}
+
+/// A version 7 UUID of that moment, so that entries sort by time wherever they are copied to.
+fn uuid_at(at: Timestamp) -> Uuid {
+    let ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
+    let nanos = u32::try_from(ms % 1000).unwrap_or_default() * 1_000_000;
+    Uuid::new_v7(uuid::Timestamp::from_unix(
+        uuid::NoContext,
+        ms / 1000,
+        nanos,
+    ))
+}

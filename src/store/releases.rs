@@ -1,0 +1,91 @@
+//! Plans that went past a ceiling and that a named person released, by digest, for one run.
+
+use jiff::Timestamp;
+
+use super::engine::Doing as _;
+use super::values::{id, ms, time};
+use super::{Durability, Store, StoreError};
+use crate::ids::{Actor, PlanDigest, RunId};
+
+/// A person's word that a held plan may go ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub plan: PlanDigest,
+    pub by: Actor,
+    pub because: String,
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Releases a plan. `false`: it was released already and that is not used up yet.
+    pub async fn release(&self, release: &Release) -> Result<bool, StoreError> {
+        let doing = "release a plan";
+        let Release {
+            plan,
+            by,
+            because,
+            at,
+        } = release;
+        let mut tx = self.write(Durability::Full, doing).await?;
+        let done = sqlx::query(
+            "INSERT INTO releases (plan, released_by, because, at_ms) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(plan.to_string())
+        .bind(by.as_str())
+        .bind(because.as_str())
+        .bind(ms(*at))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The release of this plan that no run has used.
+    pub async fn find_release(&self, plan: PlanDigest) -> Result<Option<Release>, StoreError> {
+        let row: Option<(String, String, i64)> = sqlx::query_as(
+            "SELECT released_by, because, at_ms FROM releases WHERE plan = $1 AND used_by IS NULL",
+        )
+        .bind(plan.to_string())
+        .fetch_optional(self.read())
+        .await
+        .doing("look for a release")?;
+        row.map(|(by, because, at)| {
+            Ok(Release {
+                plan,
+                by: id(&by)?,
+                because,
+                at: time(at)?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Uses a release up for a run. `true` also where this run has used it before: a run taken up after a crash goes on. `false`: there
+    /// is none.
+    pub async fn use_release(&self, plan: PlanDigest, run: RunId) -> Result<bool, StoreError> {
+        let doing = "use a release";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        let used: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM releases WHERE plan = $1 AND used_by = $2)",
+        )
+        .bind(plan.to_string())
+        .bind(run.to_string())
+        .fetch_one(&mut *tx)
+        .await
+        .doing(doing)?;
+        if used {
+            return Ok(true);
+        }
+        let done =
+            sqlx::query("UPDATE releases SET used_by = $2 WHERE plan = $1 AND used_by IS NULL")
+                .bind(plan.to_string())
+                .bind(run.to_string())
+                .execute(&mut *tx)
+                .await
+                .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(done.rows_affected() == 1)
+    }
+}

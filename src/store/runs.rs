@@ -1,0 +1,362 @@
+//! Runs: opened before anything is sent, decided durably, ended exactly once together with all that follows from the end.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::engine::{Connection, Doing as _};
+use super::values::{id, json, ms, number, signed, time};
+use super::{
+    ChangeCount, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState,
+    groups, leases, ledger, outbox, systems,
+};
+use crate::ids::{Fence, GroupName, Revision, RunId};
+
+/// A run as it is kept. `body` belongs to the protocol and is not looked into.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    pub id: RunId,
+    pub group: GroupName,
+    pub revision: Revision,
+    /// The fence under which it is written: a write under one that has been passed is refused.
+    pub fence: Fence,
+    pub body: Value,
+}
+
+/// A run as it is read back. It is open while it has no outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRun {
+    pub run: RunRow,
+    pub outcome: Option<Value>,
+    pub finished_at: Option<Timestamp>,
+    /// In the order in which they were taken.
+    pub decisions: Vec<Decision>,
+}
+
+/// Something that was durable before it was acted on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub decision: String,
+    pub body: Value,
+    pub at: Timestamp,
+}
+
+/// Whether a decision is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    Now,
+    /// It was taken before; that record stands.
+    Before,
+}
+
+/// The end of a run and all that follows from it, in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish {
+    pub run: RunRow,
+    pub outcome: Value,
+    pub at: Timestamp,
+    pub group: Option<GroupUpdate>,
+    pub systems: Vec<SystemState>,
+    pub changes: Vec<ChangeCount>,
+    pub ledger: Vec<NewEntry>,
+    pub outbox: Vec<NewDelivery>,
+}
+
+/// Whether this call ended the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    Now,
+    /// It had ended before; nothing was written.
+    Before,
+}
+
+/// After this one a run can only be compensated.
+const COMMIT: &str = "commit";
+const COMPENSATE: &str = "compensate";
+
+impl Store {
+    /// Writes a run down, new or open.
+    pub async fn save_run(&self, run: &RunRow) -> Result<(), StoreError> {
+        let doing = "save a run";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        leases::guard(&mut tx, &run.group, run.fence).await?;
+        let RunRow {
+            id,
+            group,
+            revision,
+            fence,
+            body,
+        } = run;
+        let done = sqlx::query(
+            "INSERT INTO runs (id, group_name, revision, fence, body) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, body = excluded.body \
+             WHERE runs.outcome IS NULL AND runs.group_name = excluded.group_name",
+        )
+        .bind(id.to_string())
+        .bind(group.as_str())
+        .bind(revision.as_str())
+        .bind(signed(fence.0))
+        .bind(body.to_string())
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        if done.rows_affected() == 0 {
+            return Err(contradiction(
+                *id,
+                "it has ended, or is another group's, and cannot be saved",
+            ));
+        }
+        tx.commit().await.doing(doing)
+    }
+
+    /// Makes a decision about an open run durable; only after this returns may it be acted on. The same decision again is fine, a
+    /// different one is refused, except `compensate` after `commit`.
+    pub async fn record_decision(
+        &self,
+        run: RunId,
+        fence: Fence,
+        decision: &str,
+        body: &Value,
+        at: Timestamp,
+    ) -> Result<Decided, StoreError> {
+        let doing = "record a decision";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        let known: Option<(String, bool)> =
+            sqlx::query_as("SELECT group_name, outcome IS NOT NULL FROM runs WHERE id = $1")
+                .bind(run.to_string())
+                .fetch_optional(&mut *tx)
+                .await
+                .doing(doing)?;
+        let Some((group, ended)) = known else {
+            return Err(contradiction(run, "it was decided before it was saved"));
+        };
+        leases::guard(&mut tx, &id(&group)?, fence).await?;
+        let taken: Vec<String> =
+            sqlx::query_scalar("SELECT decision FROM decisions WHERE run = $1 ORDER BY ordinal")
+                .bind(run.to_string())
+                .fetch_all(&mut *tx)
+                .await
+                .doing(doing)?;
+        if taken.iter().any(|d| d == decision) {
+            return Ok(Decided::Before);
+        }
+        if ended {
+            return Err(contradiction(
+                run,
+                &format!("it has ended; {decision:?} comes too late"),
+            ));
+        }
+        let allowed = match (taken.last().map(String::as_str), decision) {
+            (None, first) => first != COMPENSATE,
+            (Some(last), next) => last == COMMIT && next == COMPENSATE,
+        };
+        if !allowed {
+            let before = taken.last().map_or("nothing", String::as_str);
+            return Err(contradiction(
+                run,
+                &format!("{decision:?} may not follow {before:?}"),
+            ));
+        }
+        sqlx::query(
+            "INSERT INTO decisions (run, ordinal, decision, body, at_ms) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(run.to_string())
+        .bind(i64::try_from(taken.len()).unwrap_or(i64::MAX))
+        .bind(decision)
+        .bind(body.to_string())
+        .bind(ms(at))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(Decided::Now)
+    }
+
+    /// Ends a run, saved before or not, with its ledger entries, deliveries and updates: all of it or nothing, and once however
+    /// often it is called.
+    pub async fn finish_run(&self, finish: &Finish) -> Result<Finished, StoreError> {
+        let doing = "end a run";
+        let Finish {
+            run,
+            outcome,
+            at,
+            group,
+            systems: states,
+            changes,
+            ledger: entries,
+            outbox: deliveries,
+        } = finish;
+        let mut tx = self.write(Durability::Full, doing).await?;
+        leases::guard(&mut tx, &run.group, run.fence).await?;
+        let done = sqlx::query(
+            "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, \
+             body = excluded.body, outcome = excluded.outcome, finished_ms = excluded.finished_ms \
+             WHERE runs.outcome IS NULL AND runs.group_name = excluded.group_name",
+        )
+        .bind(run.id.to_string())
+        .bind(run.group.as_str())
+        .bind(run.revision.as_str())
+        .bind(signed(run.fence.0))
+        .bind(run.body.to_string())
+        .bind(outcome.to_string())
+        .bind(ms(*at))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        if done.rows_affected() == 0 {
+            return ended(&mut tx, run).await;
+        }
+        if let Some(update) = group {
+            groups::put(&mut tx, &run.group, update).await?;
+        }
+        for state in states {
+            systems::put(&mut tx, state).await?;
+        }
+        for counted in changes {
+            systems::count(&mut tx, run.id, *at, counted).await?;
+        }
+        ledger::put(&mut tx, entries).await?;
+        outbox::put(&mut tx, deliveries, *at).await?;
+        tx.commit().await.doing(doing)?;
+        Ok(Finished::Now)
+    }
+
+    pub async fn run(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
+        let rows = self
+            .runs(sqlx::query_as(
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs WHERE id = $1",
+            ).bind(run.to_string()))
+            .await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// The runs of a group that have not ended, oldest first: what recovery takes up.
+    pub async fn open_runs(&self, group: &GroupName) -> Result<Vec<StoredRun>, StoreError> {
+        self.runs(
+            sqlx::query_as(
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
+             WHERE group_name = $1 AND outcome IS NULL ORDER BY id",
+            )
+            .bind(group.to_string()),
+        )
+        .await
+    }
+
+    /// The last runs of a group, newest first, open or ended.
+    pub async fn recent_runs(
+        &self,
+        group: &GroupName,
+        limit: u32,
+    ) -> Result<Vec<StoredRun>, StoreError> {
+        self.runs(
+            sqlx::query_as(
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
+             WHERE group_name = $1 ORDER BY id DESC LIMIT $2",
+            )
+            .bind(group.to_string())
+            .bind(i64::from(limit)),
+        )
+        .await
+    }
+
+    /// All runs for a revision, of all groups, oldest first.
+    pub async fn runs_of_revision(
+        &self,
+        revision: &Revision,
+    ) -> Result<Vec<StoredRun>, StoreError> {
+        self.runs(
+            sqlx::query_as(
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
+             WHERE revision = $1 ORDER BY id",
+            )
+            .bind(revision.to_string()),
+        )
+        .await
+    }
+
+    /// Runs and their decisions as of one moment.
+    async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>, StoreError> {
+        let doing = "read runs";
+        let mut snapshot = self.read().begin().await.doing(doing)?;
+        let rows = query.fetch_all(&mut *snapshot).await.doing(doing)?;
+        let mut runs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let decisions = decisions(&mut snapshot, &row.0).await?;
+            runs.push(stored(row, decisions)?);
+        }
+        Ok(runs)
+    }
+}
+
+type Columns = (
+    String,
+    String,
+    String,
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+);
+type RunQuery = sqlx::query::QueryAs<
+    'static,
+    super::engine::Engine,
+    Columns,
+    <super::engine::Engine as sqlx::Database>::Arguments,
+>;
+
+fn stored(columns: Columns, decisions: Vec<Decision>) -> Result<StoredRun, StoreError> {
+    let (run, group, revision, fence, body, outcome, finished) = columns;
+    Ok(StoredRun {
+        run: RunRow {
+            id: id(&run)?,
+            group: id(&group)?,
+            revision: id(&revision)?,
+            fence: Fence(number(fence)?),
+            body: json(&body)?,
+        },
+        outcome: outcome.map(|o| json(&o)).transpose()?,
+        finished_at: finished.map(time).transpose()?,
+        decisions,
+    })
+}
+
+async fn decisions(connection: &mut Connection, run: &str) -> Result<Vec<Decision>, StoreError> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT decision, body, at_ms FROM decisions WHERE run = $1 ORDER BY ordinal",
+    )
+    .bind(run)
+    .fetch_all(connection)
+    .await
+    .doing("read a run's decisions")?;
+    rows.into_iter()
+        .map(|(decision, body, at)| {
+            Ok(Decision {
+                decision,
+                body: json(&body)?,
+                at: time(at)?,
+            })
+        })
+        .collect()
+}
+
+/// Why a run was not ended: it had ended before, or the caller took it for another group's.
+async fn ended(connection: &mut Connection, run: &RunRow) -> Result<Finished, StoreError> {
+    let group: String = sqlx::query_scalar("SELECT group_name FROM runs WHERE id = $1")
+        .bind(run.id.to_string())
+        .fetch_one(connection)
+        .await
+        .doing("end a run")?;
+    if group == run.group.as_str() {
+        Ok(Finished::Before)
+    } else {
+        Err(contradiction(run.id, "it is another group's"))
+    }
+}
+
+fn contradiction(run: RunId, why: &str) -> StoreError {
+    StoreError::Contradiction {
+        run,
+        why: why.to_owned(),
+    }
+}

@@ -1,0 +1,167 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::ids::{
+    Actor, Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName,
+};
+use crate::plan::Op;
+
+mod known;
+mod ledger;
+mod opening;
+mod runs;
+
+const TTL: Duration = Duration::from_secs(30);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_760_000_000 + seconds).unwrap()
+}
+
+fn revision(n: u8) -> Revision {
+    format!("{n:040x}").parse().unwrap()
+}
+
+fn run_id(n: u8) -> RunId {
+    RunId(uuid::Uuid::from_u128(u128::from(n)))
+}
+
+fn group() -> GroupName {
+    "hospital".parse().unwrap()
+}
+
+fn medical() -> SystemName {
+    "medical".parse().unwrap()
+}
+
+fn row(n: u8) -> RunRow {
+    RunRow {
+        id: run_id(n),
+        group: group(),
+        revision: revision(n),
+        fence: Fence(1),
+        body: json!({"step": "observe"}),
+    }
+}
+
+fn entry(action: &str, body: Value) -> NewEntry {
+    NewEntry {
+        at: at(0),
+        actor: "lockstep/engine".parse().unwrap(),
+        action: action.to_owned(),
+        group: Some(group()),
+        system: None,
+        run: Some(run_id(1)),
+        revision: Some(revision(1)),
+        body,
+    }
+}
+
+fn finish(n: u8) -> Finish {
+    Finish {
+        run: row(n),
+        outcome: json!("applied"),
+        at: at(60),
+        group: Some(GroupUpdate {
+            good: Some(revision(n)),
+            failed: FailedUpdate::Clear,
+            seen: Some(revision(n)),
+        }),
+        systems: vec![SystemState {
+            system: medical(),
+            revision: Some(revision(n)),
+            digest: Some(Digest::of(b"state")),
+            condition: json!({"state": "in_step"}),
+            last_change_at: Some(at(59)),
+            last_seen_at: Some(at(60)),
+        }],
+        changes: vec![ChangeCount {
+            system: medical(),
+            kind: "FeatureFlag".parse().unwrap(),
+            op: Op::Update,
+            count: 3,
+        }],
+        ledger: vec![entry("run.applied", json!({"changes": 3}))],
+        outbox: vec![NewDelivery {
+            destination: "forge".to_owned(),
+            key: format!("status/{n}"),
+            body: json!({"state": "success"}),
+        }],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_at_the_same_time_lose_nothing() {
+    const WRITERS: u8 = 8;
+    const EACH: u8 = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut tasks = JoinSet::new();
+    for writer in 0..WRITERS {
+        let path = path.clone();
+        tasks.spawn(async move {
+            // Half of them have connections of their own, as another process would.
+            let store = Store::open(&path).await.unwrap();
+            for n in 0..EACH {
+                let n = writer * EACH + n + 1;
+                store.save_run(&row(n)).await.unwrap();
+                store
+                    .record_decision(run_id(n), Fence(1), "commit", &Value::Null, at(0))
+                    .await
+                    .unwrap();
+                let ended = (
+                    store.finish_run(&finish(n)).await.unwrap(),
+                    store.finish_run(&finish(n)).await.unwrap(),
+                );
+                assert_eq!(ended, (Finished::Now, Finished::Before));
+                store
+                    .add_heat(&medical(), &"IpBlock/192.0.2.1/32".parse().unwrap(), at(0))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let store = Store::open(&path).await.unwrap();
+    let all = u64::from(WRITERS * EACH);
+    assert!(
+        matches!(store.verify_chain().await.unwrap(), Chain::Intact { entries, .. } if entries == all)
+    );
+    assert_eq!(store.owed().await.unwrap(), all);
+    let counts = store.count_changes_since(&medical(), at(0)).await.unwrap();
+    assert_eq!(counts.values().sum::<u64>(), 3 * all);
+    let heat = store
+        .heat(&medical(), &"IpBlock/192.0.2.1/32".parse().unwrap(), at(0))
+        .await
+        .unwrap();
+    assert!((heat - f64::from(WRITERS * EACH)).abs() < 1e-6);
+    assert_eq!(store.open_runs(&group()).await.unwrap(), []);
+}
+
+#[test]
+fn times_are_kept_to_the_millisecond() {
+    let fine = at(0) + SignedDuration::from_nanos(1_234_567);
+    assert_eq!(
+        values::time(values::ms(fine)).unwrap(),
+        at(0) + SignedDuration::from_millis(1)
+    );
+}
+
+/// Every future of the store can be awaited in a spawned task.
+#[test]
+fn futures_may_move_between_threads() {
+    fn send<T: Send>(_: T) {}
+    fn check(store: &'static Store, row: &'static RunRow, end: &'static Finish) {
+        send(Store::open("x"));
+        send(store.save_run(row));
+        send(store.record_decision(row.id, row.fence, "commit", &row.body, at(0)));
+        send(store.finish_run(end));
+        send(store.open_runs(&row.group));
+    }
+    let _ = check;
+}

@@ -1,0 +1,221 @@
+//! Groups, systems, heat, releases, leases and the outbox.
+
+use super::*;
+
+#[tokio::test]
+async fn a_failed_revision_stays_until_it_is_cleared_on_purpose() {
+    let store = Store::temporary().await.unwrap();
+    let failed = FailedRevision {
+        revision: revision(2),
+        why: "medical refused".to_owned(),
+    };
+    let update = |update: GroupUpdate| {
+        let store = store.clone();
+        async move {
+            store.update_group(&group(), &update).await.unwrap();
+            store.group_state(&group()).await.unwrap()
+        }
+    };
+    let one = update(GroupUpdate {
+        good: Some(revision(1)),
+        failed: FailedUpdate::Set(failed.clone()),
+        seen: Some(revision(2)),
+    })
+    .await;
+    assert_eq!(one.failed, Some(failed.clone()));
+    let two = update(GroupUpdate {
+        good: Some(revision(1)),
+        ..GroupUpdate::default()
+    })
+    .await;
+    assert_eq!((two.failed, two.seen), (Some(failed), Some(revision(2))));
+    let three = update(GroupUpdate {
+        failed: FailedUpdate::Clear,
+        ..GroupUpdate::default()
+    })
+    .await;
+    assert_eq!((three.good, three.failed), (Some(revision(1)), None));
+}
+
+#[tokio::test]
+async fn a_silent_system_keeps_what_was_known_of_it() {
+    let store = Store::temporary().await.unwrap();
+    store.finish_run(&finish(1)).await.unwrap();
+    let silent = SystemState {
+        system: medical(),
+        revision: None,
+        digest: None,
+        condition: json!({"state": "unreachable"}),
+        last_change_at: None,
+        last_seen_at: None,
+    };
+    store.put_system_state(&silent).await.unwrap();
+    store.seen_system(&medical(), at(90)).await.unwrap();
+    let known = store.system_state(&medical()).await.unwrap().unwrap();
+    assert_eq!(known.condition, json!({"state": "unreachable"}));
+    assert_eq!(known.digest, Some(Digest::of(b"state")));
+    assert_eq!(known.last_change_at, Some(at(59)));
+    assert_eq!(known.last_seen_at, Some(at(90)));
+    assert_eq!(store.system_states().await.unwrap(), [known]);
+}
+
+#[tokio::test]
+async fn changes_add_up_over_the_window() {
+    let store = Store::temporary().await.unwrap();
+    for n in 1..=3_u8 {
+        let end = Finish {
+            at: at(i64::from(n) * 3600),
+            ..finish(n)
+        };
+        store.finish_run(&end).await.unwrap();
+    }
+    let key = ("FeatureFlag".parse().unwrap(), Op::Update);
+    let since = |hours: i64| store.count_changes_since(&SYSTEM, at(hours * 3600));
+    static SYSTEM: std::sync::LazyLock<SystemName> = std::sync::LazyLock::new(medical);
+    assert_eq!(since(0).await.unwrap().get(&key), Some(&9));
+    assert_eq!(since(2).await.unwrap().get(&key), Some(&6));
+    assert!(since(4).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_release_serves_one_run() {
+    let store = Store::temporary().await.unwrap();
+    let plan = PlanDigest(Digest::of(b"plan"));
+    let release = Release {
+        plan,
+        by: "tanaka".parse::<Actor>().unwrap(),
+        because: "移行のため".to_owned(),
+        at: at(0),
+    };
+    assert!(!store.use_release(plan, run_id(1)).await.unwrap());
+    assert!(store.release(&release).await.unwrap());
+    assert!(!store.release(&release).await.unwrap(), "released already");
+    assert_eq!(
+        store.find_release(plan).await.unwrap(),
+        Some(release.clone())
+    );
+    assert!(store.use_release(plan, run_id(1)).await.unwrap());
+    assert!(
+        store.use_release(plan, run_id(1)).await.unwrap(),
+        "the same run, taken up again"
+    );
+    assert!(!store.use_release(plan, run_id(2)).await.unwrap());
+    assert_eq!(store.find_release(plan).await.unwrap(), None);
+    assert!(store.release(&release).await.unwrap(), "released anew");
+    assert!(store.use_release(plan, run_id(2)).await.unwrap());
+}
+
+#[tokio::test]
+async fn heat_rises_by_one_and_cools_with_minutes() {
+    let store = Store::temporary().await.unwrap();
+    let flag: ResourceRef = "FeatureFlag/ai_assistant".parse().unwrap();
+    let add = |seconds| store.add_heat(&SYSTEM, &FLAG, at(seconds));
+    static SYSTEM: std::sync::LazyLock<SystemName> = std::sync::LazyLock::new(medical);
+    static FLAG: std::sync::LazyLock<ResourceRef> =
+        std::sync::LazyLock::new(|| "FeatureFlag/ai_assistant".parse().unwrap());
+    assert!((add(0).await.unwrap() - 1.0).abs() < 1e-9);
+    assert!((add(0).await.unwrap() - 2.0).abs() < 1e-9);
+    let after_a_minute = 2.0 * (-1.0_f64).exp();
+    let heat = store.heat(&medical(), &flag, at(60)).await.unwrap();
+    assert!((heat - after_a_minute).abs() < 1e-9);
+    assert!((add(60).await.unwrap() - after_a_minute - 1.0).abs() < 1e-9);
+    let back_in_time = add(0).await.unwrap();
+    assert!((back_in_time - after_a_minute - 2.0).abs() < 1e-9);
+    let cold: ResourceRef = "FeatureFlag/other".parse().unwrap();
+    assert!(store.heat(&medical(), &cold, at(0)).await.unwrap().abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_and_its_fence_only_grows() {
+    let store = Store::temporary().await.unwrap();
+    let take = |holder: &'static str, seconds| store.acquire("outbox", holder, at(seconds), TTL);
+    assert_eq!(take("a", 0).await.unwrap(), Some(Fence(1)));
+    assert_eq!(take("b", 10).await.unwrap(), None);
+    assert_eq!(take("a", 10).await.unwrap(), Some(Fence(1)), "its own");
+    assert!(
+        store
+            .renew("outbox", "a", Fence(1), at(20), TTL)
+            .await
+            .unwrap()
+    );
+    assert_eq!(take("b", 45).await.unwrap(), None, "renewed until 50");
+    assert_eq!(take("b", 51).await.unwrap(), Some(Fence(2)));
+    assert!(
+        !store
+            .renew("outbox", "a", Fence(1), at(52), TTL)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .renew("outbox", "b", Fence(2), at(90), TTL)
+            .await
+            .unwrap(),
+        "run out"
+    );
+    store.release_lease("outbox", "a", Fence(1)).await.unwrap();
+    assert_eq!(
+        take("a", 60).await.unwrap(),
+        None,
+        "a stale holder releases nothing"
+    );
+    store.release_lease("outbox", "b", Fence(2)).await.unwrap();
+    assert_eq!(take("a", 60).await.unwrap(), Some(Fence(3)));
+    assert_eq!(
+        take("a", 100).await.unwrap(),
+        Some(Fence(4)),
+        "it had run out in between"
+    );
+}
+
+#[tokio::test]
+async fn a_delivery_is_owed_until_it_is_acknowledged() {
+    let store = Store::temporary().await.unwrap();
+    let new = |key: &str, n: u8| NewDelivery {
+        destination: "slack".to_owned(),
+        key: key.to_owned(),
+        body: json!({ "n": n }),
+    };
+    store
+        .enqueue(&[new("a", 1), new("b", 2), new("a", 3)], at(0))
+        .await
+        .unwrap();
+    store.enqueue(&[new("b", 4)], at(5)).await.unwrap();
+    let due = store.due(at(0), 10).await.unwrap();
+    let bodies: Vec<_> = due.iter().map(|d| d.body.clone()).collect();
+    assert_eq!(
+        bodies,
+        [json!({"n": 1}), json!({"n": 2})],
+        "the first of a key counts"
+    );
+    assert_eq!(store.due(at(0), 1).await.unwrap().len(), 1);
+
+    let (a, b) = (due[0].id, due[1].id);
+    store
+        .failed(a, "429 too many requests", at(30))
+        .await
+        .unwrap();
+    store.delivered(b, at(1)).await.unwrap();
+    assert_eq!(store.due(at(29), 10).await.unwrap(), []);
+    assert_eq!(store.next_due().await.unwrap(), Some(at(30)));
+    let again = store.due(at(30), 10).await.unwrap();
+    assert_eq!(
+        (again[0].attempts, again[0].error.as_deref()),
+        (1, Some("429 too many requests"))
+    );
+    store.delivered(a, at(31)).await.unwrap();
+    store
+        .failed(a, "late news of a lost answer", at(40))
+        .await
+        .unwrap();
+    assert_eq!(
+        (store.owed().await.unwrap(), store.next_due().await.unwrap()),
+        (0, None)
+    );
+    store.enqueue(&[new("a", 1)], at(50)).await.unwrap();
+    assert_eq!(
+        store.owed().await.unwrap(),
+        0,
+        "delivered once is delivered"
+    );
+}
