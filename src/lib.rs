@@ -18,3 +18,4 @@ pub mod state;
 pub mod clock;
 pub mod connector;
 pub mod forge;
+pub mod repo;
