@@ -2,24 +2,25 @@
 //!
 //! The modules in reading order, each layer importing only those above it (`tests/it/tidy.rs` checks it):
 //!
-//! 1. **Core**, pure: what documents say, what systems should have, what must change, who must agree.
-//! 2. **Ports**, a trait each: systems, forges, clocks.
-//! 3. **Shell**, effects: git, the store, the gate's flow, the engine, the command line.
+//! 1. **Core**, pure: what documents say, what systems should have, what must change, who must agree, how a group moves together.
+//! 2. **Ports**, a trait each: clock, systems, forges.
+//! 3. **Shell**, effects: settings, git, the store, the gate's flow, the engine, the command line.
 #![forbid(unsafe_code)]
 
-pub mod config;
-pub mod document;
-pub mod finding;
 pub mod ids;
-pub mod plan;
-pub mod protocol;
-pub mod record;
-pub mod resource;
+pub mod finding;
 pub mod state;
+pub mod document;
+pub mod config;
+pub mod resource;
+pub mod plan;
+pub mod record;
+pub mod protocol;
 
 pub mod clock;
 pub mod connector;
 pub mod forge;
 
 pub mod settings;
+pub mod repo;
 pub mod store;

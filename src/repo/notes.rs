@@ -1,0 +1,268 @@
+//! Git notes as lists of lines, one JSON object a line, so that two clones' notes merge with `cat_sort_uniq`.
+//!
+//! libgit2's own notes overwrite what another writer added between its read and its write, so the tree is written here and the
+//! reference moved by compare and swap. Any depth of fan-out is read; new notes go one level deep, as git does
+//! for many.
+
+use std::fs::File;
+use std::time::Duration;
+
+use git2::{ObjectType, Oid, Repository, Tree};
+use jiff::Timestamp;
+
+use super::edits::Edits;
+use super::history::ref_oid;
+use super::write::{move_ref, write_commit};
+use super::{Doing, Identity, Repo, RepoError, to_oid, to_revision};
+use crate::ids::Revision;
+
+/// How often a line is put on top of what another writer just wrote. Writers of ours queue at a lock, so this is
+/// for people's own `git notes`.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(2);
+/// Bytes of one commit's note that are read; no honest one comes near.
+const NOTE_BYTES: usize = 64 << 20;
+
+/// The lines a note has, and those to add to it.
+type Update<'a, E> = dyn FnMut(&[String]) -> Result<Vec<String>, E> + 'a;
+
+impl Repo {
+    /// Adds one line to a commit's note. Never loses another writer's line.
+    pub fn append_note(
+        &self,
+        notes: &str,
+        commit: &Revision,
+        line: &str,
+        at: Timestamp,
+    ) -> Result<(), RepoError> {
+        self.update_note::<RepoError>(notes, commit, at, &mut |_| Ok(vec![line.to_owned()]))?;
+        Ok(())
+    }
+
+    /// Adds the lines that `update` makes of those that are there; it is asked again if someone else writes meanwhile. Adding none
+    /// writes nothing. What is there already stays, byte for byte.
+    pub fn update_note<E: From<RepoError>>(
+        &self,
+        notes: &str,
+        commit: &Revision,
+        at: Timestamp,
+        update: &mut Update<'_, E>,
+    ) -> Result<Vec<String>, E> {
+        self.check_notes_ref(notes)?;
+        let hex = commit.as_str();
+        // Held until the end: writers of ours take turns instead of racing.
+        let _turn = self.turn()?;
+        for _ in 0..TRIES {
+            let read = self.with(|git| {
+                let tip = ref_oid(git, notes)?;
+                let tree = tip_tree(git, tip)?;
+                let place = match &tree {
+                    Some(tree) => find(git, tree, hex)?,
+                    None => Vec::new(),
+                };
+                let mut bytes = Vec::new();
+                if let Some((_, blob)) = place.first() {
+                    bytes = read_blob(git, *blob)?;
+                }
+                Ok((tip, place, bytes))
+            })?;
+            let (tip, place, mut bytes) = read;
+            let mut seen = lines(&bytes);
+            // git reads a note that is there at two depths as one; so do we.
+            for (_, blob) in place.iter().skip(1) {
+                seen.extend(lines(&self.with(|git| read_blob(git, *blob))?));
+            }
+            let added = update(&seen)?;
+            if added.is_empty() {
+                return Ok(added);
+            }
+            if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+                bytes.push(b'\n');
+            }
+            for line in &added {
+                if line.contains(['\n', '\r', '\0']) {
+                    let why = "a note's line can't hold a line break".to_owned();
+                    return Err(RepoError::Invalid(why).into());
+                }
+                bytes.extend_from_slice(line.as_bytes());
+                bytes.push(b'\n');
+            }
+            let path = place
+                .into_iter()
+                .next()
+                .map_or_else(|| fan_out(hex), |(path, _)| path);
+            let written = self.with(|git| {
+                let tree = tip_tree(git, tip)?;
+                let blob = git.blob(&bytes).doing("writing a note")?;
+                let mut edits = Edits::default();
+                edits.set(&path, Some(blob));
+                let tree = edits.write(git, tree.as_ref())?;
+                let parents: Vec<Oid> = tip.into_iter().collect();
+                let note = write_commit(git, tree, &parents, &keeper(), "lockstep: notes\n", at)?;
+                match move_ref(git, notes, tip, note, "lockstep: notes") {
+                    Ok(()) => Ok(true),
+                    Err(RepoError::Moved { .. }) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            })?;
+            if written {
+                return Ok(added);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(RepoError::Moved { name: notes.into() }.into())
+    }
+
+    /// The lines of a commit's note; none where it has no note. Lines that are not UTF-8 are left out.
+    pub fn read_notes(&self, notes: &str, commit: &Revision) -> Result<Vec<String>, RepoError> {
+        self.check_notes_ref(notes)?;
+        self.with(|git| {
+            let Some(tree) = tip_tree(git, ref_oid(git, notes)?)? else {
+                return Ok(Vec::new());
+            };
+            let mut found = Vec::new();
+            for (_, blob) in find(git, &tree, commit.as_str())? {
+                found.extend(lines(&read_blob(git, blob)?));
+            }
+            Ok(found)
+        })
+    }
+
+    /// All notes of a reference, by the commit they are on.
+    pub fn list_notes(&self, notes: &str) -> Result<Vec<(Revision, Vec<String>)>, RepoError> {
+        self.check_notes_ref(notes)?;
+        self.with(|git| {
+            let mut found = Vec::new();
+            if let Some(tree) = tip_tree(git, ref_oid(git, notes)?)? {
+                list(git, &tree, String::new(), &mut found)?;
+            }
+            found.sort_by(|a: &(Oid, Oid), b| a.0.cmp(&b.0));
+            let mut notes: Vec<(Revision, Vec<String>)> = Vec::new();
+            for (commit, blob) in found {
+                let (commit, text) = (to_revision(commit)?, lines(&read_blob(git, blob)?));
+                match notes.last_mut() {
+                    Some((last, lines)) if *last == commit => lines.extend(text),
+                    _ => notes.push((commit, text)),
+                }
+            }
+            Ok(notes)
+        })
+    }
+
+    fn check_notes_ref(&self, notes: &str) -> Result<(), RepoError> {
+        if notes.starts_with("refs/notes/")
+            && !notes.contains('\0')
+            && git2::Reference::is_valid_name(notes)
+        {
+            return Ok(());
+        }
+        Err(RepoError::Invalid(format!(
+            "{notes:?} is no reference for notes; it must begin with refs/notes/"
+        )))
+    }
+
+    /// This writer's turn: a lock on an empty file beside the references, given back when it is dropped. Where the file system
+    /// has no locks, compare and swap alone keeps the lines.
+    fn turn(&self) -> Result<Option<File>, RepoError> {
+        let path = self.with(|git| Ok(git.commondir().join("lockstep-notes.lock")))?;
+        let open = File::options().create(true).append(true).open(&path);
+        Ok(open.ok().filter(|file| file.lock().is_ok()))
+    }
+}
+
+/// Who the notes' own commits are by. Who wrote a line stands in the line.
+fn keeper() -> Identity {
+    Identity::new("lockstep", "lockstep@lockstep.invalid")
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    bytes
+        .split(|b| *b == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+fn fan_out(hex: &str) -> String {
+    match hex.split_at_checked(2) {
+        Some((folder, rest)) if !rest.is_empty() => format!("{folder}/{rest}"),
+        Some(_) | None => hex.to_owned(),
+    }
+}
+
+fn tip_tree(git: &Repository, tip: Option<Oid>) -> Result<Option<Tree<'_>>, RepoError> {
+    tip.map(|tip| git.find_commit(tip).and_then(|commit| commit.tree()))
+        .transpose()
+        .doing("reading notes")
+}
+
+fn read_blob(git: &Repository, oid: Oid) -> Result<Vec<u8>, RepoError> {
+    let odb = git.odb().doing("reading a note")?;
+    let (size, _) = odb.read_header(oid).doing("reading a note")?;
+    if size > NOTE_BYTES {
+        return Err(RepoError::TooLarge(format!(
+            "a note of {size} bytes is larger than {} MiB",
+            NOTE_BYTES >> 20
+        )));
+    }
+    Ok(odb.read(oid).doing("reading a note")?.data().to_vec())
+}
+
+/// Where a commit's note is: its path in the tree and its blob. More than one where clones of different fan-out were merged.
+fn find(git: &Repository, tree: &Tree<'_>, hex: &str) -> Result<Vec<(String, Oid)>, RepoError> {
+    let mut found = Vec::new();
+    let mut folder = tree.clone();
+    let mut path = String::new();
+    let mut rest = hex;
+    loop {
+        if let Some(entry) = folder.get_name(rest)
+            && entry.kind() == Some(ObjectType::Blob)
+        {
+            found.push((format!("{path}{rest}"), entry.id()));
+        }
+        let Some((name, below)) = rest.split_at_checked(2).filter(|(_, b)| !b.is_empty()) else {
+            return Ok(found);
+        };
+        let next = folder
+            .get_name(name)
+            .filter(|entry| entry.kind() == Some(ObjectType::Tree))
+            .map(|entry| entry.id());
+        let Some(next) = next else {
+            return Ok(found);
+        };
+        folder = git.find_tree(next).doing("reading notes")?;
+        path.push_str(name);
+        path.push('/');
+        rest = below;
+    }
+}
+
+/// All notes below a folder as (commit, blob). What is no note, by its name, is passed over.
+fn list(
+    git: &Repository,
+    folder: &Tree<'_>,
+    hex: String,
+    found: &mut Vec<(Oid, Oid)>,
+) -> Result<(), RepoError> {
+    for entry in folder {
+        let Ok(name) = entry.name() else { continue };
+        let full = format!("{hex}{name}");
+        match entry.kind() {
+            Some(ObjectType::Blob) => {
+                if let Ok(commit) = full.parse::<Revision>()
+                    && let Ok(oid) = to_oid(&commit)
+                {
+                    found.push((oid, entry.id()));
+                }
+            }
+            Some(ObjectType::Tree) if name.len() == 2 && full.len() < 40 => {
+                let below = git.find_tree(entry.id()).doing("reading notes")?;
+                list(git, &below, full, found)?;
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}

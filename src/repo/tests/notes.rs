@@ -1,0 +1,146 @@
+use super::*;
+
+const NOTES: &str = "refs/notes/devtools/discuss";
+
+#[test]
+fn lines_are_added_and_git_reads_them() {
+    let bare = Bare::new();
+    let head = bare.commit("main", &[("a.json", Some("1"))]);
+    assert_eq!(
+        bare.repo.read_notes(NOTES, &head).unwrap(),
+        Vec::<String>::new()
+    );
+    bare.repo
+        .append_note(NOTES, &head, "{\"a\":1}", at(1))
+        .unwrap();
+    bare.repo
+        .append_note(NOTES, &head, "{\"a\":\"二\"}", at(2))
+        .unwrap();
+    assert_eq!(
+        bare.git(&["notes", "--ref=devtools/discuss", "show", head.as_str()]),
+        "{\"a\":1}\n{\"a\":\"二\"}\n"
+    );
+    assert_eq!(
+        bare.repo.list_notes(NOTES).unwrap(),
+        [(
+            head.clone(),
+            vec!["{\"a\":1}".to_owned(), "{\"a\":\"二\"}".to_owned()]
+        )]
+    );
+    // A line break would turn one line into two; another reference might be a branch.
+    for (notes, line) in [
+        (NOTES, "a\nb"),
+        ("refs/heads/main", "a"),
+        ("refs/notes/a\0", "a"),
+    ] {
+        assert!(matches!(
+            bare.repo.append_note(notes, &head, line, at(3)),
+            Err(RepoError::Invalid(_))
+        ));
+    }
+}
+
+#[test]
+fn what_git_wrote_is_kept_byte_for_byte_at_any_fan_out() {
+    let bare = Bare::new();
+    let commits: Vec<_> = (0..3)
+        .map(|n| bare.commit("main", &[("a.json", Some(&*n.to_string()))]))
+        .collect();
+    // git itself writes few notes flat, without a line break at the end where it is told so.
+    for commit in &commits {
+        bare.git(&[
+            "notes",
+            "--ref=devtools/discuss",
+            "add",
+            "-m",
+            "by git",
+            commit.as_str(),
+        ]);
+    }
+    bare.repo
+        .append_note(NOTES, &commits[0], "ours", at(1))
+        .unwrap();
+    assert_eq!(
+        bare.repo.read_notes(NOTES, &commits[0]).unwrap(),
+        ["by git", "ours"]
+    );
+    assert_eq!(bare.repo.list_notes(NOTES).unwrap().len(), 3);
+
+    // The same note at two depths, as after merging clones: read as one, and neither half is lost.
+    let (folder, rest) = commits[1].as_str().split_at(2);
+    let (middle, deep) = rest.split_at(2);
+    let git = git2::Repository::open(bare.repo.path()).unwrap();
+    let tip = history::ref_oid(&git, NOTES).unwrap().unwrap();
+    let tree = git.find_commit(tip).unwrap().tree().unwrap();
+    let mut edits = edits::Edits::default();
+    let path = format!("{folder}/{middle}/{deep}");
+    edits.set(&path, Some(git.blob(b"deeper").unwrap()));
+    let tree = edits.write(&git, Some(&tree)).unwrap();
+    let commit = write::write_commit(&git, tree, &[tip], &who(), "x", at(1)).unwrap();
+    write::move_ref(&git, NOTES, Some(tip), commit, "x").unwrap();
+    bare.repo
+        .append_note(NOTES, &commits[1], "ours", at(2))
+        .unwrap();
+    assert_eq!(
+        bare.repo.read_notes(NOTES, &commits[1]).unwrap(),
+        ["by git", "ours", "deeper"]
+    );
+    assert_eq!(bare.repo.list_notes(NOTES).unwrap().len(), 3);
+    // And git adds on top of ours.
+    bare.git(&[
+        "notes",
+        "--ref=devtools/discuss",
+        "append",
+        "-m",
+        "again",
+        commits[0].as_str(),
+    ]);
+    assert_eq!(
+        bare.repo.read_notes(NOTES, &commits[0]).unwrap(),
+        ["by git", "ours", "again"]
+    );
+}
+
+#[test]
+fn no_line_of_many_writers_is_lost() {
+    const WRITERS: usize = 8;
+    const LINES: usize = 20;
+    let bare = Bare::new();
+    let commits: Vec<_> = (0..3)
+        .map(|n| bare.commit("main", &[("a.json", Some(&*n.to_string()))]))
+        .collect();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (path, commits) = (bare.repo.path().to_owned(), &commits);
+            scope.spawn(move || {
+                let repo = Repo::open(&path).unwrap();
+                for line in 0..LINES {
+                    let commit = &commits[line % commits.len()];
+                    repo.append_note(NOTES, commit, &format!("{writer}-{line}"), at(1))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let all: Vec<_> = bare.repo.list_notes(NOTES).unwrap();
+    let lines: std::collections::BTreeSet<_> = all.into_iter().flat_map(|(_, l)| l).collect();
+    assert_eq!(lines.len(), WRITERS * LINES);
+    bare.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn an_update_that_adds_nothing_writes_nothing() {
+    let bare = Bare::new();
+    let head = bare.commit("main", &[("a.json", Some("1"))]);
+    bare.repo.append_note(NOTES, &head, "one", at(1)).unwrap();
+    let before = bare.git(&["rev-parse", NOTES]);
+    let added = bare
+        .repo
+        .update_note::<RepoError>(NOTES, &head, at(2), &mut |lines| {
+            assert_eq!(lines, ["one"]);
+            Ok(Vec::new())
+        })
+        .unwrap();
+    assert!(added.is_empty());
+    assert_eq!(bare.git(&["rev-parse", NOTES]), before);
+}

@@ -1,0 +1,315 @@
+//! A person's files as they lie: read into a snapshot, or made into a commit on a new branch without touching the index.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use git2::{Delta, DiffOptions, Oid, Repository};
+use jiff::Timestamp;
+
+use super::edits::Edits;
+use super::history::branch_ref;
+use super::layout::join;
+use super::tree::{Part, SNAPSHOT_BYTES, is_file, readable, shown, too_many_bytes};
+use super::write::{move_ref, write_commit};
+use super::{Doing, Identity, Layout, Repo, RepoError, io_error, to_revision};
+use crate::document::{Blob, BlobId, Content, Snapshot, limits};
+use crate::ids::{Digest, DocPath, Revision};
+
+/// Changes of a work tree that became a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    pub revision: Revision,
+    /// What the commit changed, as a snapshot calls it.
+    pub paths: Vec<DocPath>,
+}
+
+impl Repo {
+    /// All documents and policies as they lie, committed or not.
+    ///
+    /// Read are the files that could be documents (`json`, `jsonc`, `yaml`, `yml`, `md`) and, in `policies`, `rego`. Folders and files
+    /// whose names begin with a dot are passed over, as from the object store; so are `target` and `node_modules` where git ignores
+    /// them or does not know the place.
+    pub fn snapshot_work_tree(&self) -> Result<Snapshot, RepoError> {
+        let Some((root, _)) = self.files() else {
+            return Err(no_work_tree(self));
+        };
+        let layout = self.layout();
+        let ignored = |path: &Path| {
+            !self.has_git()
+                || self
+                    .with(|git| git.status_should_ignore(path).doing("reading .gitignore"))
+                    .unwrap_or(false)
+        };
+        let part = if layout.policies_inside() {
+            Part::DocumentsBesidePolicies
+        } else {
+            Part::Documents
+        };
+        let mut documents = Reader::new(root, &ignored, part, "");
+        documents.folder(&root.join(layout.prefix()), "")?;
+        let mut policies = Reader::new(root, &ignored, Part::Policies, "policies/");
+        policies.folder(&root.join(layout.policies()), "")?;
+        let mut unreadable = documents.unreadable;
+        unreadable.extend(policies.unreadable);
+        unreadable.sort();
+        Ok(Snapshot {
+            revision: None,
+            files: documents.files,
+            policies: policies.files,
+            unreadable,
+        })
+    }
+
+    /// Commits what differs from `HEAD` in the config repo and its policies, new files included and ignored ones not, on a new
+    /// branch. The work tree, the index and the branch that is checked out stay as they are. `None` where nothing differs.
+    pub fn commit_work_tree_changes(
+        &self,
+        branch: &str,
+        message: &str,
+        who: &Identity,
+        at: Timestamp,
+    ) -> Result<Option<Committed>, RepoError> {
+        let name = branch_ref(branch)?;
+        let Some((root, _)) = self.files() else {
+            return Err(no_work_tree(self));
+        };
+        let layout = self.layout();
+        self.with(|git| {
+            let head = git.head().and_then(|h| h.peel_to_commit()).map_err(|_| {
+                RepoError::NotFound(
+                    "there is no commit yet; commit what the repository starts with first".into(),
+                )
+            })?;
+            let tree = head.tree().doing("reading a commit's files")?;
+            let changes = differences(git, root, &tree, &layout)?;
+            if changes.is_empty() {
+                return Ok(None);
+            }
+            let mut edits = Edits::default();
+            for (path, blob) in &changes {
+                edits.set(path, *blob);
+            }
+            let tree = edits.write(git, Some(&tree))?;
+            let commit = write_commit(git, tree, &[head.id()], who, message, at)?;
+            move_ref(git, &name, None, commit, "lockstep: propose").map_err(
+                |error| match error {
+                    RepoError::Moved { .. } => RepoError::Invalid(format!(
+                        "there is a branch {branch:?} already; give another name with --branch"
+                    )),
+                    RepoError::NotFound(_)
+                    | RepoError::Unsupported(_)
+                    | RepoError::Invalid(_)
+                    | RepoError::TooLarge(_)
+                    | RepoError::Io { .. }
+                    | RepoError::Git { .. } => error,
+                },
+            )?;
+            Ok(Some(Committed {
+                revision: to_revision(commit)?,
+                paths: changes.keys().filter_map(|p| layout.doc_path(p)).collect(),
+            }))
+        })
+    }
+}
+
+fn no_work_tree(repo: &Repo) -> RepoError {
+    RepoError::Unsupported(format!(
+        "{} is a bare repository: it has no files lying about; name a revision with --rev, or --base and --head",
+        repo.path().display()
+    ))
+}
+
+/// What lies there otherwise than in `tree`, by path from the repository's root: the new blob, or `None` where it is gone.
+fn differences(
+    git: &Repository,
+    root: &Path,
+    tree: &git2::Tree<'_>,
+    layout: &Layout,
+) -> Result<BTreeMap<String, Option<Oid>>, RepoError> {
+    let mut options = DiffOptions::new();
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(true)
+        .include_typechange(true)
+        .ignore_submodules(true)
+        .disable_pathspec_match(true)
+        .update_index(false);
+    if !layout.prefix().is_empty() {
+        options.pathspec(layout.prefix());
+        options.pathspec(layout.policies());
+    }
+    let diff = git
+        .diff_tree_to_workdir_with_index(Some(tree), Some(&mut options))
+        .doing("comparing the files with HEAD")?;
+    let mut changes = BTreeMap::new();
+    for delta in diff.deltas() {
+        let file = match delta.status() {
+            Delta::Deleted => delta.old_file(),
+            _ => delta.new_file(),
+        };
+        let bytes = file.path_bytes().unwrap_or_default();
+        let Some(path) = readable(bytes) else {
+            return Err(RepoError::Invalid(format!(
+                "the file name {} is not UTF-8 or holds control characters; rename it",
+                shown("", bytes)
+            )));
+        };
+        // An untracked repository inside this one is listed as a folder: not ours to commit.
+        if path.ends_with('/') || layout.doc_path(path).is_none() {
+            continue;
+        }
+        let blob = match delta.status() {
+            Delta::Deleted => None,
+            Delta::Added | Delta::Modified | Delta::Untracked if is_file(file.mode()) => {
+                let full = root.join(path);
+                Some(git.blob_path(&full).doing("reading a changed file")?)
+            }
+            Delta::Conflicted => {
+                return Err(RepoError::Invalid(format!(
+                    "{path} has an unfinished merge in it; finish it first"
+                )));
+            }
+            Delta::Unmodified | Delta::Ignored => continue,
+            Delta::Added
+            | Delta::Modified
+            | Delta::Untracked
+            | Delta::Renamed
+            | Delta::Copied
+            | Delta::Typechange
+            | Delta::Unreadable => {
+                return Err(RepoError::Invalid(format!(
+                    "{path} is not a plain file that can be read, so it can't be proposed"
+                )));
+            }
+        };
+        changes.insert(path.to_owned(), blob);
+    }
+    Ok(changes)
+}
+
+struct Reader<'a> {
+    root: &'a Path,
+    ignored: &'a dyn Fn(&Path) -> bool,
+    part: Part,
+    base: &'static str,
+    files: BTreeMap<DocPath, Blob>,
+    unreadable: Vec<String>,
+    entries: usize,
+    bytes: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        root: &'a Path,
+        ignored: &'a dyn Fn(&Path) -> bool,
+        part: Part,
+        base: &'static str,
+    ) -> Self {
+        Self {
+            root,
+            ignored,
+            part,
+            base,
+            files: BTreeMap::new(),
+            unreadable: Vec::new(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Reads a folder; `path` is what it is called relative to where the reading began.
+    fn folder(&mut self, folder: &Path, path: &str) -> Result<(), RepoError> {
+        let listing = match std::fs::read_dir(folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error(folder)(error)),
+        };
+        for entry in listing {
+            let entry = entry.map_err(io_error(folder))?;
+            self.entries += 1;
+            if self.entries > limits::FILES {
+                return Err(RepoError::TooLarge(format!(
+                    "{} holds more than {} files and folders",
+                    folder.display(),
+                    limits::FILES
+                )));
+            }
+            let name = entry.file_name();
+            let Some(name) = readable(name.as_encoded_bytes()) else {
+                let at = join(path, "");
+                self.unreadable.push(shown(&at, name.as_encoded_bytes()));
+                continue;
+            };
+            if !name.starts_with('.') {
+                self.entry(&entry.path(), name, &join(path, name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, full: &Path, name: &str, path: &str) -> Result<(), RepoError> {
+        let meta = match full.symlink_metadata() {
+            Ok(meta) => meta,
+            // Gone since the folder was listed, as editors do with their temporary files.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error(full)(error)),
+        };
+        if meta.is_dir() && !full.join(".git").exists() {
+            let built = matches!(name, "target" | "node_modules");
+            if self.part.leaves_out(path) || (built && self.is_ignored(full)) {
+                return Ok(());
+            }
+            return self.folder(full, path);
+        }
+        let Ok(doc) = format!("{}{path}", self.base).parse::<DocPath>() else {
+            self.unreadable.push(shown("", path.as_bytes()));
+            return Ok(());
+        };
+        let blob = if meta.is_dir() {
+            without_bytes(full, Content::Submodule)
+        } else if meta.is_symlink() {
+            without_bytes(full, Content::Symlink)
+        } else if !self.part.takes(name) {
+            return Ok(());
+        } else if !meta.is_file() {
+            // A pipe or a device under a document's name: reading it could wait forever.
+            self.unreadable
+                .push(format!("{} (not a file)", shown("", path.as_bytes())));
+            return Ok(());
+        } else if meta.len() > limits::DOCUMENT_BYTES {
+            without_bytes(full, Content::TooLarge(meta.len()))
+        } else {
+            self.bytes += meta.len();
+            if self.bytes > SNAPSHOT_BYTES {
+                return Err(too_many_bytes());
+            }
+            let bytes = match std::fs::read(full) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(io_error(full)(error)),
+            };
+            Blob {
+                id: BlobId::from_digest(Digest::of(&bytes)),
+                content: Content::Bytes(bytes.into()),
+            }
+        };
+        self.files.insert(doc, blob);
+        Ok(())
+    }
+
+    fn is_ignored(&self, full: &Path) -> bool {
+        let relative = full.strip_prefix(self.root).unwrap_or(full);
+        // The slash says that it is a folder, which patterns such as `/target/` ask for.
+        (self.ignored)(&relative.join(""))
+    }
+}
+
+/// What has no bytes to be known by is known by where it is and what it is.
+fn without_bytes(full: &Path, content: Content) -> Blob {
+    let id = Digest::of(format!("{content:?} {}", full.display()).as_bytes());
+    Blob {
+        id: BlobId::from_digest(id),
+        content,
+    }
+}
