@@ -12,6 +12,7 @@ pub mod document;
 pub mod finding;
 pub mod ids;
 pub mod plan;
+pub mod policy;
 pub mod resource;
 pub mod state;
 
