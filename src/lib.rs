@@ -14,6 +14,7 @@ pub mod document;
 pub mod config;
 pub mod resource;
 pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod protocol;
 

@@ -1,0 +1,46 @@
+package lockstep_test.flag_hygiene
+
+facts(change, existing) := {
+	"now": "2026-11-22T03:00:00Z",
+	"proposal": {"author": "sato", "approvals": [], "files": []},
+	"before": {"FeatureFlag": {name: {"spec": {}, "systems": ["medical"]} | some name in existing}},
+	"changes": [object.union({"kind": "FeatureFlag", "name": "ai", "systems": ["medical"]}, change)],
+}
+
+codes(messages) := {m.code | some m in messages; startswith(m.code, "flag-hygiene/")}
+
+denied(facts) := codes(denials) if denials := data.lockstep.deny with input as facts
+
+warned(facts) := codes(warnings) if warnings := data.lockstep.warn with input as facts
+
+whole := {"enabled": false, "owner": "sato", "expires": "2027-03-31"}
+
+bare := {"enabled": false}
+
+both := {"flag-hygiene/owner", "flag-hygiene/expires"}
+
+test_a_new_flag_with_both if {
+	f := facts({"op": "create", "before": null, "after": whole}, [])
+	denied(f) == set()
+	warned(f) == set()
+}
+
+test_a_new_flag_with_neither if denied(facts({"op": "create", "before": null, "after": bare}, [])) == both
+
+test_an_old_flag_with_neither if {
+	f := facts({"op": "update", "before": bare, "after": bare}, ["ai"])
+	denied(f) == set()
+	warned(f) == both
+}
+
+test_an_old_flag_on_one_more_system if denied(facts({"op": "create", "before": null, "after": bare}, ["ai"])) == set()
+
+test_taking_the_owner_away if denied(facts({"op": "update", "before": whole, "after": object.remove(whole, ["owner"])}, ["ai"])) == {"flag-hygiene/owner"}
+
+test_an_expired_flag if warned(facts({"op": "update", "before": whole, "after": object.union(whole, {"expires": "2026-11-21"})}, ["ai"])) == {"flag-hygiene/expired"}
+
+test_a_deleted_flag if {
+	f := facts({"op": "delete", "before": bare, "after": null}, ["ai"])
+	denied(f) == set()
+	warned(f) == set()
+}
