@@ -98,6 +98,14 @@ impl Outline {
         let mut blocks = self.blocks.iter().enumerate();
         blocks.find(|(_, b)| matches!(b.sort, Sort::Heading(_)) && !b.phrase().text.is_empty())
     }
+
+    /// Where the document begins to say something: its heading, else its first line. What is missing is reported here.
+    pub fn beginning(&self) -> Range<usize> {
+        let heading = self.heading().map(|(_, block)| block);
+        let first = heading.or(self.blocks.first());
+        let line = first.and_then(|block| block.lines.first());
+        line.map_or(0..0, |line| line.phrase(0..line.text.len()).span)
+    }
 }
 
 impl Block {

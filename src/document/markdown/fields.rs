@@ -93,6 +93,16 @@ impl Field {
 }
 
 impl Outline {
+    /// Whether a block lies in the list item whose text is at `place`.
+    fn is_below(&self, block: &Block, place: usize) -> bool {
+        let mut parent = block.parent;
+        while let Some(at) = parent.filter(|at| *at > place) {
+            // A parent always comes before, so this ends.
+            parent = self.blocks.get(at).and_then(|b| b.parent);
+        }
+        parent == Some(place)
+    }
+
     /// Finds what is labelled. Lines that `own` claims are the form's: they are neither values nor rest.
     pub fn fields(&self, labels: &Labels, own: impl Fn(&Block, &Line) -> bool) -> Fields {
         let mut fields = Fields::default();
@@ -101,6 +111,7 @@ impl Outline {
         }
         let title = self.heading().map(|(at, _)| at);
         let mut reader = Reader {
+            outline: self,
             labels,
             fields,
             open: None,
@@ -121,7 +132,42 @@ impl Outline {
     }
 }
 
+/// How far a field goes on after the block of its label.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Its value stood behind the label; only what lies below it in the list belongs to it too.
+    Line,
+    /// Nothing stood behind the label: the next paragraph or list is the value.
+    Next,
+    /// The label was such a line, and a list has begun.
+    List,
+    /// The label is a heading: all up to the next heading or label.
+    Section,
+}
+
+impl Extent {
+    /// Whether a block that is not the label's own still belongs to the field.
+    fn takes(self, block: &Block, below: bool) -> bool {
+        match self {
+            Self::Line => below,
+            Self::Next | Self::Section => true,
+            Self::List => {
+                block.parent.is_some() || matches!(block.sort, Sort::Item | Sort::Task(_))
+            }
+        }
+    }
+
+    fn after(self, sort: Sort) -> Self {
+        match (self, sort) {
+            (Self::Next, Sort::Item | Sort::Task(_)) => Self::List,
+            (Self::Next, Sort::Paragraph | Sort::Heading(_)) => Self::Line,
+            (Self::Line | Self::List | Self::Section, _) => self,
+        }
+    }
+}
+
 struct Reader<'l> {
+    outline: &'l Outline,
     labels: &'l Labels,
     fields: Fields,
     open: Option<Open>,
@@ -132,8 +178,11 @@ struct Open {
     field: Field,
     /// The block its label stands in.
     block: usize,
-    /// Nothing stood behind the label, so what follows is the value, up to the next label or heading.
-    section: bool,
+    extent: Extent,
+    /// Whether nothing stood behind the label; then every line below it is a value of its own.
+    bare: bool,
+    /// The block that its last value stands in.
+    last: Option<usize>,
 }
 
 impl Reader<'_> {
@@ -143,18 +192,28 @@ impl Reader<'_> {
         }
     }
 
-    fn begin(&mut self, name: &'static str, label: Phrase, value: Option<Value>, block: usize) {
+    fn begin(
+        &mut self,
+        name: &'static str,
+        label: Phrase,
+        value: Option<Value>,
+        at: (usize, Extent),
+    ) {
         self.close();
-        let section = value.is_none();
+        let (block, extent) = at;
+        let bare = value.is_none();
         let values = value.into_iter().collect();
+        let field = Field {
+            name,
+            label,
+            values,
+        };
         self.open = Some(Open {
-            field: Field {
-                name,
-                label,
-                values,
-            },
+            field,
             block,
-            section,
+            extent,
+            bare,
+            last: None,
         });
     }
 
@@ -162,7 +221,7 @@ impl Reader<'_> {
         self.close();
         let phrase = block.phrase();
         match lookup(self.labels, &phrase.text) {
-            Some(name) => self.begin(name, phrase, None, at),
+            Some(name) => self.begin(name, phrase, None, (at, Extent::Section)),
             None => self
                 .fields
                 .rest
@@ -192,31 +251,41 @@ impl Reader<'_> {
                 let label = line.phrase(label);
                 let value = line.phrase(value);
                 if let Some(name) = lookup(self.labels, &label.text) {
-                    let value = (!value.text.is_empty()).then_some(Value {
+                    let extent = if value.text.is_empty() && block.sort == Sort::Paragraph {
+                        Extent::Next
+                    } else {
+                        Extent::Line
+                    };
+                    let value = Some(Value {
                         phrase: value,
                         tick,
-                    });
-                    self.begin(name, label, value, at);
+                    })
+                    .filter(|v| !v.phrase.text.is_empty());
+                    self.begin(name, label, value, (at, extent));
                     continue;
                 }
                 self.fields.misspelt.extend(misspelt(self.labels, label));
             }
             let phrase = line.phrase(0..line.text.len());
-            match &mut self.open {
-                Some(open) if number > 0 && open.block == at => {
-                    match open.field.values.last_mut().filter(|_| !open.section) {
+            let below = |open: &Open| self.outline.is_below(block, open.block);
+            // The lines after the label's in its own block go on with it.
+            let belongs = |open: &Open| {
+                (number > 0 && (open.block == at || open.last == Some(at)))
+                    || open.extent.takes(block, below(open))
+            };
+            match self.open.as_mut().filter(|open| belongs(open)) {
+                Some(open) => {
+                    let same = number > 0 && (open.last == Some(at) || open.block == at);
+                    let apart = open.last.is_none_or(|last| last == open.block) && open.bare;
+                    match open.field.values.last_mut().filter(|_| same && !apart) {
                         Some(last) => last.phrase.append(&phrase),
                         None => open.field.values.push(Value { phrase, tick }),
                     }
+                    open.last = Some(at);
+                    open.extent = open.extent.after(block.sort);
                 }
-                Some(open) if open.section || block.parent == Some(open.block) => {
-                    match open.field.values.last_mut().filter(|_| number > 0) {
-                        Some(last) => last.phrase.append(&phrase),
-                        None => open.field.values.push(Value { phrase, tick }),
-                    }
-                }
-                Some(_) | None if above => {}
-                Some(_) | None => self.fields.rest.push((at, number)),
+                None if above => {}
+                None => self.fields.rest.push((at, number)),
             }
         }
     }

@@ -155,6 +155,27 @@ fn values_go_on_over_lines_lists_and_sections() {
 }
 
 #[test]
+fn a_field_ends_where_its_list_does() {
+    insta::assert_snapshot!(fields("# 題\n対策:\n- 一つ\n\n  その続き\n  - 内側\n- 二つ\n\n本文\n"), @r#"
+    actions="一つ""その続き""内側""二つ"
+    rest "本文"
+    "#);
+    insta::assert_snapshot!(fields("# 題\n影響:\n一行目\n二行目\n\n本文\n"), @r#"
+    impact="一行目""二行目"
+    rest "本文"
+    "#);
+    insta::assert_snapshot!(fields("# 題\n- 対策:\n  - 一つ\n- ほか\n  - 内側\n"), @r#"
+    actions="一つ"
+    rest "ほか"
+    rest "内側"
+    "#);
+    insta::assert_snapshot!(fields("# 題\n影響:\n\n一段落\nの続き\n\n本文\n"), @r#"
+    impact="一段落の続き"
+    rest "本文"
+    "#);
+}
+
+#[test]
 fn front_matter_and_lines_are_one_set_of_fields() {
     insta::assert_snapshot!(fields("---\nimpact: [a, b]\n時刻： \"22:00\"\nsevrity: x\nactions: {a: 1}\n---\n# T\nimpact: again\n"), @r#"
     impact="a""b"
@@ -178,7 +199,7 @@ fn front_matter_that_is_broken_says_where() {
     impact="a"
     fault "the front matter that begins here is not closed by a line `---`" at "---"
     "#);
-    insta::assert_snapshot!(fields("---\nimpact: [a\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: unclosed bracket '['" at "i""#);
+    insta::assert_snapshot!(fields("---\nimpact: [a\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: unclosed bracket '['" at "impact: [a""#);
     insta::assert_snapshot!(fields("---\nimpact: !!python/object x\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: unsupported tag `!!python/object`" at "x""#);
     insta::assert_snapshot!(fields("---\n- a\n---\n"), @r#"rest "a""#);
 }
