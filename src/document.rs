@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use crate::ids::{Digest, DocPath, Revision};
 
+pub mod date;
+pub mod faults;
+pub mod markdown;
+pub mod suggest;
 pub mod tree;
 
 /// One file's content. Equal ids mean equal bytes, so what was made of them can be kept.

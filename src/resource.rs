@@ -15,7 +15,13 @@ use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
+pub mod compliance;
 pub mod form;
+mod mention;
+pub mod notice;
+mod page;
+mod severity;
+mod wording;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.
 pub type SystemSet = Arc<BTreeSet<SystemName>>;
