@@ -310,9 +310,10 @@ impl<'de> Deserialize<'de> for StrictValue {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Strict {
-    depth: usize,
+/// Reads a value as [`StrictValue`] does, inside `depth` others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strict {
+    pub(crate) depth: usize,
 }
 
 impl Strict {

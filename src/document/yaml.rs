@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Spanned};
@@ -41,7 +41,7 @@ pub fn parse(path: &DocPath, text: &str) -> (Option<Node>, Vec<Finding>) {
 
 /// A typed pass, with the options of [`parse`]. The type must refuse what it does not know (`deny_unknown_fields`) and must
 /// ask for values by `deserialize_any` where `1` and `"1"` are not the same.
-pub fn from_str<T: DeserializeOwned + Send>(text: &str) -> Result<T, YamlError> {
+pub fn from_str<'t, T: Deserialize<'t> + Send>(text: &'t str) -> Result<T, YamlError> {
     engine(text, DuplicateKeyPolicy::Error).map_err(|error| {
         let error = error.without_snippet();
         YamlError {
@@ -70,8 +70,8 @@ const SHALLOW: usize = 12;
 const STACK_BYTES: usize = 8 << 20;
 
 /// Runs the engine: on this stack as far as that is safe, on a larger one for what nests deeper.
-fn engine<T: DeserializeOwned + Send>(
-    text: &str,
+fn engine<'t, T: Deserialize<'t> + Send>(
+    text: &'t str,
     duplicates: DuplicateKeyPolicy,
 ) -> Result<T, serde_yaml::Error> {
     let shallow = serde_yaml::from_str_with_options(text, options(text, duplicates, SHALLOW));
