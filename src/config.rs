@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
+pub mod read;
+
 /// `lockstep.yaml`, checked: every name in it refers to something that exists.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {

@@ -9,11 +9,15 @@ use std::sync::Arc;
 
 use crate::ids::{Digest, DocPath, Revision};
 
+pub mod data;
 pub mod date;
 pub mod faults;
+pub mod fields;
+pub mod json;
 pub mod markdown;
 pub mod suggest;
 pub mod tree;
+pub mod yaml;
 
 /// One file's content. Equal ids mean equal bytes, so what was made of them can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -157,6 +157,16 @@ impl<'a> Faults<'a> {
     }
 }
 
+/// Lines and columns of many ranges at once, in one sweep over the text; each keeps what it is tagged with.
+pub fn spans<T>(text: &str, mut ranges: Vec<(T, Range<usize>)>) -> Vec<(T, Span)> {
+    ranges.sort_by_key(|(_, range)| range.start);
+    let mut sweep = Sweep::new(text);
+    ranges
+        .into_iter()
+        .map(|(tag, range)| (tag, sweep.span(range)))
+        .collect()
+}
+
 /// Lines and columns of ranges that come in the order of their starts: each byte is looked at once.
 struct Sweep<'a> {
     text: &'a str,

@@ -3,7 +3,7 @@
 //! A form reads twice only where it must: a typed pass first, and the pass that keeps positions only for a document with a
 //! finding or for a line that is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::finding::{Finding, Span};
@@ -49,11 +49,18 @@ pub trait Form: Send + Sync {
     /// All resources and all findings, in one pass over the document as far as the reader can tell.
     fn read(&self, source: Source<'_>, context: Context<'_>) -> Reading;
 
-    /// Where resources stand in the document: their keys, headings or lines. One pass however many are asked for.
-    fn locate(
+    /// Where a resource stands in the document: its key, heading or line.
+    fn locate(&self, source: Source<'_>, context: Context<'_>, id: &ResourceRef) -> Option<Span>;
+
+    /// The same for many resources of one document, which is read once for all of them where the form can.
+    fn locate_all(
         &self,
         source: Source<'_>,
         context: Context<'_>,
-        wanted: &BTreeSet<ResourceRef>,
-    ) -> BTreeMap<ResourceRef, Span>;
+        ids: &[ResourceRef],
+    ) -> BTreeMap<ResourceRef, Span> {
+        ids.iter()
+            .filter_map(|id| Some((id.clone(), self.locate(source, context, id)?)))
+            .collect()
+    }
 }

@@ -1,0 +1,224 @@
+//! `safety:` and `freezes:` of `lockstep.yaml`: how much may change at once, and when nothing may.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+use super::Reader;
+use crate::config::{Ceiling, Freeze, Safety, System};
+use crate::document::fields::{self, Fields};
+use crate::document::suggest;
+use crate::document::tree::{Member, Node};
+use crate::ids::{KindName, SystemName};
+
+impl Reader<'_, '_> {
+    pub(super) fn safety(
+        &mut self,
+        top: &Fields<'_>,
+        systems: &BTreeMap<SystemName, System>,
+    ) -> Safety {
+        let members = self.named(top, "safety");
+        let mut safety = Safety::default();
+        if let Some(member) = members.iter().find(|m| m.key == "default") {
+            safety.default = self.ceiling(member, Ceiling::DEFAULT);
+        }
+        for member in members.iter().filter(|m| m.key != "default") {
+            let ceiling = self.ceiling(member, safety.default);
+            if self.is_scope(member, systems) {
+                safety.overrides.insert(member.key.clone(), ceiling);
+            }
+        }
+        safety
+    }
+
+    /// Whether the key is a kind, a system, or both as `system/Kind`.
+    fn is_scope(&mut self, member: &Member, systems: &BTreeMap<SystemName, System>) -> bool {
+        let is_kind = |text: &str| self.kinds.iter().any(|k| k.as_str() == text);
+        let is_system = |text: &str| systems.contains_key(text);
+        let known = match member.key.split_once('/') {
+            Some((system, kind)) => is_system(system) && is_kind(kind),
+            None => is_kind(&member.key) || is_system(&member.key),
+        };
+        if !known {
+            let kinds = self.kinds.iter().map(KindName::as_str);
+            let systems = systems.keys().map(SystemName::as_str);
+            let near = suggest::nearest(&member.key, kinds.chain(systems).chain(["default"]));
+            self.faults.error(
+                "reference/unknown-scope",
+                member.key_span.clone(),
+                format!(
+                    "`{}` is neither a kind, a system nor system/Kind",
+                    fields::shorten(&member.key)
+                ),
+                near.map(|n| format!("did you mean `{n}`?")),
+            );
+        }
+        known
+    }
+
+    /// A ceiling; what it leaves out is as in `base`.
+    fn ceiling(&mut self, member: &Member, base: Ceiling) -> Ceiling {
+        let mut ceiling = base;
+        let what = format!("the ceiling `{}`", fields::shorten(&member.key));
+        let known = &["deletes", "updates", "window", "small"];
+        let Some(outer) = Fields::read(self.faults, &member.value, &what, known) else {
+            return ceiling;
+        };
+        if let Some(deletes) = outer.get("deletes")
+            && let Some(inner) = Fields::read(
+                self.faults,
+                &deletes.value,
+                "`deletes`",
+                &["percent", "count"],
+            )
+        {
+            self.percent(&inner, &mut ceiling.delete_percent);
+            self.count(&inner, "count", &mut ceiling.delete_count);
+        }
+        if let Some(updates) = outer.get("updates")
+            && let Some(inner) =
+                Fields::read(self.faults, &updates.value, "`updates`", &["percent"])
+        {
+            self.percent(&inner, &mut ceiling.update_percent);
+        }
+        if let Some(window) = outer.text(self.faults, "window") {
+            match hours(window.text) {
+                Some(hours) => ceiling.window_hours = hours,
+                None => self.faults.error(
+                    "config/window",
+                    window.at,
+                    format!("{:?} is not a length of time", fields::shorten(window.text)),
+                    Some("write it in hours or days: 24h, 7d".to_owned()),
+                ),
+            }
+        }
+        self.count(&outer, "small", &mut ceiling.small);
+        ceiling
+    }
+
+    fn percent(&mut self, fields: &Fields<'_>, into: &mut f64) {
+        let Some(member) = fields.get("percent") else {
+            return;
+        };
+        match fields::number(self.faults, member) {
+            Some(percent) if (0.0..=100.0).contains(&percent) => *into = percent,
+            Some(percent) => self.faults.error(
+                "config/percent",
+                member.value.span.clone(),
+                format!("{percent} is not a percentage"),
+                Some("give a number from 0 to 100".to_owned()),
+            ),
+            None => {}
+        }
+    }
+
+    fn count(&mut self, fields: &Fields<'_>, key: &str, into: &mut u64) {
+        if let Some((count, at)) = fields.whole(self.faults, key) {
+            match u64::try_from(count) {
+                Ok(count) => *into = count,
+                Err(_) => self.faults.error(
+                    "config/count",
+                    at,
+                    format!("`{key}` can't be negative"),
+                    None,
+                ),
+            }
+        }
+    }
+
+    pub(super) fn freezes(&mut self, top: &Fields<'_>, timezone: &str) -> Vec<Freeze> {
+        let Some(member) = top.get("freezes") else {
+            return Vec::new();
+        };
+        let expected = "a list of {name, from, until}";
+        fields::items(self.faults, &member.value, "`freezes`", expected)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|item| self.freeze(item, timezone))
+            .collect()
+    }
+
+    fn freeze(&mut self, item: &Node, timezone: &str) -> Option<Freeze> {
+        let what = "a freeze";
+        let fields = Fields::read(
+            self.faults,
+            item,
+            what,
+            &["name", "from", "until", "except"],
+        )?;
+        let name = fields
+            .require(self.faults, "name", what, None, "name: year-end")
+            .and_then(|m| fields::text(self.faults, m));
+        let from = self.moment(&fields, "from", timezone);
+        let until = self.moment(&fields, "until", timezone);
+        let except = self.classes(&fields, "except").unwrap_or_default();
+        let (name, from, until) = (name?, from?, until?);
+        if until <= from {
+            let at = fields.get("until").map_or(0..0, |m| m.value.span.clone());
+            self.faults.error(
+                "config/freeze-order",
+                at,
+                format!(
+                    "the freeze {:?} ends before it begins",
+                    fields::shorten(name.text)
+                ),
+                Some("`until` must be later than `from`".to_owned()),
+            );
+            return None;
+        }
+        Some(Freeze {
+            name: name.text.to_owned(),
+            from,
+            until,
+            except,
+        })
+    }
+
+    /// A time; one without an offset is read in the repo's time zone, a date is its first instant.
+    fn moment(&mut self, fields: &Fields<'_>, key: &str, timezone: &str) -> Option<Timestamp> {
+        let example = format!("{key}: 2026-12-29T00:00+09:00");
+        let member = fields.require(self.faults, key, "a freeze", None, &example)?;
+        let placed = fields::text(self.faults, member)?;
+        let time = moment(placed.text, timezone);
+        if time.is_none() {
+            self.faults.error(
+                "date/invalid",
+                placed.at,
+                format!("{:?} is not a time", fields::shorten(placed.text)),
+                Some("write it like 2026-12-29T00:00+09:00".to_owned()),
+            );
+        }
+        time
+    }
+}
+
+fn moment(text: &str, timezone: &str) -> Option<Timestamp> {
+    if fields::is_time(text) {
+        return text.parse().ok();
+    }
+    let local: DateTime = if fields::is_date(text) {
+        text.parse::<Date>()
+            .ok()?
+            .to_datetime(jiff::civil::Time::midnight())
+    } else {
+        text.parse().ok()?
+    };
+    let zone = if timezone == "UTC" {
+        TimeZone::UTC
+    } else {
+        TimeZone::get(timezone).ok()?
+    };
+    local.to_zoned(zone).ok().map(|z| z.timestamp())
+}
+
+/// `24h` or `7d` in hours.
+fn hours(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.strip_suffix('h') {
+        Some(digits) => (digits, 1),
+        None => (text.strip_suffix('d')?, 24),
+    };
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(factor).filter(|h| *h > 0)
+}

@@ -1,0 +1,90 @@
+//! `people:` of `lockstep.yaml`.
+
+use std::collections::BTreeMap;
+
+use super::{Reader, key, owned};
+use crate::config::{Person, System};
+use crate::document::fields::{self, Fields};
+use crate::document::tree::Member;
+use crate::ids::{Actor, SystemName};
+
+const PERSON: &[&str] = &["name", "forge", "roles", "systems", "ids", "signing_key"];
+
+impl Reader<'_, '_> {
+    pub(super) fn people(
+        &mut self,
+        top: &Fields<'_>,
+        systems: &BTreeMap<SystemName, System>,
+    ) -> BTreeMap<String, Person> {
+        let mut people = BTreeMap::new();
+        let mut logins: BTreeMap<String, String> = BTreeMap::new();
+        for member in self.named(top, "people") {
+            let name = self.name::<Actor>(&key(member));
+            let Some(person) = self.person(member, systems) else {
+                continue;
+            };
+            // An approval by this login would count for both.
+            if let Some(other) = logins.insert(person.forge.clone(), member.key.clone()) {
+                let at = member.value.get("forge");
+                self.faults.error(
+                    "config/duplicate-login",
+                    at.map_or(member.key_span.clone(), |m| m.value.span.clone()),
+                    format!(
+                        "the login `{}` is already `{other}`'s",
+                        fields::shorten(&person.forge)
+                    ),
+                    Some("each person has a login of their own".to_owned()),
+                );
+            }
+            if name.is_some() {
+                people.insert(member.key.clone(), person);
+            }
+        }
+        people
+    }
+
+    fn person(
+        &mut self,
+        member: &Member,
+        systems: &BTreeMap<SystemName, System>,
+    ) -> Option<Person> {
+        let what = format!("the person `{}`", fields::shorten(&member.key));
+        let fields = Fields::read(self.faults, &member.value, &what, PERSON)?;
+        let key = || member.key.clone();
+        let listed = fields.texts(self.faults, "systems").unwrap_or_default();
+        let signing_key = fields.text(self.faults, "signing_key");
+        if let Some(placed) = &signing_key
+            && !is_public_key(placed.text)
+        {
+            self.faults.error(
+                "config/signing-key",
+                placed.at.clone(),
+                "not an SSH public key",
+                Some("paste the one line of a .pub file: ssh-ed25519 AAAA…".to_owned()),
+            );
+        }
+        Some(Person {
+            name: owned(fields.text(self.faults, "name")).unwrap_or_else(key),
+            forge: owned(fields.text(self.faults, "forge")).unwrap_or_else(key),
+            roles: self.owned_texts(&fields, "roles"),
+            systems: listed
+                .iter()
+                .filter_map(|placed| self.known_system(placed, systems))
+                .collect(),
+            ids: self.owned_texts(&fields, "ids"),
+            signing_key: owned(signing_key),
+        })
+    }
+}
+
+/// Whether a line has the shape of an SSH public key; a private one never has.
+fn is_public_key(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let algorithm = words.next().unwrap_or("");
+    let body = words.next().unwrap_or("");
+    (algorithm.starts_with("ssh-")
+        || algorithm.starts_with("ecdsa-")
+        || algorithm.starts_with("sk-"))
+        && body.starts_with("AAAA")
+        && !text.contains('\n')
+}

@@ -1,0 +1,201 @@
+use super::*;
+use crate::config::{Ceiling, Consistency, OnFailure};
+use crate::finding::Severity;
+
+const GOOD: &str = r#"
+version: 1
+timezone: Asia/Tokyo
+systems:
+  medical:
+    title: 医療職員管理システム
+    aliases: [医療システム, Medical]
+    connector: http
+    url: http://127.0.0.1:8801
+    credential: medical
+    kinds: [FeatureFlag, AccessGrant]
+    mode: upsert
+    drift: propose
+  voicedrive: {connector: pull, kinds: [FeatureFlag], timeout: {connect: 5}}
+groups:
+  hospital: {systems: [medical, voicedrive], consistency: lockstep, on_failure: hold, urgent: [narrowing, Notice]}
+people:
+  sato: {name: 佐藤, forge: sato-h, roles: [operator], systems: [medical], ids: [user001], signing_key: ssh-ed25519 AAAAC3Nza sato}
+  ito: {}
+documents:
+  - {path: "config/rates/*.json", kind: Rate}
+safety:
+  medical/FeatureFlag: {deletes: {percent: 50}}
+  default: {deletes: {percent: 25, count: 5}, updates: {percent: 40.5}, window: 2d, small: 3}
+freezes:
+  - {name: year-end, from: 2026-12-29T00:00+09:00, until: 2027-01-04, except: [narrowing, Notice]}
+"#;
+
+fn kinds() -> Vec<KindName> {
+    ["FeatureFlag", "AccessGrant", "Notice", "Rate"]
+        .iter()
+        .map(|k| k.parse().unwrap())
+        .collect()
+}
+
+fn check(text: &str) -> (Config, String) {
+    let path: DocPath = "lockstep.yaml".parse().unwrap();
+    let (config, findings) = read(&path, text, &kinds());
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|f| {
+            let span = f.location.span.unwrap();
+            let under = &text[span.start..span.end];
+            let hint = f.hint.as_deref().unwrap_or("-");
+            let mark = if f.severity == Severity::Error {
+                ""
+            } else {
+                "~"
+            };
+            format!(
+                "{}:{} {mark}{}: {} ({under}) {hint}",
+                span.line, span.column, f.rule, f.message
+            )
+        })
+        .collect();
+    (config, lines.join("\n"))
+}
+
+#[test]
+fn everything_is_read() {
+    let (config, findings) = check(GOOD);
+    assert_eq!(findings, "");
+    assert_eq!(config.timezone, "Asia/Tokyo");
+    let medical = &config.systems["medical"];
+    assert_eq!(medical.title.as_deref(), Some("医療職員管理システム"));
+    assert_eq!(
+        (medical.mode, medical.drift),
+        (Mode::Upsert, DriftPolicy::Propose)
+    );
+    assert_eq!(medical.settings["url"], "http://127.0.0.1:8801");
+    assert_eq!(medical.settings.len(), 1);
+    assert_eq!(medical.credential.as_deref(), Some("medical"));
+    let group = &config.groups["hospital"];
+    assert_eq!(
+        (group.consistency, group.on_failure),
+        (Consistency::Lockstep, OnFailure::Hold)
+    );
+    assert_eq!(group.systems.len(), 2);
+    assert_eq!(config.people["sato"].ids, ["user001"]);
+    assert_eq!(config.people["ito"].forge, "ito");
+    assert_eq!(config.documents.len(), 1);
+    let default = Ceiling {
+        delete_percent: 25.0,
+        delete_count: 5,
+        update_percent: 40.5,
+        window_hours: 48,
+        small: 3,
+    };
+    assert_eq!(config.safety.default, default);
+    assert_eq!(
+        config.safety.overrides["medical/FeatureFlag"],
+        Ceiling {
+            delete_percent: 50.0,
+            ..default
+        }
+    );
+    let freeze = &config.freezes[0];
+    assert_eq!(freeze.from.to_string(), "2026-12-28T15:00:00Z");
+    assert_eq!(freeze.until.to_string(), "2027-01-03T15:00:00Z");
+}
+
+#[test]
+fn every_fault_is_reported_in_one_pass() {
+    let (config, findings) = check(
+        r#"
+version: 2
+timezone: Asia/Tokio
+system: {}
+systems:
+  medical:
+    title: Medical
+    connector: htpp
+    kinds: [FeatureFlg, AccessGrant]
+    mode: enforced
+    credental: medical
+    api_token: abc
+    url: https://u:p@example.org/
+    nested: {client_secret: x, token_url: y}
+  bad name: {connector: http, kinds: []}
+  voicedrive: {aliases: [ＭＥＤＩＣＡＬ, 5], kinds: [FeatureFlag]}
+  payroll: 7
+groups:
+  one: {systems: [medical, voicdrive]}
+  two: {systems: [medical], consistency: strict, urgent: [narowing], extra: 1}
+  voicedrive: {systems: []}
+people:
+  a: {forge: x, systems: [Medical], signing_key: "-----BEGIN"}
+  b: {forge: x, roles: operator}
+documents:
+  - {path: "config/[", kind: FeatureFlag}
+  - {kind: Ratee}
+safety:
+  default: {deletes: {percent: 120, count: -1}, window: soon, smal: 3}
+  medcal: {}
+  medical/Nothing: {}
+freezes:
+  - {name: x, from: 2026-12-29, until: 2026-12-28}
+  - {from: yesterday}
+"#,
+    );
+    insta::assert_snapshot!(findings, @r##"
+    2:10 config/version: version 2 is not known; this Lockstep reads version 1 (2) write version: 1
+    3:11 config/timezone: there is no time zone "Asia/Tokio" (Asia/Tokio) use an IANA name such as Asia/Tokyo
+    4:1 document/unknown-field: lockstep.yaml has no field `system` (system) did you mean `systems`?
+    8:16 document/unknown-value: `connector` can't be "htpp"; expected one of http, pull, postgres, redis, file, scim, unleash (htpp) did you mean `http`?
+    9:13 reference/unknown-kind: there is no kind `FeatureFlg` (FeatureFlg) did you mean `FeatureFlag`?
+    10:11 document/unknown-value: `mode` can't be "enforced"; expected one of observe, detect, upsert, enforce (enforced) did you mean `enforce`?
+    11:5 ~document/unknown-field: the system `medical` has no field `credental`; it goes to the connector as it stands (credental) did you mean `credential`?
+    12:5 config/secret: `api_token` is a secret, and the config repo holds none (api_token) keep it in the server's lockstep.toml and name it here: credential: NAME
+    13:5 config/secret: `url` holds a password, and the config repo holds none (url) keep it in the server's lockstep.toml and name it here: credential: NAME
+    14:14 config/secret: `client_secret` is a secret, and the config repo holds none (client_secret) keep it in the server's lockstep.toml and name it here: credential: NAME
+    15:3 document/bad-name: "bad name" is not a name of ASCII letters, digits, '-', '_' and '.', at most 64 long (bad name) -
+    16:3 document/missing-field: the system `voicedrive` has no `connector` (voicedrive) add connector: http
+    16:26 config/ambiguous-alias: `ＭＥＤＩＣＡＬ` already means the system `medical` (ＭＥＤＩＣＡＬ) a title or alias must name one system
+    16:35 document/wrong-type: each item of `aliases` must be a string, not a number (5) -
+    17:12 document/wrong-type: the system `payroll` must be an object, not a number (7) -
+    19:28 reference/unknown-system: there is no system `voicdrive` (voicdrive) did you mean `voicedrive`?
+    20:19 config/two-groups: `medical` is already in the group `one` (medical) a system moves with one group
+    20:42 document/unknown-value: `consistency` can't be "strict"; expected one of lockstep, independent (strict) -
+    20:59 document/unknown-value: "narowing" is no class of change; expected narrowing or a kind (narowing) did you mean `narrowing`?
+    20:70 document/unknown-field: the group `two` has no field `extra` (extra) known: consistency, on_failure, systems, urgent
+    21:3 config/group-name: the group `voicedrive` has the name of a system that is not in it (voicedrive) give the group another name
+    23:27 reference/unknown-system: there is no system `Medical` (Medical) did you mean `medical`?
+    23:50 config/signing-key: not an SSH public key ("-----BEGIN") paste the one line of a .pub file: ssh-ed25519 AAAA…
+    24:14 config/duplicate-login: the login `x` is already `a`'s (x) each person has a login of their own
+    24:24 document/wrong-type: `roles` must be a list of strings, not a string (operator) -
+    26:12 config/glob: not a path pattern: unclosed character class; missing ']' ("config/[") write it like config/*.yaml
+    27:5 document/missing-field: an entry of `documents` has no `path` ({) add path: config/rates.json
+    27:12 reference/unknown-kind: there is no kind `Ratee` (Ratee) did you mean `Rate`?
+    29:32 config/percent: 120 is not a percentage (120) give a number from 0 to 100
+    29:44 config/count: `count` can't be negative (-1) -
+    29:57 config/window: "soon" is not a length of time (soon) write it in hours or days: 24h, 7d
+    29:63 document/unknown-field: the ceiling `default` has no field `smal` (smal) did you mean `small`?
+    30:3 reference/unknown-scope: `medcal` is neither a kind, a system nor system/Kind (medcal) did you mean `medical`?
+    31:3 reference/unknown-scope: `medical/Nothing` is neither a kind, a system nor system/Kind (medical/Nothing) -
+    33:40 config/freeze-order: the freeze "x" ends before it begins (2026-12-28) `until` must be later than `from`
+    34:5 document/missing-field: a freeze has no `name` ({) add name: year-end
+    34:5 document/missing-field: a freeze has no `until` ({) add until: 2026-12-29T00:00+09:00
+    34:12 date/invalid: "yesterday" is not a time (yesterday) write it like 2026-12-29T00:00+09:00
+    "##);
+    // What could be read is there; secrets are not.
+    assert_eq!(config.systems.len(), 2);
+    let settings: Vec<&String> = config.systems["medical"].settings.keys().collect();
+    assert_eq!(settings, ["credental"]);
+    assert_eq!(config.systems["medical"].kinds.len(), 1);
+    assert_eq!(config.groups.len(), 3);
+    assert_eq!(config.people.len(), 2);
+}
+
+#[test]
+fn a_broken_file_is_an_empty_config_and_a_finding() {
+    for text in ["", "[]", "a: [", "- x"] {
+        let (config, findings) = check(text);
+        assert!(config.systems.is_empty());
+        assert!(!findings.is_empty(), "{text:?}");
+    }
+}

@@ -1,0 +1,395 @@
+//! JSON as people write it: with `//` and `/* */` comments, trailing commas and a title line before the first bracket.
+//!
+//! [`parse`] keeps places and reports what is wrong; [`blank`] makes strict JSON of the same length, so that a typed reader
+//! can go over the text at full speed and its offsets still fit. [`StrictValue`] is any JSON value, for typed readers that
+//! must not let a duplicate key pass.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use jsonc_parser::ast;
+use jsonc_parser::errors::ParseErrorKind;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Number, Value};
+
+use super::faults::Faults;
+use super::limits;
+use super::tree::{Member, Node, NodeValue};
+use crate::finding::Finding;
+use crate::ids::DocPath;
+
+mod scan;
+
+#[cfg(test)]
+mod tests;
+
+/// The largest integer that survives the canonical form (RFC 8785 reads numbers as IEEE doubles).
+pub(crate) const MAX_INTEGER: u64 = 1 << 53;
+const MAX_FLOAT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads a document with places. Syntax errors leave no tree; duplicate keys and numbers that do not fit leave one
+/// without them.
+pub fn parse(path: &DocPath, text: &str) -> (Option<Node>, Vec<Finding>) {
+    let mut faults = Faults::new(path, text);
+    let node = read(&mut faults);
+    (node, faults.finish())
+}
+
+/// The same text as strict JSON: comments, trailing commas and the title line become spaces, byte for byte.
+/// Borrowed where there is nothing to blank. What is wrong stays wrong: the reader will say so.
+pub fn blank(text: &str) -> Cow<'_, str> {
+    blanked(text, &scan::scan(text).blanks)
+}
+
+fn blanked<'a>(text: &'a str, blanks: &[Range<usize>]) -> Cow<'a, str> {
+    if blanks.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for range in blanks {
+        out.push_str(text.get(at..range.start).unwrap_or(""));
+        // Line breaks stay, so that lines are counted the same.
+        let hidden = text.get(range.clone()).unwrap_or("");
+        out.extend(hidden.bytes().map(|b| match b {
+            b'\n' | b'\r' => char::from(b),
+            _ => ' ',
+        }));
+        at = range.end;
+    }
+    out.push_str(text.get(at..).unwrap_or(""));
+    Cow::Owned(out)
+}
+
+/// The same as [`parse`], among the findings of a reader that goes on from here.
+pub fn read(faults: &mut Faults<'_>) -> Option<Node> {
+    let text = faults.text();
+    let scanned = scan::scan(text);
+    if let Some(at) = scanned.too_deep {
+        faults.error(
+            "json/nesting",
+            at..at + 1,
+            format!("values nest deeper than {} levels", limits::NESTING),
+            Some("flatten the document".to_owned()),
+        );
+        return None;
+    }
+    let strict = blanked(text, &scanned.blanks);
+    let options = ParseOptions {
+        // Those that are left are not closed, which the parser says better than we could.
+        allow_comments: true,
+        allow_loose_object_property_names: false,
+        allow_trailing_commas: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    let parsed = match parse_to_ast(&strict, &CollectOptions::default(), &options) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let range = error.range();
+            // The span of what is left open is the whole rest: its first character says where it began.
+            let end = match error.kind() {
+                ParseErrorKind::UnterminatedArray
+                | ParseErrorKind::UnterminatedObject
+                | ParseErrorKind::UnterminatedCommentBlock => range.start + 1,
+                _ => range.end.max(range.start + 1),
+            };
+            let (message, hint) = explain(error.kind());
+            faults.error("json/syntax", range.start..end, message, hint);
+            return None;
+        }
+    };
+    let Some(value) = parsed.value else {
+        faults.error(
+            "json/syntax",
+            0..0,
+            "the document is empty; expected an object or a list",
+            Some("write {} if nothing is meant".to_owned()),
+        );
+        return None;
+    };
+    // The parser is more lenient than JSON in places (control characters in strings, leading zeros). What one reader
+    // takes and the other refuses would be a hole.
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&strict) {
+        let at = offset(&strict, error.line(), error.column());
+        faults.error("json/syntax", at..at + 1, plain(&error), None);
+        return None;
+    }
+    Some(convert(faults, value))
+}
+
+/// The byte at which `serde_json` found something: its columns count bytes, from 1.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum::<usize>();
+    (start + column.saturating_sub(1)).min(text.len())
+}
+
+/// `serde_json`'s message without the place, which the finding has.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+fn convert(faults: &mut Faults<'_>, value: ast::Value<'_>) -> Node {
+    let (range, value) = match value {
+        ast::Value::NullKeyword(null) => (null.range, NodeValue::Null),
+        ast::Value::BooleanLit(literal) => (literal.range, NodeValue::Bool(literal.value)),
+        ast::Value::StringLit(literal) => {
+            (literal.range, NodeValue::String(literal.value.into_owned()))
+        }
+        ast::Value::NumberLit(literal) => {
+            let value = number(
+                faults,
+                literal.value,
+                literal.range.start..literal.range.end,
+            );
+            (literal.range, value)
+        }
+        ast::Value::Array(array) => {
+            let items = array.elements.into_iter().map(|v| convert(faults, v));
+            let items = items.collect();
+            (array.range, NodeValue::Array(items))
+        }
+        ast::Value::Object(object) => {
+            let mut seen = HashSet::new();
+            let mut members: Vec<Member> = Vec::with_capacity(object.properties.len());
+            for property in object.properties {
+                let (key, range) = match property.name {
+                    ast::ObjectPropName::String(name) => (name.value.into_owned(), name.range),
+                    ast::ObjectPropName::Word(word) => (word.value.to_owned(), word.range),
+                };
+                let key_span = range.start..range.end;
+                let value = convert(faults, property.value);
+                if seen.insert(key.clone()) {
+                    members.push(Member {
+                        key,
+                        key_span,
+                        value,
+                    });
+                } else {
+                    duplicate(faults, "json/duplicate-key", &key, key_span);
+                }
+            }
+            (object.range, NodeValue::Object(members))
+        }
+    };
+    Node {
+        span: range.start..range.end,
+        value,
+    }
+}
+
+/// Reports a key that an object has had already.
+pub(crate) fn duplicate(faults: &mut Faults<'_>, rule: &'static str, key: &str, at: Range<usize>) {
+    faults.error(
+        rule,
+        at,
+        format!("`{key}` is here a second time"),
+        Some("keep one of the two".to_owned()),
+    );
+}
+
+/// A number, if it can be carried without being changed.
+fn number(faults: &mut Faults<'_>, text: &str, at: Range<usize>) -> NodeValue {
+    match serde_json::from_str::<Number>(text) {
+        Ok(number) if fits(&number) => NodeValue::Number(number),
+        Ok(_) | Err(_) => {
+            misfit(faults, "json/number", text, at);
+            NodeValue::Null
+        }
+    }
+}
+
+/// Whether a number survives canonical JSON. Whole numbers too large for 64 bits come as floats, and floats beyond 2^53 are
+/// whole, so one bound does for all.
+pub(crate) fn fits(number: &Number) -> bool {
+    match (number.as_u64(), number.as_i64()) {
+        (Some(n), _) => n <= MAX_INTEGER,
+        (None, Some(n)) => n.unsigned_abs() <= MAX_INTEGER,
+        (None, None) => number.as_f64().is_some_and(|n| n.abs() <= MAX_FLOAT),
+    }
+}
+
+/// Reports a number that would be changed on its way.
+pub(crate) fn misfit(faults: &mut Faults<'_>, rule: &'static str, text: &str, at: Range<usize>) {
+    let shown: String = text.chars().take(40).collect();
+    faults.error(
+        rule,
+        at,
+        format!("the number {shown} is too large; numbers go up to 2^53"),
+        Some("write it as a string".to_owned()),
+    );
+}
+
+/// What was wrong and what to do, in our words where the parser's could mislead.
+fn explain(kind: &ParseErrorKind) -> (String, Option<String>) {
+    let (message, hint) = match kind {
+        ParseErrorKind::ExpectedComma => (
+            "expected a comma",
+            "put a comma between two members or items",
+        ),
+        ParseErrorKind::ExpectedColonAfterObjectKey => {
+            ("expected a colon after the key", "write \"key\": value")
+        }
+        ParseErrorKind::ExpectedObjectValue => {
+            ("expected a value after the colon", "write \"key\": value")
+        }
+        ParseErrorKind::ExpectedStringObjectProperty => {
+            ("expected a key in double quotes", "write \"key\": value")
+        }
+        ParseErrorKind::SingleQuotedStringsNotAllowed => {
+            ("expected double quotes", "write \"text\", not 'text'")
+        }
+        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => (
+            "expected a value: text in double quotes, a number, true, false, null, { or [",
+            "put text in double quotes",
+        ),
+        ParseErrorKind::UnexpectedComma => (
+            "expected a value before the comma",
+            "take the comma away or put a value before it",
+        ),
+        ParseErrorKind::UnexpectedTokenInObject => (
+            "expected a key in double quotes or }",
+            "write \"key\": value",
+        ),
+        ParseErrorKind::UnterminatedObject => {
+            ("this { is never closed; expected }", "add the missing }")
+        }
+        ParseErrorKind::UnterminatedArray => {
+            ("this [ is never closed; expected ]", "add the missing ]")
+        }
+        ParseErrorKind::UnterminatedCommentBlock => (
+            "this comment is never closed; expected */",
+            "add the missing */",
+        ),
+        ParseErrorKind::UnexpectedCloseBrace => (
+            "} is not expected here; a value or a ] is missing before it",
+            "check that each bracket has its partner",
+        ),
+        ParseErrorKind::UnexpectedCloseBracket => (
+            "] is not expected here; a value or a } is missing before it",
+            "check that each bracket has its partner",
+        ),
+        ParseErrorKind::MultipleRootJsonValues => (
+            "expected the end of the document: it holds one object or one list",
+            "check that each bracket has its partner",
+        ),
+        other => {
+            let text = other.to_string();
+            let mut chars = text.chars();
+            let first = chars.next().into_iter().flat_map(char::to_lowercase);
+            return (first.chain(chars).collect(), None);
+        }
+    };
+    (message.to_owned(), Some(hint.to_owned()))
+}
+
+/// Any value, read without places, that refuses what [`parse`] reports: duplicate keys, numbers that do not fit, nesting
+/// beyond the limit. For JSON and YAML alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StrictValue(pub Value);
+
+impl<'de> Deserialize<'de> for StrictValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        de::DeserializeSeed::deserialize(Strict { depth: 0 }, deserializer).map(Self)
+    }
+}
+
+/// Reads a value as [`StrictValue`] does, inside `depth` others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strict {
+    pub(crate) depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        if self.depth >= limits::NESTING {
+            return Err(E::custom("values nest too deep"));
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+        })
+    }
+}
+
+impl<'de> de::DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        if value > MAX_INTEGER {
+            return Err(E::custom("a number beyond 2^53"));
+        }
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        if value.unsigned_abs() > MAX_INTEGER {
+            return Err(E::custom("a number beyond 2^53"));
+        }
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .filter(fits)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number beyond 2^53"))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut map = serde_json::Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let value = members.next_value_seed(inner)?;
+            if map.insert(key, value).is_some() {
+                return Err(de::Error::custom("a duplicate key"));
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
