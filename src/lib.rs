@@ -14,6 +14,7 @@ pub mod ids;
 pub mod plan;
 pub mod resource;
 pub mod state;
+pub mod view;
 
 pub mod clock;
 pub mod connector;
