@@ -91,13 +91,15 @@ pub fn comment(view: &GateView) -> String {
         Some(drift) => changes(&mut bottom, drift, DRIFT, &mut cut, words),
     }
     bottom.push_str(&format!("\n### {}\n\n", words.on_merge));
-    if view.on_merge.is_empty() {
+    let reach =
+        reach(&view.plan).map(|systems| format!("- {}\n", (words.on_merge_applies)(&systems)));
+    let notes = view.on_merge.iter();
+    let notes = notes.map(|note| format!("- {}\n", prose(&clip(note, SENTENCE))));
+    if reach.is_none() && view.on_merge.is_empty() {
         bottom.push_str(&format!("{}\n", words.on_merge_nothing));
-    } else {
-        let notes = view.on_merge.iter();
-        let notes = notes.map(|note| format!("- {}\n", prose(&clip(note, SENTENCE))));
-        list(&mut bottom, None, notes, ON_MERGE, &mut cut, words);
     }
+    let notes = reach.into_iter().chain(notes);
+    list(&mut bottom, None, notes, ON_MERGE, &mut cut, words);
 
     let used = top.chars().count() + bottom.chars().count() + HEADINGS;
     let room = COMMENT_CHARS.saturating_sub(used);
@@ -252,6 +254,14 @@ fn changes(out: &mut String, plan: &PlanView, room: usize, cut: &mut Cut, words:
     list(out, None, lines, room, cut, words);
 }
 
+/// The systems that a plan changes, as a list; `None` where there are none.
+fn reach(plan: &PlanView) -> Option<String> {
+    let systems = plan.systems.iter();
+    let touched = systems.filter(|s| s.deletes + s.creates + s.updates > 0);
+    let names: Vec<String> = touched.map(|s| code(s.system.as_str())).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 fn line(change: &ChangeView, words: &Words) -> String {
     let op = match change.op {
         Op::Delete => format!("**{}** ", words.delete),
@@ -259,7 +269,7 @@ fn line(change: &ChangeView, words: &Words) -> String {
     };
     let sentence = prose(&clip(&change.sentence, SENTENCE));
     let systems: Vec<String> = change.systems.iter().map(|s| code(s.as_str())).collect();
-    let systems = systems.join(words.comma);
+    let systems = systems.join(", ");
     let direction = words.direction(change.direction);
     format!(
         "- {op}{}\n",

@@ -153,7 +153,8 @@ fn sample_report() -> Report {
             None,
             "no lockstep.yaml",
         )
-        .warning(),
+        .warning()
+        .with_hint("run lockstep init"),
     ])
 }
 

@@ -59,6 +59,7 @@ pub(super) struct Words {
     pub drift_unknown: &'static str,
     pub drift_none: &'static str,
     pub on_merge: &'static str,
+    pub on_merge_applies: fn(&str) -> String,
     pub on_merge_nothing: &'static str,
     /// So many more items of a list, not shown.
     pub more_items: fn(usize) -> String,

@@ -23,11 +23,11 @@ pub(super) static WORDS: Words = Words {
         format!("{} in {}", parts.join(", "), some(files, "file"))
     },
     nothing_found: "no findings",
-    more_in_file: |n, path| format!("… and {} more in {path}", some(n, "finding")),
+    more_in_file: |n, path| format!("… and {} in {path}", some(n, "more finding")),
     more_in_files: |n, files| {
         format!(
-            "… and {} more in {}",
-            some(n, "finding"),
+            "… and {} in {}",
+            some(n, "more finding"),
             some(files, "further file")
         )
     },
@@ -78,6 +78,7 @@ pub(super) static WORDS: Words = Words {
     drift_unknown: "The systems have not been asked.",
     drift_none: "Nothing: every system has what the main branch says.",
     on_merge: "What will happen on merge",
+    on_merge_applies: |systems| format!("The changes above reach {systems}."),
     on_merge_nothing: "Nothing: no system is concerned.",
     more_items: |n| format!("… and {n} more"),
     cut: |items, chars| {

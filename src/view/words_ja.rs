@@ -67,6 +67,7 @@ pub(super) static WORDS: Words = Words {
     drift_unknown: "各システムにはまだ問い合わせていません。",
     drift_none: "ありません。どのシステムも main ブランチのとおりです。",
     on_merge: "マージすると起きること",
+    on_merge_applies: |systems| format!("上の変更が {systems} に反映されます。"),
     on_merge_nothing: "ありません。対象のシステムがありません。",
     more_items: |n| format!("… ほか {n} 件"),
     cut: |items, chars| {

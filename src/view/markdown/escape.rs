@@ -45,11 +45,18 @@ pub(super) fn prose(text: &str) -> String {
     out
 }
 
-/// Neighbouring words that need a code span share one.
+/// Neighbouring words that need a code span share one. The punctuation that ends it stands after it.
 fn flush(out: &mut String, span: &mut Vec<&str>) {
     if !span.is_empty() {
         separate(out);
-        out.push_str(&code(&span.join(" ")));
+        let text = span.join(" ");
+        let inner = text.trim_end_matches([',', ':', ';', '.']);
+        if inner.is_empty() {
+            out.push_str(&code(&text));
+        } else {
+            out.push_str(&code(inner));
+            out.push_str(text.get(inner.len()..).unwrap_or_default());
+        }
         span.clear();
     }
 }

@@ -51,7 +51,83 @@ pub(super) fn sample(language: Language) -> GateView {
 
 #[test]
 fn english() {
-    assert_snapshot!(comment(&sample(Language::English)), @"");
+    assert_snapshot!(comment(&sample(Language::English)), @r#"
+    <!-- lockstep -->
+    ## ⏳ Lockstep: waiting for approval
+
+    `Raise ai_assistant to 25%` · proposed by `sato` · `ba5eba5eba`…`4ead4ead4e`
+
+    - ✅ `lockstep/check` success: no findings
+    - ⏳ `lockstep/approval` pending: 1 of 2
+
+    ### Still needed
+
+    - 1 of 2 approvals by `voicedrive`, `security`: it widens (approved so far by `tanaka`)
+
+    ### Warnings
+
+    - ⚠️ the flag has no expiry (`FeatureFlag/beta` · `flag-expiry`)
+
+    ### This proposal changes
+
+    Plan `5709d4c45e70` · 1 to delete, 1 to create, 2 to update
+
+    - **delete** `old_banner`: removed on `medical` · narrowing
+    - create beta: on at 0% on `medical`, `voicedrive`
+    - update `ai_assistant`: rollout 10% → 25% on `medical`, `voicedrive` · widening
+    - update `Retired/thing`: changed on `medical`
+
+    <details><summary>Differences</summary>
+
+    `FeatureFlag/old_banner` · `config/feature-flags.json:3`
+
+    ```diff
+    @@ -1,3 +0,0 @@
+    -{
+    -  "rollout": 100
+    -}
+    ```
+
+    `FeatureFlag/beta`
+
+    ```diff
+    @@ -0,0 +1,4 @@
+    +{
+    +  "owner": "佐藤",
+    +  "rollout": 0
+    +}
+    ```
+
+    `FeatureFlag/ai_assistant` · `config/feature-flags.json:12`
+
+    ```diff
+    @@ -1,4 +1,4 @@
+     {
+       "enabled": true,
+    -  "rollout": 10
+    +  "rollout": 25
+     }
+    ```
+
+    `Retired/thing`
+
+    ```diff
+    @@ -1 +1 @@
+    -1
+    +2
+    ```
+
+    </details>
+
+    ### Already adrift before it
+
+    The systems have not been asked.
+
+    ### What will happen on merge
+
+    - The changes above reach `medical`, `voicedrive`.
+    - medical and voicedrive move together
+    "#);
 }
 
 #[test]
@@ -65,7 +141,92 @@ fn japanese() {
     }];
     view.report = sample_view();
     view.on_merge.clear();
-    assert_snapshot!(comment(&view), @"");
+    assert_snapshot!(comment(&view), @r#"
+    <!-- lockstep -->
+    ## ❌ Lockstep：マージできません
+
+    `Raise ai_assistant to 25%` · 提案者 `sato` · `ba5eba5eba`…`4ead4ead4e`
+
+    - ✅ `lockstep/check` 成功：no findings
+    - ⏳ `lockstep/approval` 待機中：1 of 2
+
+    ### 却下の理由
+
+    - ❌ ロールアウトは 25 ポイントまで
+
+    ### まだ必要なもの
+
+    - `voicedrive`、`security` の承認 2 件のうち 1 件：it widens (承認済み `tanaka`)
+
+    ### 警告
+
+    - ⚠️ the flag has no expiry (`FeatureFlag/beta` · `flag-expiry`)
+
+    ### 検査の結果
+
+    - **エラー** `config/feature-flags.json:3:5` unknown field enabeld (`flag/unknown-field`) ヒント：did you mean enabled?
+    - **エラー** `config/feature-flags.json:4:13` expected a number from 0 to 100 (`json/type`)
+    - **警告** `lockstep.yaml` no `lockstep.yaml` (`config/missing`) ヒント：run lockstep init
+
+    ### この提案による変更
+
+    計画 `5709d4c45e70` · 削除 1 件、追加 1 件、変更 2 件
+
+    - **削除** `old_banner`: 廃止（`medical`）· 縮小
+    - 追加 beta: 新規 0%（`medical`, `voicedrive`）
+    - 変更 `ai_assistant`: ロールアウト 10% → 25%（`medical`, `voicedrive`）· 拡大
+    - 変更 `Retired/thing`: 変更（`medical`）
+
+    <details><summary>差分</summary>
+
+    `FeatureFlag/old_banner` · `config/feature-flags.json:3`
+
+    ```diff
+    @@ -1,3 +0,0 @@
+    -{
+    -  "rollout": 100
+    -}
+    ```
+
+    `FeatureFlag/beta`
+
+    ```diff
+    @@ -0,0 +1,4 @@
+    +{
+    +  "owner": "佐藤",
+    +  "rollout": 0
+    +}
+    ```
+
+    `FeatureFlag/ai_assistant` · `config/feature-flags.json:12`
+
+    ```diff
+    @@ -1,4 +1,4 @@
+     {
+       "enabled": true,
+    -  "rollout": 10
+    +  "rollout": 25
+     }
+    ```
+
+    `Retired/thing`
+
+    ```diff
+    @@ -1 +1 @@
+    -1
+    +2
+    ```
+
+    </details>
+
+    ### 提案の前からのずれ
+
+    ありません。どのシステムも main ブランチのとおりです。
+
+    ### マージすると起きること
+
+    - 上の変更が `medical`, `voicedrive` に反映されます。
+    "#);
 }
 
 #[test]
@@ -74,7 +235,27 @@ fn ready_when_nothing_is_missing() {
     view.verdict = VerdictView::default();
     view.plan = PlanView::new(&plan_of(&[]), &kinds(), Language::English);
     view.already_adrift = Some(view.plan.clone());
-    assert_snapshot!(comment(&view), @"");
+    assert_snapshot!(comment(&view), @r#"
+    <!-- lockstep -->
+    ## ✅ Lockstep: ready to merge
+
+    `Raise ai_assistant to 25%` · proposed by `sato` · `ba5eba5eba`…`4ead4ead4e`
+
+    - ✅ `lockstep/check` success: no findings
+    - ⏳ `lockstep/approval` pending: 1 of 2
+
+    ### This proposal changes
+
+    No changes: already in step.
+
+    ### Already adrift before it
+
+    Nothing: every system has what the main branch says.
+
+    ### What will happen on merge
+
+    - medical and voicedrive move together
+    "#);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Findings as compilers show them: the place, the line, what is meant underlined, what to do.
 
-use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Element, Level, Origin, Padding, Renderer, Snippet};
+use annotate_snippets::renderer::{DEFAULT_LINE_NUM_STYLE, DecorStyle};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::{BOLD, GREEN, RED, YELLOW, styled};
 use crate::finding::Severity;
 use crate::resource::Language;
 use crate::view::printable::printable;
-use crate::view::report::{FindingView, ReportView};
+use crate::view::report::{FindingView, Place, ReportView};
 use crate::view::words::{Counts, Words, words};
 
 /// How many findings of one file are shown in full.
@@ -82,30 +82,34 @@ fn render(finding: &FindingView, renderer: &Renderer, words: &Words) -> String {
         Severity::Note => Level::NOTE,
     };
     let level = level.with_name(words.severity(*severity));
-    let path = printable(path.as_str());
     let message = printable(message);
-    let hint = hint.as_deref().map(printable);
+    let title = level.clone().primary_title(&*message).id(*rule);
+    let mut out = renderer.render(&[Group::with_title(title)]);
 
-    // The origin is given by itself and not with the snippet: the excerpt of a long line starts at another column.
-    let mut origin = Origin::path(&*path);
-    if let Some(place) = place {
-        let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        origin = origin
-            .line(number(place.line))
-            .char_column(number(place.column));
+    // The place is written here and not by the renderer, which would count columns in the excerpt: that of a long line starts
+    // somewhere else.
+    let gutter = place.map_or(0, |p| p.line.to_string().len());
+    let mut origin = printable(path.as_str()).into_owned();
+    if let Some(Place { line, column, .. }) = place {
+        origin.push_str(&format!(":{line}:{column}"));
     }
-    let mut elements: Vec<Element<'_>> = vec![origin.into()];
+    let arrow = styled(DEFAULT_LINE_NUM_STYLE, "-->");
+    out.push_str(&format!("\n{}{arrow} {origin}", " ".repeat(gutter)));
+
+    let hint = hint.as_deref().map(printable);
+    let mut body = Group::with_level(level);
     if let (Some(place), Some(excerpt)) = (place, excerpt) {
         let snippet = Snippet::source(&*excerpt.text)
             .line_start(usize::try_from(place.line).unwrap_or(usize::MAX))
             .annotation(AnnotationKind::Primary.span(excerpt.mark.clone()));
-        elements.push(Padding.into());
-        elements.push(snippet.into());
+        body = body.element(snippet);
     }
     if let Some(hint) = &hint {
-        let help = Level::HELP.with_name(words.help).message(&**hint);
-        elements.push(help.into());
+        body = body.element(Level::HELP.with_name(words.help).message(&**hint));
     }
-    let title = level.primary_title(&*message).id(*rule);
-    renderer.render(&[title.elements(elements)])
+    if !body.is_empty() {
+        out.push('\n');
+        out.push_str(&renderer.render(&[body]));
+    }
+    out
 }
