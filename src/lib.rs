@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod protocol;
+pub mod view;
 
 pub mod clock;
 pub mod connector;

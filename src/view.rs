@@ -1,0 +1,114 @@
+//! Views: core values shaped for reading, and the renderers that make text of them.
+//!
+//! The command line, the proposal's comment, JSON and pages all read these shapes, so that a plan or a finding says the same
+//! everywhere. Pure: values in, strings out, the same bytes for the same values. A view holds text from the repo as it is; each
+//! renderer makes it safe for where it goes.
+
+use crate::forge::Status;
+use crate::ids::{PlanDigest, Revision};
+use crate::resource::Language;
+
+pub mod annotations;
+pub mod json;
+pub mod markdown;
+mod plan;
+mod printable;
+mod report;
+pub mod sarif;
+mod status;
+pub mod text;
+mod words;
+mod words_en;
+mod words_ja;
+
+#[cfg(test)]
+mod tests;
+
+pub use plan::{ChangeView, PlanView, SystemTotals};
+pub use report::{Excerpt, FindingView, Place, ReportView};
+pub use status::{
+    GroupStatus, HistoryEntry, HistoryView, LastChange, Outcome, Standing, StatusView, SystemStatus,
+};
+
+/// All that a proposal's comment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateView {
+    pub language: Language,
+    pub number: u64,
+    pub title: String,
+    pub author: String,
+    pub base: Revision,
+    pub head: Revision,
+    pub report: ReportView,
+    pub verdict: VerdictView,
+    /// What the proposal changes, base against head.
+    pub plan: PlanView,
+    /// What differs on the systems from the base, whatever the proposal says; `None` where they were not asked.
+    pub already_adrift: Option<PlanView>,
+    /// What follows from a merge beyond the changes themselves: which systems wait for each other, what is held, what is
+    /// published at once. Sentences in the comment's language.
+    pub on_merge: Vec<String>,
+    /// The statuses of the head, in the order in which they are shown.
+    pub statuses: Vec<Status>,
+}
+
+/// What the policies say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerdictView {
+    pub denials: Vec<MessageView>,
+    pub warnings: Vec<MessageView>,
+    pub approvals: Vec<ApprovalView>,
+}
+
+/// One denial or warning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageView {
+    pub msg: String,
+    pub code: Option<String>,
+    /// `kind/name`
+    pub resource: Option<String>,
+}
+
+/// Approvals that are needed, and those that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApprovalView {
+    /// Who may give them; empty means anyone.
+    pub from: Vec<String>,
+    pub count: u32,
+    pub because: String,
+    /// Who has given one that counts.
+    pub have: Vec<String>,
+}
+
+impl ApprovalView {
+    /// Whether enough are there.
+    pub fn is_met(&self) -> bool {
+        self.have.len() >= usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+}
+
+/// Where a proposal stands, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standpoint {
+    Blocked,
+    Waiting,
+    Ready,
+}
+
+impl GateView {
+    fn standpoint(&self) -> Standpoint {
+        let broken = self.report.count(crate::finding::Severity::Error) > 0;
+        if broken || !self.verdict.denials.is_empty() {
+            Standpoint::Blocked
+        } else if self.verdict.approvals.iter().all(ApprovalView::is_met) {
+            Standpoint::Ready
+        } else {
+            Standpoint::Waiting
+        }
+    }
+
+    /// The plan's digest: what approvals are bound to.
+    pub fn digest(&self) -> PlanDigest {
+        self.plan.digest
+    }
+}

@@ -1,0 +1,23 @@
+//! The terminal. Text carries ANSI styles; whoever prints it strips them where the output is no terminal.
+
+use anstyle::{AnsiColor, Style};
+
+mod findings;
+mod plan;
+mod status;
+
+pub use findings::report;
+pub use plan::plan;
+pub use status::{history, status};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+
+/// Text in a style.
+fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}

@@ -1,0 +1,161 @@
+//! Every word of the interface, one table a language. Sentences are functions where the order of their parts differs between
+//! languages.
+
+use crate::config::Mode;
+use crate::finding::Severity;
+use crate::forge::StatusState;
+use crate::plan::Op;
+use crate::resource::{Direction, Language};
+
+/// The words of one language.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub error: &'static str,
+    pub warning: &'static str,
+    pub note: &'static str,
+    pub help: &'static str,
+    /// `2 errors, 1 warning in 3 files`
+    pub found: fn(&Counts) -> String,
+    pub nothing_found: &'static str,
+    /// So many more findings in this file, not shown.
+    pub more_in_file: fn(usize, &str) -> String,
+    /// So many more findings in so many further files, not shown.
+    pub more_in_files: fn(usize, usize) -> String,
+
+    pub delete: &'static str,
+    pub create: &'static str,
+    pub update: &'static str,
+    pub widening: &'static str,
+    pub narrowing: &'static str,
+    /// The line of a change: its sentence, then the systems, then the direction if there is one to tell.
+    pub on_systems: fn(&str, &str, Option<&str>) -> String,
+    /// What a kind that is not known says of a change.
+    pub describe: fn(Op, &str) -> String,
+    pub plan: &'static str,
+    pub revision: &'static str,
+    pub no_changes: &'static str,
+    pub total: &'static str,
+    /// `1 to delete, 2 to create, 3 to update`
+    pub totals: fn(usize, usize, usize) -> String,
+    pub diff_too_large: &'static str,
+    /// So many differences left out of a long plan.
+    pub more_diffs: fn(usize) -> String,
+
+    pub gate_ready: &'static str,
+    pub gate_waiting: &'static str,
+    pub gate_blocked: &'static str,
+    pub proposed_by: fn(&str) -> String,
+    pub denied: &'static str,
+    pub warned: &'static str,
+    pub still_needed: &'static str,
+    /// Have, of, from whom.
+    pub approvals: fn(usize, u32, &str) -> String,
+    pub approved_by: fn(&str) -> String,
+    pub anyone: &'static str,
+    pub findings: &'static str,
+    pub this_changes: &'static str,
+    pub differences: &'static str,
+    pub already_adrift: &'static str,
+    pub drift_unknown: &'static str,
+    pub drift_none: &'static str,
+    pub on_merge: &'static str,
+    pub on_merge_applies: fn(&str) -> String,
+    pub on_merge_nothing: &'static str,
+    /// So many more items of a list, not shown.
+    pub more_items: fn(usize) -> String,
+    /// How many items and characters the comment left out.
+    pub cut: fn(usize, usize) -> String,
+
+    pub in_step: &'static str,
+    pub never_synced: &'static str,
+    pub behind: &'static str,
+    pub adrift: &'static str,
+    pub held: &'static str,
+    pub unreachable: &'static str,
+    pub failed: &'static str,
+    pub system: &'static str,
+    pub standing: &'static str,
+    pub mode: &'static str,
+    pub digest: &'static str,
+    pub last_change: &'static str,
+    pub never: &'static str,
+    pub no_systems: &'static str,
+    pub observe: &'static str,
+    pub detect: &'static str,
+    pub upsert: &'static str,
+    pub enforce: &'static str,
+    /// Systems in step, of all.
+    pub group_in_step: fn(usize, usize) -> String,
+    pub no_history: &'static str,
+    pub more_history: fn(usize) -> String,
+
+    pub succeeded: &'static str,
+    pub pending: &'static str,
+    pub refused: &'static str,
+    pub broken: &'static str,
+    /// What joins the items of a list.
+    pub comma: &'static str,
+    pub colon: &'static str,
+}
+
+/// How many findings of each severity, and in how many files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub errors: usize,
+    pub warnings: usize,
+    pub notes: usize,
+    pub files: usize,
+}
+
+/// The table of a language.
+pub(super) fn words(language: Language) -> &'static Words {
+    match language {
+        Language::English => &super::words_en::WORDS,
+        Language::Japanese => &super::words_ja::WORDS,
+    }
+}
+
+impl Words {
+    pub(super) fn severity(&self, severity: Severity) -> &'static str {
+        match severity {
+            Severity::Note => self.note,
+            Severity::Warning => self.warning,
+            Severity::Error => self.error,
+        }
+    }
+
+    pub(super) fn op(&self, op: Op) -> &'static str {
+        match op {
+            Op::Delete => self.delete,
+            Op::Create => self.create,
+            Op::Update => self.update,
+        }
+    }
+
+    /// A neutral change has no direction to tell.
+    pub(super) fn direction(&self, direction: Direction) -> Option<&'static str> {
+        match direction {
+            Direction::Widening => Some(self.widening),
+            Direction::Narrowing => Some(self.narrowing),
+            Direction::Neutral => None,
+        }
+    }
+
+    pub(super) fn mode(&self, mode: Mode) -> &'static str {
+        match mode {
+            Mode::Observe => self.observe,
+            Mode::Detect => self.detect,
+            Mode::Upsert => self.upsert,
+            Mode::Enforce => self.enforce,
+        }
+    }
+
+    pub(super) fn status(&self, state: StatusState) -> &'static str {
+        match state {
+            StatusState::Pending => self.pending,
+            StatusState::Success => self.succeeded,
+            StatusState::Failure => self.refused,
+            StatusState::Error => self.broken,
+        }
+    }
+}

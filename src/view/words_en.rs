@@ -1,0 +1,135 @@
+//! English.
+
+use super::words::{Counts, Words};
+use crate::plan::Op;
+
+pub(super) static WORDS: Words = Words {
+    error: "error",
+    warning: "warning",
+    note: "note",
+    help: "help",
+    found: |counts| {
+        let Counts {
+            errors,
+            warnings,
+            notes,
+            files,
+        } = *counts;
+        let parts: Vec<String> = [(errors, "error"), (warnings, "warning"), (notes, "note")]
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| some(*n, word))
+            .collect();
+        format!("{} in {}", parts.join(", "), some(files, "file"))
+    },
+    nothing_found: "no findings",
+    more_in_file: |n, path| format!("… and {} in {path}", some(n, "more finding")),
+    more_in_files: |n, files| {
+        format!(
+            "… and {} in {}",
+            some(n, "more finding"),
+            some(files, "further file")
+        )
+    },
+
+    delete: "delete",
+    create: "create",
+    update: "update",
+    widening: "widening",
+    narrowing: "narrowing",
+    on_systems: |sentence, systems, direction| match direction {
+        Some(direction) => format!("{sentence} on {systems} · {direction}"),
+        None => format!("{sentence} on {systems}"),
+    },
+    describe: |op, name| match op {
+        Op::Delete => format!("{name}: deleted"),
+        Op::Create => format!("{name}: created"),
+        Op::Update => format!("{name}: changed"),
+    },
+    plan: "Plan",
+    revision: "revision",
+    no_changes: "No changes: already in step.",
+    total: "total",
+    totals: |deletes, creates, updates| {
+        format!("{deletes} to delete, {creates} to create, {updates} to update")
+    },
+    diff_too_large: "too large to show",
+    more_diffs: |n| {
+        format!(
+            "… the differences of {} are left out",
+            some(n, "more change")
+        )
+    },
+
+    gate_ready: "ready to merge",
+    gate_waiting: "waiting for approval",
+    gate_blocked: "cannot be merged",
+    proposed_by: |who| format!("proposed by {who}"),
+    denied: "Denied",
+    warned: "Warnings",
+    still_needed: "Still needed",
+    approvals: |have, count, from| format!("{have} of {count} approvals by {from}"),
+    approved_by: |who| format!("approved so far by {who}"),
+    anyone: "any reviewer",
+    findings: "Findings",
+    this_changes: "This proposal changes",
+    differences: "Differences",
+    already_adrift: "Already adrift before it",
+    drift_unknown: "The systems have not been asked.",
+    drift_none: "Nothing: every system has what the main branch says.",
+    on_merge: "What will happen on merge",
+    on_merge_applies: |systems| format!("The changes above reach {systems}."),
+    on_merge_nothing: "Nothing: no system is concerned.",
+    more_items: |n| format!("… and {n} more"),
+    cut: |items, chars| {
+        format!(
+            "Left out to keep this comment short: {} ({}). Run `lockstep plan` for all of it.",
+            some(items, "item"),
+            some(chars, "character")
+        )
+    },
+
+    in_step: "in step",
+    never_synced: "not synced yet",
+    behind: "behind",
+    adrift: "adrift",
+    held: "held",
+    unreachable: "unreachable",
+    failed: "failed",
+    system: "SYSTEM",
+    standing: "STATE",
+    mode: "MODE",
+    digest: "DIGEST",
+    last_change: "LAST CHANGE",
+    never: "never",
+    no_systems: "No systems are connected yet: add them under `systems:` in lockstep.yaml.",
+    observe: "observe",
+    detect: "detect",
+    upsert: "upsert",
+    enforce: "enforce",
+    group_in_step: |n, all| {
+        if n == all {
+            "in step".to_owned()
+        } else {
+            format!("{n} of {all} in step")
+        }
+    },
+    no_history: "Nothing has been recorded yet.",
+    more_history: |n| format!("… {} before these", some(n, "entry")),
+
+    succeeded: "success",
+    pending: "pending",
+    refused: "failure",
+    broken: "error",
+    comma: ", ",
+    colon: ": ",
+};
+
+/// A number with its noun: `1 error`, `2 errors`, `3 entries`.
+fn some(n: usize, noun: &str) -> String {
+    match (n, noun.strip_suffix("ry")) {
+        (1, _) => format!("1 {noun}"),
+        (n, Some(stem)) => format!("{n} {stem}ries"),
+        (n, None) => format!("{n} {noun}s"),
+    }
+}

@@ -1,0 +1,113 @@
+//! 日本語。
+
+use super::words::{Counts, Words};
+use crate::plan::Op;
+
+pub(super) static WORDS: Words = Words {
+    error: "エラー",
+    warning: "警告",
+    note: "参考",
+    help: "ヒント",
+    found: |counts| {
+        let Counts {
+            errors,
+            warnings,
+            notes,
+            files,
+        } = *counts;
+        let parts: Vec<String> = [(errors, "エラー"), (warnings, "警告"), (notes, "参考")]
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| format!("{word} {n} 件"))
+            .collect();
+        format!("{}（{files} ファイル）", parts.join("、"))
+    },
+    nothing_found: "問題はありません",
+    more_in_file: |n, path| format!("… {path} にはほかに {n} 件あります"),
+    more_in_files: |n, files| format!("… ほかの {files} ファイルに {n} 件あります"),
+
+    delete: "削除",
+    create: "追加",
+    update: "変更",
+    widening: "拡大",
+    narrowing: "縮小",
+    on_systems: |sentence, systems, direction| match direction {
+        Some(direction) => format!("{sentence}（{systems}）· {direction}"),
+        None => format!("{sentence}（{systems}）"),
+    },
+    describe: |op, name| match op {
+        Op::Delete => format!("{name}: 削除"),
+        Op::Create => format!("{name}: 追加"),
+        Op::Update => format!("{name}: 変更"),
+    },
+    plan: "計画",
+    revision: "リビジョン",
+    no_changes: "変更はありません。すでに揃っています。",
+    total: "合計",
+    totals: |deletes, creates, updates| {
+        format!("削除 {deletes} 件、追加 {creates} 件、変更 {updates} 件")
+    },
+    diff_too_large: "大きすぎるため表示しません",
+    more_diffs: |n| format!("… ほかの {n} 件の差分は省略しました"),
+
+    gate_ready: "マージできます",
+    gate_waiting: "承認待ちです",
+    gate_blocked: "マージできません",
+    proposed_by: |who| format!("提案者 {who}"),
+    denied: "却下の理由",
+    warned: "警告",
+    still_needed: "まだ必要なもの",
+    approvals: |have, count, from| format!("{from} の承認 {count} 件のうち {have} 件"),
+    approved_by: |who| format!("承認済み {who}"),
+    anyone: "いずれかの確認者",
+    findings: "検査の結果",
+    this_changes: "この提案による変更",
+    differences: "差分",
+    already_adrift: "提案の前からのずれ",
+    drift_unknown: "各システムにはまだ問い合わせていません。",
+    drift_none: "ありません。どのシステムも main ブランチのとおりです。",
+    on_merge: "マージすると起きること",
+    on_merge_applies: |systems| format!("上の変更が {systems} に反映されます。"),
+    on_merge_nothing: "ありません。対象のシステムがありません。",
+    more_items: |n| format!("… ほか {n} 件"),
+    cut: |items, chars| {
+        format!(
+            "コメントを短く保つため {items} 件（{chars} 文字）を省略しました。すべては `lockstep plan` で確認できます。"
+        )
+    },
+
+    in_step: "同期済み",
+    never_synced: "未同期",
+    behind: "遅れ",
+    adrift: "ずれあり",
+    held: "保留",
+    unreachable: "応答なし",
+    failed: "失敗",
+    system: "システム",
+    standing: "状態",
+    mode: "モード",
+    digest: "ダイジェスト",
+    last_change: "最後の変更",
+    never: "なし",
+    no_systems: "接続されたシステムはまだありません。lockstep.yaml の systems: に追加してください。",
+    observe: "観察のみ",
+    detect: "検出のみ",
+    upsert: "削除なし",
+    enforce: "適用",
+    group_in_step: |n, all| {
+        if n == all {
+            "同期済み".to_owned()
+        } else {
+            format!("{all} 件中 {n} 件が同期済み")
+        }
+    },
+    no_history: "記録はまだありません。",
+    more_history: |n| format!("… これより前に {n} 件"),
+
+    succeeded: "成功",
+    pending: "待機中",
+    refused: "不可",
+    broken: "異常",
+    comma: "、",
+    colon: "：",
+};
