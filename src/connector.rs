@@ -13,6 +13,9 @@ use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, Revision};
 use crate::plan::Change;
 use crate::state::Item;
 
+pub mod http;
+pub mod registry;
+
 /// Why a system did not do what was asked. The class decides what happens next, never the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "class", rename_all = "snake_case")]

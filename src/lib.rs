@@ -14,7 +14,11 @@ pub mod ids;
 pub mod plan;
 pub mod resource;
 pub mod state;
+pub mod system_api;
 
 pub mod clock;
 pub mod connector;
 pub mod forge;
+
+pub mod cli;
+pub mod reference;
