@@ -15,6 +15,9 @@ use crate::state::Item;
 
 pub use crate::record::{ConnectorError, Reason, Receipt};
 
+pub mod http;
+pub mod registry;
+
 /// What a connector can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {

@@ -71,31 +71,49 @@ pub struct Snapshot {
     pub unreadable: Vec<String>,
 }
 
-/// What differs between two snapshots: of each path the new blob, or `None` where the file is gone.
+/// Of each path that differs the new blob, or `None` where the file is gone.
+pub type Delta = BTreeMap<DocPath, Option<Blob>>;
+
+/// What differs between two snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SnapshotDelta {
-    pub files: BTreeMap<DocPath, Option<Blob>>,
-    pub policies: BTreeMap<DocPath, Option<Blob>>,
-    /// The unreadable names of the newer snapshot.
+    pub files: Delta,
+    pub policies: Delta,
+    /// Unreadable names that came.
     pub unreadable: Vec<String>,
+    /// Unreadable names that went.
+    pub no_longer_unreadable: Vec<String>,
+}
+
+impl SnapshotDelta {
+    /// Whether the policies must be compiled anew.
+    pub fn policies_changed(&self) -> bool {
+        !self.policies.is_empty()
+    }
+
+    /// Whether nothing that Lockstep reads differs.
+    pub fn is_empty(&self) -> bool {
+        let Self { files, policies, unreadable, no_longer_unreadable } = self;
+        files.is_empty() && policies.is_empty() && unreadable.is_empty() && no_longer_unreadable.is_empty()
+    }
 }
 
 impl Snapshot {
     /// Moves on to the next revision in place.
     pub fn succeed(&mut self, revision: Option<Revision>, delta: &SnapshotDelta) {
+        let SnapshotDelta { files, policies, unreadable, no_longer_unreadable } = delta;
         self.revision = revision;
-        self.unreadable.clone_from(&delta.unreadable);
-        for (files, changes) in [
-            (&mut self.files, &delta.files),
-            (&mut self.policies, &delta.policies),
-        ] {
+        for (target, changes) in [(&mut self.files, files), (&mut self.policies, policies)] {
             for (path, blob) in changes {
                 match blob {
-                    Some(blob) => files.insert(path.clone(), blob.clone()),
-                    None => files.remove(path),
+                    Some(blob) => target.insert(path.clone(), blob.clone()),
+                    None => target.remove(path),
                 };
             }
         }
+        self.unreadable.retain(|name| !no_longer_unreadable.contains(name));
+        self.unreadable.extend(unreadable.iter().cloned());
+        self.unreadable.sort();
     }
 
     /// The text of a file, if it is there and is UTF-8.

@@ -22,7 +22,9 @@ pub mod view;
 pub mod clock;
 pub mod connector;
 pub mod forge;
+pub mod system_api;
 
 pub mod settings;
 pub mod repo;
 pub mod store;
+pub mod reference;

@@ -30,7 +30,7 @@ mod write;
 
 pub use history::CommitInfo;
 pub use layout::Layout;
-pub use snapshot::{SnapshotDelta, apply_delta};
+
 pub use watch::RefWatch;
 pub use work_tree::Committed;
 pub use write::{Merge, MergeResult, MergedTree, TreeId};

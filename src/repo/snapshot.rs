@@ -5,67 +5,8 @@ use git2::{Oid, Repository, Tree};
 use super::tree::{Changes, Part, Walk, subtree};
 use super::write::TreeId;
 use super::{Doing, Layout, Place, Repo, RepoError, find_commit};
-use crate::document::{Delta, Snapshot};
+use crate::document::{Delta, Snapshot, SnapshotDelta};
 use crate::ids::Revision;
-
-/// What differs between two revisions, at the cost of what differs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SnapshotDelta {
-    pub files: Delta,
-    pub policies: Delta,
-    /// Unreadable names that came.
-    pub unreadable: Vec<String>,
-    /// Unreadable names that went.
-    pub no_longer_unreadable: Vec<String>,
-}
-
-impl SnapshotDelta {
-    /// Whether the policies must be compiled anew.
-    pub fn policies_changed(&self) -> bool {
-        !self.policies.is_empty()
-    }
-
-    /// Whether nothing that Lockstep reads differs.
-    pub fn is_empty(&self) -> bool {
-        let Self {
-            files,
-            policies,
-            unreadable,
-            no_longer_unreadable,
-        } = self;
-        files.is_empty()
-            && policies.is_empty()
-            && unreadable.is_empty()
-            && no_longer_unreadable.is_empty()
-    }
-}
-
-/// Turns the snapshot that a delta starts from into the one it leads to. `revision` is what the result is called.
-pub fn apply_delta(snapshot: &mut Snapshot, delta: SnapshotDelta, revision: Option<Revision>) {
-    let SnapshotDelta {
-        files,
-        policies,
-        unreadable,
-        no_longer_unreadable,
-    } = delta;
-    for (target, changes) in [
-        (&mut snapshot.files, files),
-        (&mut snapshot.policies, policies),
-    ] {
-        for (path, blob) in changes {
-            match blob {
-                Some(blob) => target.insert(path, blob),
-                None => target.remove(&path),
-            };
-        }
-    }
-    snapshot
-        .unreadable
-        .retain(|name| !no_longer_unreadable.contains(name));
-    snapshot.unreadable.extend(unreadable);
-    snapshot.unreadable.sort();
-    snapshot.revision = revision;
-}
 
 impl Repo {
     /// All documents and policies of a commit.

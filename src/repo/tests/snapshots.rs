@@ -247,7 +247,7 @@ mod properties {
             let (from, to) = (commit(&bare, &a), commit(&bare, &b));
             let mut snapshot = bare.repo.snapshot(&from).unwrap();
             let delta = bare.repo.delta(&from, &to).unwrap();
-            apply_delta(&mut snapshot, delta, Some(to.clone()));
+            snapshot.succeed(Some(to.clone()), &delta);
             prop_assert_eq!(snapshot, bare.repo.snapshot(&to).unwrap());
         }
     }

@@ -1,0 +1,386 @@
+//! The `http` connector: drives a system that implements the System API.
+//!
+//! It sends each request once; when and whether to ask again is the engine's business. It believes nothing that it can check: digests
+//! are computed anew from what was read, and a listing that does not give the digests announced is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use url::{Position, Url};
+
+use super::{
+    Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
+};
+use crate::ids::{ChangesetId, Digest, Fence, SystemName};
+use crate::state::{BUCKETS, Bucket, Item, state_digest};
+use crate::system_api::{
+    DigestsAnswer, FenceRequest, OutcomeAnswer, PREFIX, PrepareAnswer, PrepareRequest, StateAnswer,
+    WireChange,
+};
+
+mod answer;
+
+#[cfg(test)]
+mod tests;
+
+use answer::{Answer, Asked, Doing};
+
+/// What the connector is made of.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The system, for messages.
+    pub system: SystemName,
+    /// Where its API is, without `/lockstep/v1`; may have a path, but no user, password, query or fragment.
+    pub base: Url,
+    /// Sent as a bearer token, to this host alone.
+    pub token: Option<SecretString>,
+    /// The credential's name, for messages.
+    pub credential: Option<String>,
+    pub connect_timeout: Duration,
+    /// For one request as a whole, body included.
+    pub timeout: Duration,
+}
+
+/// Why a connector can't be made from its settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpSettingsError {
+    #[error("the url of a system starts with https:// or http://, not {0}:")]
+    Scheme(String),
+    #[error("the url of a system holds no user or password; name a credential instead")]
+    Secret,
+    #[error("the url of a system has no query or fragment")]
+    Query,
+    #[error(
+        "the credential holds characters that cannot be in a bearer token (line breaks, spaces, letters beyond ASCII)"
+    )]
+    Token,
+    #[error("no HTTP client can be made: {0}")]
+    Client(String),
+}
+
+/// A connected system behind the System API, with its own pool of connections.
+pub struct HttpConnector {
+    client: reqwest::Client,
+    /// The base with the API's prefix.
+    api: String,
+    asked: Asked,
+    token: Option<SecretString>,
+    /// What the system last announced: what the next listing is checked against.
+    announced: Mutex<Option<Announced>>,
+}
+
+#[derive(Clone)]
+struct Announced {
+    digest: Digest,
+    buckets: Arc<[Digest]>,
+}
+
+impl HttpConnector {
+    pub fn new(settings: HttpSettings) -> Result<Self, HttpSettingsError> {
+        let HttpSettings {
+            system,
+            base,
+            token,
+            credential,
+            connect_timeout,
+            timeout,
+        } = settings;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(HttpSettingsError::Scheme(base.scheme().to_owned()));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(HttpSettingsError::Secret);
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(HttpSettingsError::Query);
+        }
+        let is_sendable = |token: &SecretString| {
+            let token = token.expose_secret();
+            !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if !token.as_ref().is_none_or(is_sendable) {
+            return Err(HttpSettingsError::Token);
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry the credential to a host that it is not bound to.
+            .redirect(reqwest::redirect::Policy::none())
+            // The environment is read in one place, which is not here.
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .timeout(timeout)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|e| HttpSettingsError::Client(answer::chain(&e)))?;
+        Ok(Self {
+            client,
+            api: format!("{}{PREFIX}", base.as_str().trim_end_matches('/')),
+            asked: Asked {
+                system,
+                host: base[Position::BeforeHost..Position::AfterPort].to_owned(),
+                credential,
+                timeout,
+            },
+            token,
+            announced: Mutex::new(None),
+        })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.api));
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        }
+    }
+
+    fn with_body<T: serde::Serialize>(
+        &self,
+        doing: Doing,
+        request: RequestBuilder,
+        body: &T,
+    ) -> Result<RequestBuilder, ConnectorError> {
+        let body = serde_json::to_vec(body).map_err(|e| {
+            self.asked
+                .terminal(doing, &format!("cannot be written: {e}"))
+        })?;
+        Ok(request.header(CONTENT_TYPE, "application/json").body(body))
+    }
+
+    /// Fetches the digests, checks that they fit together, and remembers them.
+    async fn fetch_digests(
+        &self,
+        known: Option<Digest>,
+    ) -> Result<Option<DigestsAnswer>, ConnectorError> {
+        const DOING: Doing = Doing::Digests;
+        let mut request = self.request(Method::GET, "/state/digests");
+        if let Some(known) = known {
+            request = request.header(IF_NONE_MATCH, format!("\"{known}\""));
+        }
+        let answer = Answer::receive(&self.asked, DOING, request).await?;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            if known.is_none() {
+                let what = "answered 304 to a request without a condition";
+                return Err(self.asked.terminal(DOING, what));
+            }
+            return Ok(None);
+        }
+        let digests: DigestsAnswer = answer.json(&self.asked, DOING, &[StatusCode::OK])?;
+        if digests.buckets.len() != BUCKETS {
+            let what = format!("has {} buckets instead of {BUCKETS}", digests.buckets.len());
+            return Err(self.asked.terminal(DOING, &what));
+        }
+        let computed = state_digest(digests.buckets.iter().copied());
+        if computed != digests.digest {
+            let what = format!(
+                "announces the digest {}, but its buckets give {}",
+                digests.digest.short(),
+                computed.short()
+            );
+            return Err(self.asked.terminal(DOING, &what));
+        }
+        self.check_tag(&answer.headers, digests.digest)?;
+        self.remember(Some(Announced {
+            digest: digests.digest,
+            buckets: digests.buckets.as_slice().into(),
+        }));
+        Ok(Some(digests))
+    }
+
+    /// An entity tag that is not the digest would one day say "unchanged" of what has changed.
+    fn check_tag(&self, headers: &HeaderMap, digest: Digest) -> Result<(), ConnectorError> {
+        let tag = headers.get(ETAG).and_then(|v| v.to_str().ok());
+        match tag.map(|t| t.trim_start_matches("W/").trim_matches('"')) {
+            Some(tag) if tag != digest.to_hex() => Err(self.asked.terminal(
+                Doing::Digests,
+                "sends an ETag that is not the digest of its state",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn remember(&self, announced: Option<Announced>) {
+        *self
+            .announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = announced;
+    }
+
+    fn remembered(&self) -> Option<Announced> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The items of an answer, checked bucket by bucket against what was announced.
+    fn check(
+        &self,
+        answer: StateAnswer<'_>,
+        wanted: &BTreeSet<u8>,
+        announced: &Announced,
+    ) -> Result<Vec<Arc<Item>>, ConnectorError> {
+        const DOING: Doing = Doing::State;
+        let mut split: BTreeMap<u8, Vec<Arc<Item>>> =
+            wanted.iter().map(|index| (*index, Vec::new())).collect();
+        let mut count = 0;
+        for resource in answer.resources {
+            let item = resource.into_item().map_err(|e| {
+                self.asked
+                    .terminal(DOING, &format!("holds a resource whose name is none: {e}"))
+            })?;
+            let Some(bucket) = split.get_mut(&item.bucket) else {
+                let what = format!("sent {}, which was not asked for", item.id);
+                return Err(self.asked.terminal(DOING, &what));
+            };
+            bucket.push(item);
+            count += 1;
+        }
+        let mut items = Vec::with_capacity(count);
+        for (index, bucket) in split {
+            let bucket = Bucket::new(bucket);
+            if announced.buckets.get(usize::from(index)) != Some(&bucket.digest()) {
+                let what = format!(
+                    "announces another digest for bucket {index:02x} than its resources give: the listing is not complete"
+                );
+                return Err(self.asked.terminal(DOING, &what));
+            }
+            items.extend_from_slice(bucket.items());
+        }
+        if items.len() != count {
+            return Err(self.asked.terminal(DOING, "sent a resource twice"));
+        }
+        Ok(items)
+    }
+
+    async fn end(
+        &self,
+        doing: Doing,
+        id: &ChangesetId,
+        verb: &str,
+        fence: Fence,
+    ) -> Result<OutcomeAnswer, ConnectorError> {
+        let request = self.request(Method::POST, &format!("/changesets/{id}/{verb}"));
+        let request = self.with_body(doing, request, &FenceRequest { fence })?;
+        let answer = Answer::receive(&self.asked, doing, request).await?;
+        answer.json(&self.asked, doing, &[StatusCode::OK])
+    }
+}
+
+#[async_trait]
+impl Observe for HttpConnector {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            staging: Staging::Native,
+            digest: true,
+            audit: true,
+        }
+    }
+
+    async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
+        let Some(digests) = self.fetch_digests(known).await? else {
+            // What was announced before may be of another state than the one the caller knows.
+            if self.remembered().map(|a| a.digest) != known {
+                self.remember(None);
+            }
+            return Ok(Seen::Unchanged);
+        };
+        let DigestsAnswer {
+            revision,
+            digest,
+            buckets,
+        } = digests;
+        Ok(Seen::Digests {
+            revision,
+            digest,
+            buckets,
+        })
+    }
+
+    async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError> {
+        const DOING: Doing = Doing::State;
+        let wanted: BTreeSet<u8> = buckets.iter().copied().collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let announced = match self.remembered() {
+            Some(announced) => announced,
+            None => {
+                self.fetch_digests(None).await?;
+                self.remembered()
+                    .ok_or_else(|| self.asked.terminal(DOING, "did not announce its digests"))?
+            }
+        };
+        let mut path = String::from("/state");
+        if wanted.len() < BUCKETS {
+            let pairs: Vec<String> = wanted.iter().map(|i| format!("bucket={i:02x}")).collect();
+            path = format!("/state?{}", pairs.join("&"));
+        }
+        let answer = Answer::receive(&self.asked, DOING, self.request(Method::GET, &path)).await?;
+        let state: StateAnswer<'_> = answer.json(&self.asked, DOING, &[StatusCode::OK])?;
+        if state.digest != announced.digest {
+            self.remember(None);
+            return Err(ConnectorError::Stale {
+                message: self.asked.say(
+                    DOING,
+                    &format!(
+                        "its state went from {} to {} while it was being read",
+                        announced.digest.short(),
+                        state.digest.short()
+                    ),
+                ),
+            });
+        }
+        self.check(state, &wanted, &announced)
+    }
+}
+
+#[async_trait]
+impl Apply for HttpConnector {
+    async fn prepare(&self, changeset: &Changeset) -> Result<Prepared, ConnectorError> {
+        const DOING: Doing = Doing::Prepare;
+        let Changeset {
+            id,
+            revision,
+            base,
+            target,
+            fence,
+            changes,
+        } = changeset;
+        let body = PrepareRequest {
+            revision: revision.clone(),
+            base_digest: *base,
+            target_digest: *target,
+            fence: *fence,
+            changes: changes.iter().map(WireChange::of).collect(),
+        };
+        let request = self.request(Method::PUT, &format!("/changesets/{id}"));
+        let request = self.with_body(DOING, request, &body)?;
+        let answer = Answer::receive(&self.asked, DOING, request).await?;
+        let repeated = answer.status == StatusCode::OK;
+        let expected = [StatusCode::OK, StatusCode::CREATED];
+        let prepared: PrepareAnswer = answer.json(&self.asked, DOING, &expected)?;
+        if prepared.id != *id {
+            let what = format!("answered for the changeset {}", prepared.id);
+            return Err(self.asked.terminal(DOING, &what));
+        }
+        Ok(Prepared { repeated })
+    }
+
+    async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError> {
+        let outcome = self.end(Doing::Commit, id, "commit", fence).await?;
+        Ok(Receipt {
+            digest: outcome.digest,
+            reference: None,
+        })
+    }
+
+    async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError> {
+        self.end(Doing::Abort, id, "abort", fence).await.map(drop)
+    }
+}

@@ -1,0 +1,184 @@
+//! The connectors by name: the only place where one is registered.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
+use super::{Apply, Observe};
+use crate::config::System;
+use crate::ids::SystemName;
+
+#[cfg(test)]
+mod tests;
+
+/// How long a connector waits for a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// For one request as a whole.
+    pub request: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            request: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why there is no connector to a system. Each is for the person who keeps `lockstep.yaml` or the server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("{system}: there is no connector {connector:?}; there is {known}")]
+    Unknown {
+        system: SystemName,
+        connector: String,
+        known: String,
+    },
+    #[error("{system}: the connector {connector:?} is not in this build; there is {known}")]
+    NotBuilt {
+        system: SystemName,
+        connector: String,
+        known: String,
+    },
+    #[error("{system}: {message}")]
+    Settings { system: SystemName, message: String },
+    #[error(
+        "{system}: the server has no credential {credential:?} that may be sent to {host}; add it to lockstep.toml with this host"
+    )]
+    Credential {
+        system: SystemName,
+        credential: String,
+        host: String,
+    },
+    #[error("{system}: {error}")]
+    Http {
+        system: SystemName,
+        error: HttpSettingsError,
+    },
+}
+
+/// Looks up a credential by name, for the URL that it would be sent to: the server binds credentials to hosts.
+pub type Credentials<'a> = &'a dyn Fn(&str, &Url) -> Option<SecretString>;
+
+struct Request<'a> {
+    name: &'a SystemName,
+    system: &'a System,
+    credentials: Credentials<'a>,
+    timeouts: Timeouts,
+}
+
+type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
+
+/// One row a connector; `None` where it is only planned.
+const CONNECTORS: &[(&str, Option<Connect>)] = &[
+    ("http", Some(connect_http)),
+    ("pull", None),
+    ("postgres", None),
+    ("redis", None),
+    ("file", None),
+    ("scim", None),
+    ("unleash", None),
+];
+
+/// A connector that may change the system: for the engine alone.
+pub fn connect(
+    name: &SystemName,
+    system: &System,
+    credentials: Credentials<'_>,
+    timeouts: Timeouts,
+) -> Result<Box<dyn Apply>, ConnectError> {
+    let connector = &system.connector;
+    let known = || {
+        let built = CONNECTORS.iter().filter(|(_, c)| c.is_some());
+        let names: Vec<&str> = built.map(|(name, _)| *name).collect();
+        names.join(", ")
+    };
+    let row = CONNECTORS.iter().find(|(name, _)| name == connector);
+    match row {
+        Some((_, Some(connect))) => connect(&Request {
+            name,
+            system,
+            credentials,
+            timeouts,
+        }),
+        Some((_, None)) => Err(ConnectError::NotBuilt {
+            system: name.clone(),
+            connector: connector.clone(),
+            known: known(),
+        }),
+        None => Err(ConnectError::Unknown {
+            system: name.clone(),
+            connector: connector.clone(),
+            known: known(),
+        }),
+    }
+}
+
+/// A connector that can only read: for planning.
+pub fn observe_only(
+    name: &SystemName,
+    system: &System,
+    credentials: Credentials<'_>,
+    timeouts: Timeouts,
+) -> Result<Box<dyn Observe>, ConnectError> {
+    let connector: Box<dyn Observe> = connect(name, system, credentials, timeouts)?;
+    Ok(connector)
+}
+
+fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials,
+        timeouts,
+    } = request;
+    let wrong = |message: String| ConnectError::Settings {
+        system: (*name).clone(),
+        message,
+    };
+    if let Some(key) = system.settings.keys().find(|key| *key != "url") {
+        let message = format!("the http connector has no setting {key:?}; it has url");
+        return Err(wrong(message));
+    }
+    let url = system.settings.get("url").and_then(Value::as_str);
+    let url = url.ok_or_else(|| {
+        wrong("the http connector needs a url, such as https://medical.example.org".to_owned())
+    })?;
+    // The url is not repeated: what can't be read may hold a password.
+    let base = Url::parse(url).map_err(|e| wrong(format!("the url cannot be read: {e}")))?;
+    if base.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("the url names no host".to_owned()));
+    }
+    let token = match &system.credential {
+        None => None,
+        Some(credential) => {
+            let host = base.host_str().unwrap_or_default().to_owned();
+            let missing = || ConnectError::Credential {
+                system: (*name).clone(),
+                credential: credential.clone(),
+                host,
+            };
+            Some(credentials(credential, &base).ok_or_else(missing)?)
+        }
+    };
+    let connector = HttpConnector::new(HttpSettings {
+        system: (*name).clone(),
+        base,
+        token,
+        credential: system.credential.clone(),
+        connect_timeout: timeouts.connect,
+        timeout: timeouts.request,
+    })
+    .map_err(|error| ConnectError::Http {
+        system: (*name).clone(),
+        error,
+    })?;
+    Ok(Box::new(connector))
+}

@@ -1,0 +1,383 @@
+//! What the page shows, read from the state: a value shaped for display.
+//!
+//! Specs are read leniently. A field that is absent or of another type is left out, since a page must not fail for what a
+//! custom kind or an older revision holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::version;
+use super::words::{self, Words};
+use crate::reference::keeper::Snapshot;
+use crate::resource::Language;
+use crate::state::Item;
+
+/// The part of the page that changes.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) version: String,
+    pub(super) revision: Option<String>,
+    pub(super) digest: String,
+    pub(super) resources: usize,
+    pub(super) banners: Vec<Banner>,
+    pub(super) flags: Vec<Flag>,
+    pub(super) interviews: Vec<Classification>,
+    pub(super) grants: Vec<Role>,
+    pub(super) blocks: Vec<Entry>,
+    pub(super) requirements: Vec<Requirement>,
+    pub(super) incidents: Vec<Incident>,
+    pub(super) experiments: Vec<Experiment>,
+    pub(super) customs: Vec<Custom>,
+}
+
+/// Identifies a row and its content, so that the page can mark what changed.
+#[derive(Debug)]
+pub(super) struct Mark {
+    pub(super) key: String,
+    pub(super) digest: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Banner {
+    pub(super) mark: Mark,
+    /// A CSS class: `critical`, `warning` or `info`.
+    pub(super) class: &'static str,
+    pub(super) severity: &'static str,
+    pub(super) title: String,
+    /// Label and text.
+    pub(super) lines: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Flag {
+    pub(super) mark: Mark,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) enabled: bool,
+    pub(super) rollout: f64,
+    /// The spec with `enabled` the other way round: what its button sends.
+    pub(super) flipped: Option<String>,
+    pub(super) note: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Classification {
+    pub(super) name: String,
+    pub(super) types: Vec<InterviewType>,
+}
+
+#[derive(Debug)]
+pub(super) struct InterviewType {
+    pub(super) mark: Mark,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) minutes: Option<String>,
+    pub(super) retired: bool,
+    pub(super) successor: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) mark: Mark,
+    pub(super) name: String,
+    pub(super) until: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Requirement {
+    pub(super) title: String,
+    pub(super) effective: Option<String>,
+    pub(super) done: usize,
+    pub(super) items: Vec<Task>,
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) mark: Mark,
+    pub(super) action: String,
+    pub(super) done: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Incident {
+    pub(super) mark: Mark,
+    pub(super) title: String,
+    pub(super) severity: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) open: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Experiment {
+    pub(super) mark: Mark,
+    pub(super) title: String,
+    pub(super) variants: Vec<Variant>,
+    pub(super) recommendation: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Variant {
+    pub(super) name: String,
+    pub(super) result: String,
+    pub(super) winner: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Custom {
+    pub(super) kind: String,
+    pub(super) rows: Vec<(Mark, String, String)>,
+}
+
+/// Reads the page off a state.
+pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
+    let words = words::of(language);
+    let mut live = Live {
+        version: version(snapshot),
+        revision: snapshot.revision.as_ref().map(|r| r.short().to_owned()),
+        digest: snapshot.state.digest().short(),
+        ..Live::default()
+    };
+    let mut items: Vec<&Item> = snapshot.state.items().map(AsRef::as_ref).collect();
+    items.sort_by(|a, b| a.id.cmp(&b.id));
+    live.resources = items.len();
+
+    let mut notices: Vec<(&Item, Value)> = Vec::new();
+    let mut interviews: BTreeMap<String, Vec<InterviewType>> = BTreeMap::new();
+    let mut grants: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    let mut requirements: BTreeMap<String, Requirement> = BTreeMap::new();
+    let mut customs: BTreeMap<String, Vec<(Mark, String, String)>> = BTreeMap::new();
+    for item in items {
+        let spec = item.spec.value();
+        let (kind, name) = (item.id.kind(), item.id.name());
+        match kind {
+            "FeatureFlag" => live.flags.push(flag(item, spec)),
+            "InterviewType" => {
+                let classification = text(&spec, &["classification"]).unwrap_or_default();
+                let types = interviews.entry(classification).or_default();
+                types.push(interview_type(item, &spec));
+            }
+            "AccessGrant" => {
+                let (role, who) = name.split_once('/').unwrap_or(("", name));
+                let entries = grants.entry(role.to_owned()).or_default();
+                entries.push(entry(item, who, &spec));
+            }
+            "IpBlock" => live.blocks.push(entry(item, name, &spec)),
+            "Requirement" => {
+                let requirement = requirements.entry(name.to_owned()).or_default();
+                requirement.title = title(item, &spec);
+                requirement.effective = text(&spec, &["effective", "effective_date"]);
+            }
+            "ComplianceItem" => {
+                let (requirement, rest) = name.split_once('/').unwrap_or((name, ""));
+                let requirement = requirements.entry(requirement.to_owned()).or_default();
+                requirement.items.push(task(item, rest, &spec));
+            }
+            "Notice" => notices.push((item, spec)),
+            "Incident" => live.incidents.push(incident(item, &spec)),
+            "Experiment" => live.experiments.push(experiment(item, &spec)),
+            _ => {
+                let row = (mark(item), name.to_owned(), item.spec.as_str().to_owned());
+                customs.entry(kind.to_owned()).or_default().push(row);
+            }
+        }
+    }
+    live.banners = banners(&notices, words);
+    live.interviews = interviews
+        .into_iter()
+        .map(|(name, mut types)| {
+            types.sort_by_key(|t| t.retired);
+            Classification { name, types }
+        })
+        .collect();
+    live.grants = grants
+        .into_iter()
+        .map(|(role, entries)| Role {
+            name: words.role(&role),
+            entries,
+        })
+        .collect();
+    live.requirements = requirements
+        .into_iter()
+        .map(|(name, mut requirement)| {
+            if requirement.title.is_empty() {
+                requirement.title = name;
+            }
+            requirement.done = requirement.items.iter().filter(|i| i.done).count();
+            requirement
+        })
+        .collect();
+    live.incidents.sort_by_key(|i| !i.open);
+    live.customs = customs
+        .into_iter()
+        .map(|(kind, rows)| Custom { kind, rows })
+        .collect();
+    live
+}
+
+fn mark(item: &Item) -> Mark {
+    Mark {
+        key: item.id.as_str().to_owned(),
+        digest: item.digest.short(),
+    }
+}
+
+/// The first of these fields that is there, as text.
+fn text(spec: &Value, fields: &[&str]) -> Option<String> {
+    fields.iter().find_map(|field| match spec.get(field)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) => {
+            let words: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+            (!words.is_empty()).then(|| words.join(", "))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Object(_) => None,
+    })
+}
+
+fn is_true(spec: &Value, fields: &[&str]) -> bool {
+    fields
+        .iter()
+        .any(|f| spec.get(f).and_then(Value::as_bool) == Some(true))
+}
+
+fn title(item: &Item, spec: &Value) -> String {
+    text(spec, &["title", "name"]).unwrap_or_else(|| item.id.name().to_owned())
+}
+
+fn flag(item: &Item, mut spec: Value) -> Flag {
+    let enabled = is_true(&spec, &["enabled"]);
+    let rollout = spec.get("rollout").and_then(Value::as_f64).unwrap_or(100.0);
+    let note: Vec<String> = ["owner", "expires"]
+        .iter()
+        .filter_map(|field| text(&spec, &[field]))
+        .collect();
+    let description = text(&spec, &["description"]).unwrap_or_default();
+    let flipped = spec.get_mut("enabled").map(|place| {
+        *place = Value::Bool(!enabled);
+    });
+    Flag {
+        mark: mark(item),
+        name: item.id.name().to_owned(),
+        description,
+        enabled,
+        rollout: rollout.clamp(0.0, 100.0),
+        flipped: flipped.map(|()| spec.to_string()),
+        note: note.join(" · "),
+    }
+}
+
+fn interview_type(item: &Item, spec: &Value) -> InterviewType {
+    InterviewType {
+        mark: mark(item),
+        name: title(item, spec),
+        description: text(spec, &["description"]).unwrap_or_default(),
+        minutes: text(spec, &["duration_minutes"]),
+        retired: is_true(spec, &["retired"]) || text(spec, &["retired"]).is_some(),
+        successor: text(spec, &["successor"]),
+    }
+}
+
+fn entry(item: &Item, name: &str, spec: &Value) -> Entry {
+    Entry {
+        mark: mark(item),
+        name: name.to_owned(),
+        until: text(spec, &["until"]),
+        reason: text(spec, &["reason"]),
+    }
+}
+
+fn task(item: &Item, rest: &str, spec: &Value) -> Task {
+    Task {
+        mark: mark(item),
+        action: text(spec, &["action", "title", "text"]).unwrap_or_else(|| rest.to_owned()),
+        done: is_true(spec, &["done", "checked"]),
+    }
+}
+
+fn incident(item: &Item, spec: &Value) -> Incident {
+    let status = text(spec, &["status"]);
+    Incident {
+        mark: mark(item),
+        title: title(item, spec),
+        severity: text(spec, &["severity"]),
+        open: !status
+            .as_deref()
+            .is_some_and(|s| matches!(s, "resolved" | "closed" | "postmortem")),
+        status,
+    }
+}
+
+fn experiment(item: &Item, spec: &Value) -> Experiment {
+    let winner = text(spec, &["winner"]);
+    let variants = spec.get("variants").and_then(Value::as_array);
+    let variants = variants.into_iter().flatten().map(|variant| {
+        let name = text(variant, &["name", "key", "label"]).unwrap_or_default();
+        let numbers = [("conversions", "/"), ("trials", "")];
+        let counted: String = numbers
+            .iter()
+            .filter_map(|(field, after)| Some(format!("{}{after}", text(variant, &[field])?)))
+            .collect();
+        Variant {
+            winner: is_true(variant, &["winner"]) || winner.as_deref() == Some(name.as_str()),
+            result: text(variant, &["result", "metric", "value", "rate"]).unwrap_or(counted),
+            name,
+        }
+    });
+    Experiment {
+        mark: mark(item),
+        title: title(item, spec),
+        variants: variants.collect(),
+        recommendation: text(spec, &["recommendation"]),
+    }
+}
+
+/// Notices that hold, the gravest first: none that was retracted, or that another one supersedes.
+fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
+    let superseded: BTreeSet<String> = notices
+        .iter()
+        .filter(|(_, spec)| !is_true(spec, &["retracted"]))
+        .filter_map(|(_, spec)| text(spec, &["supersedes"]))
+        .flat_map(|names| {
+            let strip = |n: &str| n.trim().trim_start_matches("Notice/").to_owned();
+            names.split(',').map(strip).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut banners: Vec<(usize, Banner)> = notices
+        .iter()
+        .filter(|(item, spec)| {
+            !is_true(spec, &["retracted"]) && !superseded.contains(item.id.name())
+        })
+        .map(|(item, spec)| {
+            let severity = text(spec, &["severity"]).unwrap_or_default();
+            let (rank, class, severity) = words.severity(&severity);
+            let lines = [
+                (words.when, ["when", "time"]),
+                (words.impact, ["impact", "affected"]),
+                (words.response, ["response", "action"]),
+                (words.due, ["due", "due"]),
+                ("", ["body", "message"]),
+            ];
+            let banner = Banner {
+                mark: mark(item),
+                class,
+                severity,
+                title: title(item, spec),
+                lines: lines
+                    .iter()
+                    .filter_map(|(label, fields)| Some((*label, text(spec, fields)?)))
+                    .collect(),
+            };
+            (rank, banner)
+        })
+        .collect();
+    banners.sort_by_key(|(rank, _)| *rank);
+    banners.into_iter().map(|(_, banner)| banner).collect()
+}

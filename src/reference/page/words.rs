@@ -1,0 +1,184 @@
+//! The page's words, in English and Japanese.
+
+use crate::resource::Language;
+
+/// One language's words.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) flags: &'static str,
+    pub(super) on: &'static str,
+    pub(super) off: &'static str,
+    pub(super) interviews: &'static str,
+    pub(super) unclassified: &'static str,
+    pub(super) minutes: &'static str,
+    pub(super) retired: &'static str,
+    pub(super) successor: &'static str,
+    pub(super) access: &'static str,
+    pub(super) blocks: &'static str,
+    pub(super) until: &'static str,
+    pub(super) compliance: &'static str,
+    pub(super) effective: &'static str,
+    pub(super) done: &'static str,
+    pub(super) undone: &'static str,
+    pub(super) incidents: &'static str,
+    pub(super) experiments: &'static str,
+    pub(super) winner: &'static str,
+    pub(super) recommendation: &'static str,
+    pub(super) revision: &'static str,
+    pub(super) no_revision: &'static str,
+    pub(super) digest: &'static str,
+    pub(super) resources: &'static str,
+    pub(super) empty: &'static str,
+    pub(super) when: &'static str,
+    pub(super) impact: &'static str,
+    pub(super) response: &'static str,
+    pub(super) due: &'static str,
+    pub(super) flip: &'static str,
+    pub(super) local: &'static str,
+    pub(super) local_hint: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
+    pub(super) spec: &'static str,
+    pub(super) save: &'static str,
+    pub(super) delete: &'static str,
+    pub(super) saved: &'static str,
+    pub(super) live: &'static str,
+    pub(super) offline: &'static str,
+    pub(super) other_language: (&'static str, &'static str),
+    admins: &'static str,
+    readonly: &'static str,
+    critical: &'static str,
+    warning: &'static str,
+    info: &'static str,
+}
+
+static ENGLISH: Words = Words {
+    flags: "Features",
+    on: "on",
+    off: "off",
+    interviews: "Interview types",
+    unclassified: "Unclassified",
+    minutes: "min",
+    retired: "retired",
+    successor: "now",
+    access: "Access",
+    blocks: "Blocked addresses",
+    until: "until",
+    compliance: "Compliance",
+    effective: "in force from",
+    done: "done",
+    undone: "to do",
+    incidents: "Incidents",
+    experiments: "Experiments",
+    winner: "winner",
+    recommendation: "Recommendation",
+    revision: "revision",
+    no_revision: "none yet",
+    digest: "digest",
+    resources: "resources",
+    empty: "This system holds nothing yet.",
+    when: "When",
+    impact: "Impact",
+    response: "Response",
+    due: "Due",
+    flip: "Switch here, behind Lockstep's back",
+    local: "Change something behind Lockstep's back",
+    local_hint: "As someone with access to this system alone would. Lockstep sees the difference and does what lockstep.yaml says about drift.",
+    kind: "Kind",
+    name: "Name",
+    spec: "Content (JSON)",
+    save: "Save",
+    delete: "Delete",
+    saved: "Done.",
+    live: "live",
+    offline: "connection lost",
+    other_language: ("ja", "日本語"),
+    admins: "Administrators",
+    readonly: "Read only",
+    critical: "Critical",
+    warning: "Warning",
+    info: "Notice",
+};
+
+static JAPANESE: Words = Words {
+    flags: "機能",
+    on: "オン",
+    off: "オフ",
+    interviews: "面談タイプ",
+    unclassified: "未分類",
+    minutes: "分",
+    retired: "廃止",
+    successor: "後継",
+    access: "アクセス権",
+    blocks: "遮断中のアドレス",
+    until: "期限",
+    compliance: "コンプライアンス",
+    effective: "施行日",
+    done: "完了",
+    undone: "未完了",
+    incidents: "インシデント",
+    experiments: "実験",
+    winner: "勝者",
+    recommendation: "推奨",
+    revision: "リビジョン",
+    no_revision: "なし",
+    digest: "ダイジェスト",
+    resources: "件の設定",
+    empty: "このシステムにはまだ設定がありません。",
+    when: "時刻",
+    impact: "影響",
+    response: "対応",
+    due: "期限",
+    flip: "このシステムだけで切り替える（Lockstep を通さない変更）",
+    local: "Lockstep を通さずに変更する",
+    local_hint: "このシステムだけを操作できる人と同じ変更です。Lockstep は差異を検知し、lockstep.yaml の drift の設定に従います。",
+    kind: "種類",
+    name: "名前",
+    spec: "内容（JSON）",
+    save: "保存",
+    delete: "削除",
+    saved: "変更しました。",
+    live: "接続中",
+    offline: "切断",
+    other_language: ("en", "English"),
+    admins: "管理者",
+    readonly: "閲覧のみ",
+    critical: "緊急",
+    warning: "警告",
+    info: "お知らせ",
+};
+
+pub(super) fn of(language: Language) -> &'static Words {
+    match language {
+        Language::English => &ENGLISH,
+        Language::Japanese => &JAPANESE,
+    }
+}
+
+/// The language's tag, for `lang=`.
+pub(super) fn tag(language: Language) -> &'static str {
+    match language {
+        Language::English => "en",
+        Language::Japanese => "ja",
+    }
+}
+
+impl Words {
+    /// A role's name; the roles of custom grants are shown as they are.
+    pub(super) fn role(&self, role: &str) -> String {
+        match role {
+            "admin" => self.admins.to_owned(),
+            "readonly" => self.readonly.to_owned(),
+            other => other.to_owned(),
+        }
+    }
+
+    /// A severity's rank (0 the gravest), CSS class and word.
+    pub(super) fn severity(&self, severity: &str) -> (usize, &'static str, &'static str) {
+        match severity.to_ascii_lowercase().as_str() {
+            "critical" | "emergency" | "high" => (0, "critical", self.critical),
+            "warning" | "medium" => (1, "warning", self.warning),
+            _ => (2, "info", self.info),
+        }
+    }
+}
