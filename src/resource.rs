@@ -15,7 +15,10 @@ use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
+mod declare;
+pub mod flag;
 pub mod form;
+mod words;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.
 pub type SystemSet = Arc<BTreeSet<SystemName>>;
