@@ -1,0 +1,187 @@
+//! Feature flags: `config/feature-flags.json`, an object by flag key.
+//!
+//! A flag's spec is everything but `teams`, which say for which systems it is; `rollout` is always written out, so that a flag
+//! means the same whatever a system's default is. Large documents are read by a typed pass without places; only one that is
+//! not faultless is read again by the pass that keeps them. A property test holds the two to the same result.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::declare::{Targets, kind_name, places};
+use super::form::{Context, Form, Reading, Source};
+use super::words::{Field, Show, differences, line, say, whole};
+use super::{Direction, Kind, Language};
+use crate::document::tree::{Node, NodeValue};
+use crate::finding::Span;
+use crate::ids::{KindName, ResourceRef};
+
+mod careful;
+mod quick;
+
+#[cfg(test)]
+mod tests;
+
+const KIND: &str = "FeatureFlag";
+
+/// The kind `FeatureFlag`.
+#[derive(Debug, Clone, Copy)]
+pub struct FeatureFlag;
+
+/// Documents of feature flags.
+#[derive(Debug, Clone, Copy)]
+pub struct FlagForm;
+
+/// The share of users, in percent, who have the flag.
+fn exposure(spec: Option<&Value>) -> f64 {
+    let Some(spec) = spec else { return 0.0 };
+    if !is_on(spec) {
+        return 0.0;
+    }
+    rollout(spec)
+}
+
+fn is_on(spec: &Value) -> bool {
+    spec.get("enabled").and_then(Value::as_bool) == Some(true)
+}
+
+fn rollout(spec: &Value) -> f64 {
+    spec.get("rollout").and_then(Value::as_f64).unwrap_or(100.0)
+}
+
+const FIELDS: &[Field] = &[
+    Field {
+        key: "expires",
+        english: "expiry",
+        japanese: "期限",
+        show: Show::Values,
+    },
+    Field {
+        key: "owner",
+        english: "owner",
+        japanese: "担当",
+        show: Show::Values,
+    },
+    Field {
+        key: "default_variant",
+        english: "default variant",
+        japanese: "既定のバリエーション",
+        show: Show::Values,
+    },
+    Field {
+        key: "variants",
+        english: "variants",
+        japanese: "バリエーション",
+        show: Show::Changed,
+    },
+    Field {
+        key: "targeting",
+        english: "targeting",
+        japanese: "対象条件",
+        show: Show::Changed,
+    },
+    Field {
+        key: "description",
+        english: "description",
+        japanese: "説明",
+        show: Show::Changed,
+    },
+];
+
+impl Kind for FeatureFlag {
+    fn name(&self) -> &str {
+        KIND
+    }
+
+    fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
+        let (before, after) = (exposure(before), exposure(after));
+        if after > before {
+            Direction::Widening
+        } else if after < before {
+            Direction::Narrowing
+        } else {
+            Direction::Neutral
+        }
+    }
+
+    fn describe(
+        &self,
+        name: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        language: Language,
+    ) -> String {
+        let state = |spec: &Value| match (is_on(spec), language) {
+            (true, Language::English) => format!("on at {}%", rollout(spec)),
+            (true, Language::Japanese) => format!("有効・公開率 {}%", rollout(spec)),
+            (false, _) => say(language, "off", "無効").to_owned(),
+        };
+        let parts = match (before, after) {
+            (Some(before), Some(after)) => update(before, after, language),
+            (None, Some(after)) => vec![whole(language, true, &state(after))],
+            (Some(before), None) => vec![whole(language, false, &state(before))],
+            (None, None) => Vec::new(),
+        };
+        line(name, &parts, language)
+    }
+}
+
+fn update(before: &Value, after: &Value, language: Language) -> Vec<String> {
+    let mut parts = Vec::new();
+    let (from, to) = (rollout(before), rollout(after));
+    match (is_on(before), is_on(after), language) {
+        (false, true, Language::English) => parts.push(format!("switched on at {to}%")),
+        (false, true, Language::Japanese) => parts.push(format!("有効化（公開率 {to}%）")),
+        (true, false, _) => parts.push(say(language, "switched off", "無効化").to_owned()),
+        (true, true, _) | (false, false, _) => {}
+    }
+    let told = !is_on(before) && is_on(after);
+    if from.total_cmp(&to).is_ne() && !told {
+        let word = say(language, "rollout", "公開率");
+        parts.push(format!("{word} {from}% → {to}%"));
+    }
+    parts.extend(differences(FIELDS, before, after, language));
+    parts
+}
+
+impl Form for FlagForm {
+    fn kinds(&self) -> Vec<KindName> {
+        kind_name(KIND).into_iter().collect()
+    }
+
+    fn read(&self, source: Source<'_>, context: Context<'_>) -> Reading {
+        let mut targets = Targets::new(context.config, KIND);
+        match quick::read(source, &mut targets) {
+            Some(resources) => Reading {
+                resources,
+                findings: Vec::new(),
+            },
+            None => careful::read(source, &mut targets),
+        }
+    }
+
+    fn locate(&self, source: Source<'_>, _: Context<'_>, id: &ResourceRef) -> Option<Span> {
+        places(source, std::slice::from_ref(id), declared).remove(id)
+    }
+
+    fn locate_all(
+        &self,
+        source: Source<'_>,
+        _: Context<'_>,
+        ids: &[ResourceRef],
+    ) -> BTreeMap<ResourceRef, Span> {
+        places(source, ids, declared)
+    }
+}
+
+/// Every flag with the place of its key.
+fn declared(node: &Node) -> Vec<(ResourceRef, Range<usize>)> {
+    let NodeValue::Object(members) = &node.value else {
+        return Vec::new();
+    };
+    let flags = members.iter().filter(|m| m.key != "$schema");
+    flags
+        .filter_map(|m| Some((ResourceRef::new(KIND, &m.key).ok()?, m.key_span.clone())))
+        .collect()
+}
