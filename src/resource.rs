@@ -16,7 +16,9 @@ use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
 pub mod compliance;
+pub mod experiment;
 pub mod form;
+pub mod incident;
 mod mention;
 pub mod notice;
 mod page;
