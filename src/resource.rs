@@ -16,6 +16,10 @@ use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
 mod declare;
+pub mod compliance;
+pub mod experiment;
+pub mod form;
+pub mod incident;
 mod mention;
 mod page;
 mod severity;

@@ -20,7 +20,7 @@ impl<'c> Directory<'c> {
     pub(crate) fn new(config: &'c Config) -> Self {
         let mut names = BTreeMap::new();
         // A name goes before a title, and a title before an alias, whichever system it is of.
-        for (name, _) in &config.systems {
+        for name in config.systems.keys() {
             names.entry(folded(name.as_str())).or_insert(name);
         }
         for (name, system) in &config.systems {

@@ -73,9 +73,10 @@ pub(crate) fn read(form: &dyn Form, path: &str, text: &str) -> String {
             resource.id,
             systems.join(" ")
         ));
-        let Value::Object(spec) = resource.spec.value() else {
-            panic!("a spec is an object")
-        };
+        let spec = resource
+            .spec
+            .read::<Map<String, Value>>()
+            .expect("an object");
         for (field, value) in spec {
             out.push_str(&format!("  {field}: {value}\n"));
         }
@@ -101,21 +102,6 @@ pub(crate) fn read(form: &dyn Form, path: &str, text: &str) -> String {
         }
     }
     out
-}
-
-/// The only resource of a document of this kind, as its spec.
-pub(crate) fn spec_of(form: &dyn Form, path: &str, text: &str) -> Value {
-    let path: DocPath = path.parse().unwrap();
-    let (config, kinds) = (config(), Arc::default());
-    let reading = form.read(
-        Source { path: &path, text },
-        Context {
-            config: &config,
-            kinds: &kinds,
-        },
-    );
-    assert_eq!(reading.findings, []);
-    reading.resources.last().expect("a resource").spec.value()
 }
 
 /// A change in both languages.
