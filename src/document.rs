@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::ids::{Digest, DocPath, Revision};
 
+pub mod edit;
 pub mod tree;
 
 /// One file's content. Equal ids mean equal bytes, so what was made of them can be kept.
