@@ -16,6 +16,7 @@ pub mod fields;
 pub mod json;
 pub mod markdown;
 pub mod suggest;
+pub mod edit;
 pub mod tree;
 pub mod yaml;
 

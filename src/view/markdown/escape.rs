@@ -72,23 +72,19 @@ fn separate(out: &mut String) {
 fn is_plain(word: &str) -> bool {
     let inner = word.trim_end_matches(['.', ',', ':', ';', '?', ')']);
     let inner = inner.trim_start_matches('(');
-    let all_digits = !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_digit());
-    let numbered = all_digits && inner.len() < word.len();
-    let hex = inner.len() >= 7 && inner.bytes().all(|b| b.is_ascii_hexdigit());
-    let only_marks = !inner.is_empty() && !inner.chars().any(char::is_alphanumeric);
-    let marks_ok = inner.chars().all(|c| is_safe_mark(c) && !c.is_ascii());
-    let issue = inner.len() > 3
-        && inner
-            .get(..3)
-            .is_some_and(|s| s.eq_ignore_ascii_case("gh-"));
-    !numbered
-        && !hex
-        && !issue
-        && (!only_marks || marks_ok)
-        && inner
-            .chars()
-            .all(|c| c.is_alphanumeric() || is_safe_mark(c))
-        && !(inner.is_empty() && !word.is_empty())
+    if inner.is_empty() {
+        return word.is_empty();
+    }
+    let numbered = inner.len() < word.len() && inner.bytes().all(|b| b.is_ascii_digit());
+    let hex = |part: &str| part.len() >= 7 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let commit = inner.split(|c: char| !c.is_alphanumeric()).any(hex);
+    // `GH-1`, and whatever trackers the forge has been told of.
+    let mut pairs = inner.chars().zip(inner.chars().skip(1));
+    let issue = pairs.any(|(a, b)| a == '-' && b.is_ascii_digit());
+    let has_letters = inner.chars().any(char::is_alphanumeric);
+    let harmless =
+        |c: char| c.is_alphanumeric() || is_safe_mark(c) && (has_letters || !c.is_ascii());
+    !numbered && !commit && !issue && inner.chars().all(harmless)
 }
 
 fn is_safe_mark(c: char) -> bool {

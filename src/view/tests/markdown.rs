@@ -1,6 +1,6 @@
 use insta::assert_snapshot;
 use proptest::prelude::*;
-use pulldown_cmark::{Event, Options, Parser, Tag};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::*;
 use crate::forge::{Status, StatusState};
@@ -370,29 +370,63 @@ proptest! {
         view.report = ReportView::new(&Report::new(vec![finding]), |_| None);
         let text = comment(&view);
 
-        let mut headings = 0;
-        let mut fenced = false;
-        for event in Parser::new_ext(&text, Options::ENABLE_GFM | Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
-            match event {
-                Event::Start(Tag::CodeBlock(_)) => fenced = true,
-                Event::End(pulldown_cmark::TagEnd::CodeBlock) => fenced = false,
-                Event::Start(Tag::Heading { .. }) => headings += 1,
-                Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::Table(_) | Tag::BlockQuote(_)) => prop_assert!(false, "{text}"),
-                Event::Html(html) | Event::InlineHtml(html) => {
-                    let html = html.trim();
-                    let ours = [MARKER, "<details><summary>Differences</summary>", "</details>", ""];
-                    prop_assert!(ours.contains(&html), "{html:?} in {text}");
-                }
-                Event::Text(words) if !fenced => {
-                    let bad = words.contains('@') || words.contains("://") || words.contains("www.") || words.contains("#1");
-                    prop_assert!(!bad, "{words:?} in {text}");
-                }
-                Event::Rule => prop_assert!(false, "{text}"),
-                _ => {}
-            }
-        }
-        prop_assert!((7..=9).contains(&headings), "{headings} headings in {text}");
+        prop_assert_eq!(escaped(&text), Vec::<String>::new(), "{}", text);
         let raw = text.chars().find(|c| *c != '\n' && printable::is_unsafe(*c));
         prop_assert_eq!(raw, None);
     }
+}
+
+/// What a comment has that we didn't put there, as far as a Markdown reader can tell.
+fn escaped(text: &str) -> Vec<String> {
+    let options = Options::ENABLE_GFM | Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    let ours = [
+        MARKER,
+        "<details><summary>Differences</summary>",
+        "</details>",
+        "",
+    ];
+    let (mut found, mut fenced, mut headings) = (Vec::new(), false, 0);
+    for event in Parser::new_ext(text, options) {
+        let bad = match &event {
+            Event::Start(Tag::CodeBlock(_)) => {
+                fenced = true;
+                false
+            }
+            Event::End(TagEnd::CodeBlock) => {
+                fenced = false;
+                false
+            }
+            Event::Start(Tag::Heading { .. }) => {
+                headings += 1;
+                false
+            }
+            Event::Text(words) => {
+                let marks = ["@", "://", "www.", "#1", "GH-"];
+                let commit = |word: &str| word == "deadbeefdeadbeef";
+                let linked = marks.iter().any(|mark| words.contains(mark))
+                    || words.split(|c: char| !c.is_alphanumeric()).any(commit);
+                !fenced && linked
+            }
+            Event::Html(html) | Event::InlineHtml(html) => !ours.contains(&html.trim()),
+            Event::Start(tag) => !matches!(
+                tag,
+                Tag::Paragraph | Tag::List(None) | Tag::Item | Tag::Strong | Tag::HtmlBlock
+            ),
+            Event::End(_) | Event::Code(_) | Event::SoftBreak => false,
+            Event::Rule
+            | Event::HardBreak
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::FootnoteReference(_)
+            | Event::TaskListMarker(_) => true,
+        };
+        if bad {
+            found.push(format!("{event:?}"));
+        }
+    }
+    // The title, this proposal, already adrift, on merge; denied, still needed, warnings, findings.
+    if headings != 8 {
+        found.push(format!("{headings} headings"));
+    }
+    found
 }

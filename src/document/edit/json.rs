@@ -1,0 +1,234 @@
+//! Edits of JSON with comments, on its concrete syntax tree and, where that would lay out more than is meant, on its bytes.
+
+use jsonc_parser::ParseOptions;
+use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
+use serde_json::Value;
+
+use super::Step;
+use super::model::{Part, Target};
+
+/// JSON with comments and trailing commas; nothing else is JSON.
+const OPTIONS: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: true,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// The longest list or object that is written on one line in place of one that was.
+const INLINE_BYTES: usize = 80;
+
+/// Where the JSON starts: after a byte order mark and a title line.
+pub(super) fn start(text: &str) -> usize {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_start_matches('\u{feff}');
+        if content.trim_start().starts_with(['{', '[', '/']) {
+            return at + (line.len() - content.len());
+        }
+        at += line.len();
+    }
+    0
+}
+
+/// The error has no place: lines are counted from the document's start, which a title line may stand before.
+pub(super) fn read(text: &str) -> Result<Value, String> {
+    jsonc_parser::parse_to_serde_value(text, &OPTIONS).map_err(|e| e.kind().to_string())
+}
+
+/// The text after one step. The error says what stands in the way.
+pub(super) fn edit(text: &str, target: &Target, step: &Step) -> Result<String, &'static str> {
+    const LOST: &str = "the place was not found in the text";
+    // The root must outlive every node: nodes hold it weakly.
+    let root = CstRootNode::parse(text, &OPTIONS).map_err(|_| "it is not well-formed")?;
+    let mut parent = root.value().ok_or(LOST)?;
+    for part in &target.parents {
+        parent = child(&parent, part)?.ok_or(LOST)?;
+    }
+    match (child(&parent, &target.last)?, step) {
+        (Some(old), Step::Put(value)) => {
+            if let Some(written) = written_inline(&old, value) {
+                return Ok(splice(text, offset(&old), old.to_string().len(), &written));
+            }
+            replace(old, input(value))?;
+        }
+        (None, Step::Put(value)) => match (&target.last, parent.as_object(), parent.as_array()) {
+            (Part::Key(key), Some(object), _) => {
+                if let Some(text) = insert_inline(text, &object, key, value) {
+                    return Ok(text);
+                }
+                object.append(key, input(value));
+            }
+            (Part::Index(_), _, Some(array)) => {
+                array.append(input(value));
+            }
+            _ => return Err(LOST),
+        },
+        (Some(old), Step::Take) => {
+            let entry = match &target.last {
+                Part::Key(key) => property(&parent, key)?.ok_or(LOST)?.into(),
+                Part::Index(_) => old,
+            };
+            if let Some(text) = remove_inline(text, &parent, &entry) {
+                return Ok(text);
+            }
+            entry.remove();
+        }
+        (None, Step::Take) => return Err(LOST),
+    }
+    Ok(root.to_string())
+}
+
+fn child(parent: &CstNode, part: &Part) -> Result<Option<CstNode>, &'static str> {
+    match part {
+        Part::Key(key) => Ok(property(parent, key)?.and_then(|p| p.value())),
+        Part::Index(at) => Ok(parent
+            .as_array()
+            .and_then(|a| a.elements().into_iter().nth(*at))),
+    }
+}
+
+fn property(parent: &CstNode, key: &str) -> Result<Option<CstObjectProp>, &'static str> {
+    let Some(object) = parent.as_object() else {
+        return Ok(None);
+    };
+    let mut found = object
+        .properties()
+        .into_iter()
+        .filter(|p| p.decoded_name().as_deref() == Some(key));
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err("a key is there twice"),
+        (first, _) => Ok(first),
+    }
+}
+
+/// The new value on one line: always for scalars; for lists and objects where the old value was on one line too and there
+/// is room. `None` leaves the layout to the syntax tree.
+fn written_inline(old: &CstNode, value: &Value) -> Option<String> {
+    let scalar = !(value.is_array() || value.is_object());
+    let text = inline(value, ": ", ", ");
+    let fits = text.len() <= INLINE_BYTES && !old.to_string().contains('\n');
+    (scalar || fits && matches!(old, CstNode::Container(_))).then_some(text)
+}
+
+/// Adds a key to an object that is written on one line, where it stays. `None` for any other object.
+fn insert_inline(text: &str, object: &CstObject, key: &str, value: &Value) -> Option<String> {
+    let last: CstNode = object.properties().into_iter().next_back()?.into();
+    if !is_inline(&object.clone().into()) {
+        return None;
+    }
+    // Without white space after its colons it is written for machines.
+    let name = last.children().first()?.to_string();
+    let text_of = last.to_string();
+    let after_colon = text_of
+        .get(name.len()..)
+        .and_then(|rest| rest.strip_prefix(':'));
+    let tight = after_colon.is_some_and(|rest| !rest.starts_with(char::is_whitespace));
+    let (colon, comma) = if tight { (":", ",") } else { (": ", ", ") };
+    let key = Value::String(key.to_owned());
+    let written = format!("{comma}{key}{colon}{}", inline(value, colon, comma));
+    Some(splice(
+        text,
+        offset(&last) + last.to_string().len(),
+        0,
+        &written,
+    ))
+}
+
+/// Whether an object's or list's entries stand on one line, whatever is in them.
+fn is_inline(node: &CstNode) -> bool {
+    let is_break = |child: &CstNode| {
+        child.is_newline() || child.is_comment() && child.to_string().contains('\n')
+    };
+    !node.children().iter().any(is_break)
+}
+
+/// Removes an entry up to the next one on its line. `None` where it is the last, or entries have lines of their own.
+fn remove_inline(text: &str, parent: &CstNode, entry: &CstNode) -> Option<String> {
+    let next = entry
+        .next_siblings()
+        .find(|s| !s.is_trivia() && !s.is_token())?;
+    let from = offset(entry);
+    is_inline(parent).then(|| splice(text, from, offset(&next).saturating_sub(from), ""))
+}
+
+/// A value on one line.
+fn inline(value: &Value, colon: &str, comma: &str) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|v| inline(v, colon, comma)).collect();
+            format!("[{}]", items.join(comma))
+        }
+        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(k, v)| {
+                    let key = Value::String(k.clone());
+                    format!("{key}{colon}{}", inline(v, colon, comma))
+                })
+                .collect();
+            let space = if comma.ends_with(' ') { " " } else { "" };
+            format!("{{{space}{}{space}}}", fields.join(comma))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+fn replace(old: CstNode, value: CstInputValue) -> Result<(), &'static str> {
+    let replaced = match old {
+        CstNode::Container(container) => match (container.as_object(), container.as_array()) {
+            (Some(object), _) => object.replace_with(value),
+            (_, Some(array)) => array.replace_with(value),
+            (None, None) => None,
+        },
+        CstNode::Leaf(_) => {
+            let (text, bool, number, null) = (
+                old.as_string_lit(),
+                old.as_boolean_lit(),
+                old.as_number_lit(),
+                old.as_null_keyword(),
+            );
+            text.map(|n| n.replace_with(value.clone()))
+                .or_else(|| bool.map(|n| n.replace_with(value.clone())))
+                .or_else(|| number.map(|n| n.replace_with(value.clone())))
+                .or_else(|| null.map(|n| n.replace_with(value)))
+                .flatten()
+        }
+    };
+    replaced.map(|_| ()).ok_or("the value can't be replaced")
+}
+
+fn input(value: &Value) -> CstInputValue {
+    match value {
+        Value::Null => CstInputValue::Null,
+        Value::Bool(b) => CstInputValue::Bool(*b),
+        Value::Number(n) => CstInputValue::Number(n.to_string()),
+        Value::String(s) => CstInputValue::String(s.clone()),
+        Value::Array(items) => CstInputValue::Array(items.iter().map(input).collect()),
+        Value::Object(fields) => {
+            CstInputValue::Object(fields.iter().map(|(k, v)| (k.clone(), input(v))).collect())
+        }
+    }
+}
+
+/// At which byte of the text a node starts: the tree keeps all of it, so it is the length of what stands before.
+fn offset(node: &CstNode) -> usize {
+    let before: usize = node.previous_siblings().map(|s| s.to_string().len()).sum();
+    match node.parent() {
+        Some(parent) => before + offset(&parent.into()),
+        None => before,
+    }
+}
+
+fn splice(text: &str, at: usize, len: usize, with: &str) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let after = text.get(at.saturating_add(len)..).unwrap_or_default();
+    format!("{before}{with}{after}")
+}
