@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{PlanDigest, Revision};
 
+pub mod local;
+
 /// What went wrong at the forge, by whose fault it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {

@@ -22,7 +22,7 @@ mod layout;
 mod notes;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 mod watch;
 mod work_tree;
