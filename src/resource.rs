@@ -15,20 +15,18 @@ use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
-mod declare;
 pub mod compliance;
+mod declare;
 pub mod experiment;
+pub mod flag;
 pub mod form;
 pub mod incident;
 mod mention;
+pub mod notice;
 mod page;
 mod severity;
 mod wording;
 mod words;
-pub mod compliance;
-pub mod flag;
-pub mod form;
-pub mod notice;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.
 pub type SystemSet = Arc<BTreeSet<SystemName>>;
