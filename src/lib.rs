@@ -21,3 +21,5 @@ pub mod forge;
 
 pub mod settings;
 pub mod store;
+
+pub mod cli;

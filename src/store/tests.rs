@@ -103,7 +103,7 @@ async fn writers_at_the_same_time_lose_nothing() {
     for writer in 0..WRITERS {
         let path = path.clone();
         tasks.spawn(async move {
-            // Half of them have connections of their own, as another process would.
+            // Connections of its own, as another process would have.
             let store = Store::open(&path).await.unwrap();
             for n in 0..EACH {
                 let n = writer * EACH + n + 1;
