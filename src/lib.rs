@@ -28,3 +28,4 @@ pub mod settings;
 pub mod repo;
 pub mod store;
 pub mod reference;
+pub mod cli;

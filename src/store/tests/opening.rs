@@ -152,3 +152,16 @@ async fn places_that_cannot_be_are_said() {
         .unwrap_err();
     insta::assert_snapshot!(error, @"postgres: is no store this build can open; give a path or sqlite:PATH");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn programs_that_start_together_make_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let path = folder.path().join("new/store.db");
+        tasks.spawn(async move { Store::open(path).await.unwrap().owed().await.unwrap() });
+    }
+    while let Some(owed) = tasks.join_next().await {
+        assert_eq!(owed.unwrap(), 0);
+    }
+}
