@@ -6,10 +6,11 @@ use serde_json::Value;
 use super::engine::{Connection, Doing as _};
 use super::values::{id, json, ms, number, signed, time};
 use super::{
-    ChangeCount, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState,
-    groups, leases, ledger, outbox, systems,
+    Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups, leases,
+    ledger, outbox, systems,
 };
 use crate::ids::{Fence, GroupName, Revision, RunId};
+use crate::plan::safety::PastChange;
 
 /// A run as it is kept. `body` belongs to the protocol and is not looked into.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +57,8 @@ pub struct Finish {
     pub at: Timestamp,
     pub group: Option<GroupUpdate>,
     pub systems: Vec<SystemState>,
-    pub changes: Vec<ChangeCount>,
+    /// What was done to which resource, for the ceilings of later runs.
+    pub changes: Vec<PastChange>,
     pub ledger: Vec<NewEntry>,
     pub outbox: Vec<NewDelivery>,
 }
@@ -213,9 +215,7 @@ impl Store {
         for state in states {
             systems::put(&mut tx, state).await?;
         }
-        for counted in changes {
-            systems::count(&mut tx, run.id, *at, counted).await?;
-        }
+        systems::put_changes(&mut tx, run.id, changes).await?;
         ledger::put(&mut tx, entries).await?;
         outbox::put(&mut tx, deliveries, *at).await?;
         tx.commit().await.doing(doing)?;

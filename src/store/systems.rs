@@ -1,15 +1,15 @@
 //! What is known of each system, and how much was changed on it lately.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::Value;
+use sqlx::QueryBuilder;
 
 use super::engine::{Connection, Doing as _};
-use super::values::{id, json, ms, number, signed, time};
+use super::values::{id, json, ms, time};
 use super::{Durability, Store, StoreError};
-use crate::ids::{Digest, KindName, Revision, RunId, SystemName};
+use crate::ids::{Digest, Revision, RunId, SystemName};
 use crate::plan::Op;
+use crate::plan::safety::PastChange;
 
 /// What is known of a system. Written, a field that is `None` leaves what the store has: a system that does not answer
 /// still has the digest that it had.
@@ -24,15 +24,6 @@ pub struct SystemState {
     pub condition: Value,
     pub last_change_at: Option<Timestamp>,
     pub last_seen_at: Option<Timestamp>,
-}
-
-/// How many changes of one sort a run made on a system: what ceilings add up over their window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangeCount {
-    pub system: SystemName,
-    pub kind: KindName,
-    pub op: Op,
-    pub count: u64,
 }
 
 type Columns = (
@@ -93,23 +84,29 @@ impl Store {
         tx.commit().await.doing(doing)
     }
 
-    /// What runs that ended at or after `since` changed on a system, by kind and operation.
-    pub async fn count_changes_since(
+    /// The deletes and updates that runs made on a system at or after `since`, oldest first.
+    pub async fn changes_since(
         &self,
         system: &SystemName,
         since: Timestamp,
-    ) -> Result<BTreeMap<(KindName, Op), u64>, StoreError> {
+    ) -> Result<Vec<PastChange>, StoreError> {
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
-            "SELECT kind, op, CAST(SUM(count) AS BIGINT) FROM changes \
-             WHERE system = $1 AND at_ms >= $2 GROUP BY kind, op",
+            "SELECT id, op, at_ms FROM changes WHERE system = $1 AND at_ms >= $2 ORDER BY at_ms, id",
         )
         .bind(system.as_str())
         .bind(ms(since))
         .fetch_all(self.read())
         .await
-        .doing("count recent changes")?;
+        .doing("read recent changes")?;
         rows.into_iter()
-            .map(|(kind, op, count)| Ok(((id(&kind)?, read_op(&op)?), number(count)?)))
+            .map(|(resource, op, at)| {
+                Ok(PastChange {
+                    at: time(at)?,
+                    system: system.clone(),
+                    id: id(&resource)?,
+                    op: read_op(&op)?,
+                })
+            })
             .collect()
     }
 }
@@ -156,31 +153,31 @@ pub(super) async fn put(tx: &mut Connection, state: &SystemState) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn count(
+/// Rows of one statement: SQLite takes 32,766 values in one.
+const ROWS: usize = 1_000;
+
+pub(super) async fn put_changes(
     tx: &mut Connection,
     run: RunId,
-    at: Timestamp,
-    counted: &ChangeCount,
+    changes: &[PastChange],
 ) -> Result<(), StoreError> {
-    let ChangeCount {
-        system,
-        kind,
-        op,
-        count,
-    } = counted;
-    sqlx::query(
-        "INSERT INTO changes (run, system, kind, op, count, at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (run, system, kind, op) DO UPDATE SET count = changes.count + excluded.count",
-    )
-    .bind(run.to_string())
-    .bind(system.as_str())
-    .bind(kind.as_str())
-    .bind(op_text(*op))
-    .bind(signed(*count))
-    .bind(ms(at))
-    .execute(tx)
-    .await
-    .doing("count a run's changes")?;
+    let limited: Vec<&PastChange> = changes.iter().filter(|c| c.op != Op::Create).collect();
+    for part in limited.chunks(ROWS) {
+        let mut query = QueryBuilder::new("INSERT INTO changes (run, system, id, op, at_ms) ");
+        query.push_values(part, |mut row, change| {
+            row.push_bind(run.to_string())
+                .push_bind(change.system.to_string())
+                .push_bind(change.id.to_string())
+                .push_bind(op_text(change.op))
+                .push_bind(ms(change.at));
+        });
+        query.push(" ON CONFLICT DO NOTHING");
+        query
+            .build()
+            .execute(&mut *tx)
+            .await
+            .doing("note a run's changes")?;
+    }
     Ok(())
 }
 

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::ids::{
-    Actor, Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName,
-};
+use crate::ids::ResourceRef;
+use crate::ids::{Actor, Digest, Fence, GroupName, PlanDigest, Revision, RunId, SystemName};
 use crate::plan::Op;
+use crate::plan::safety::PastChange;
 
 mod known;
 mod ledger;
@@ -78,12 +78,14 @@ fn finish(n: u8) -> Finish {
             last_change_at: Some(at(59)),
             last_seen_at: Some(at(60)),
         }],
-        changes: vec![ChangeCount {
-            system: medical(),
-            kind: "FeatureFlag".parse().unwrap(),
-            op: Op::Update,
-            count: 3,
-        }],
+        changes: ["a", "b", "c"]
+            .map(|name| PastChange {
+                at: at(60),
+                system: medical(),
+                id: ResourceRef::new("FeatureFlag", name).unwrap(),
+                op: Op::Update,
+            })
+            .to_vec(),
         ledger: vec![entry("run.applied", json!({"changes": 3}))],
         outbox: vec![NewDelivery {
             destination: "forge".to_owned(),
@@ -136,8 +138,8 @@ async fn writers_at_the_same_time_lose_nothing() {
         matches!(store.verify_chain().await.unwrap(), Chain::Intact { entries, .. } if entries == all)
     );
     assert_eq!(store.owed().await.unwrap(), all);
-    let counts = store.count_changes_since(&medical(), at(0)).await.unwrap();
-    assert_eq!(counts.values().sum::<u64>(), 3 * all);
+    let past = store.changes_since(&medical(), at(0)).await.unwrap();
+    assert_eq!(past.len() as u64, 3 * all);
     let heat = store
         .heat(&medical(), &"IpBlock/192.0.2.1/32".parse().unwrap(), at(0))
         .await

@@ -46,15 +46,14 @@ CREATE TABLE systems (
     last_seen_ms   BIGINT
 );
 
--- Counted, not listed: a run that changes a hundred thousand resources is a handful of rows.
+-- Deletes and updates, by resource: ceilings count each resource once over their window. Creates are not limited and not kept.
 CREATE TABLE changes (
     run    TEXT   NOT NULL,
     system TEXT   NOT NULL,
-    kind   TEXT   NOT NULL,
+    id     TEXT   NOT NULL,
     op     TEXT   NOT NULL,
-    count  BIGINT NOT NULL,
     at_ms  BIGINT NOT NULL,
-    PRIMARY KEY (run, system, kind, op)
+    PRIMARY KEY (run, system, id)
 );
 CREATE INDEX changes_by_system ON changes (system, at_ms);
 

@@ -60,21 +60,26 @@ async fn a_silent_system_keeps_what_was_known_of_it() {
 }
 
 #[tokio::test]
-async fn changes_add_up_over_the_window() {
+async fn changes_are_kept_by_resource_and_creates_are_not() {
     let store = Store::temporary().await.unwrap();
     for n in 1..=3_u8 {
-        let end = Finish {
-            at: at(i64::from(n) * 3600),
-            ..finish(n)
-        };
+        let mut end = finish(n);
+        for change in &mut end.changes {
+            change.at = at(i64::from(n) * 3600);
+        }
+        end.changes[0].op = Op::Create;
         store.finish_run(&end).await.unwrap();
     }
-    let key = ("FeatureFlag".parse().unwrap(), Op::Update);
-    let since = |hours: i64| store.count_changes_since(&SYSTEM, at(hours * 3600));
-    static SYSTEM: std::sync::LazyLock<SystemName> = std::sync::LazyLock::new(medical);
-    assert_eq!(since(0).await.unwrap().get(&key), Some(&9));
-    assert_eq!(since(2).await.unwrap().get(&key), Some(&6));
-    assert!(since(4).await.unwrap().is_empty());
+    let since = async |hours: i64| {
+        store
+            .changes_since(&medical(), at(hours * 3600))
+            .await
+            .unwrap()
+    };
+    assert_eq!(since(0).await.len(), 6);
+    assert_eq!(since(2).await.len(), 4);
+    assert!(since(4).await.is_empty());
+    assert!(since(0).await.iter().all(|c| c.op == Op::Update));
 }
 
 #[tokio::test]
