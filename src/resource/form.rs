@@ -3,6 +3,8 @@
 //! A form reads twice only where it must: a typed pass first, and the pass that keeps positions only for a document with a
 //! finding or for a line that is shown.
 
+use std::collections::BTreeMap;
+
 use crate::config::Config;
 use crate::finding::{Finding, Span};
 use crate::ids::{DocPath, KindName, ResourceRef};
@@ -49,4 +51,16 @@ pub trait Form: Send + Sync {
 
     /// Where a resource stands in the document: its key, heading or line.
     fn locate(&self, source: Source<'_>, context: Context<'_>, id: &ResourceRef) -> Option<Span>;
+
+    /// The same for many resources of one document, which is read once for all of them where the form can.
+    fn locate_all(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        ids: &[ResourceRef],
+    ) -> BTreeMap<ResourceRef, Span> {
+        ids.iter()
+            .filter_map(|id| Some((id.clone(), self.locate(source, context, id)?)))
+            .collect()
+    }
 }
