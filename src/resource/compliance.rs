@@ -264,7 +264,7 @@ impl Form for ComplianceForm {
                 Some(hint),
             );
         }
-        let Some(name) = page.name(REQUIREMENT, FOLDER) else {
+        let Some(name) = page.name(REQUIREMENT, FOLDER).map(requirement_name) else {
             return page.finish();
         };
         let items = items(&page.outline, &page.directory);
@@ -341,21 +341,48 @@ impl Form for ComplianceForm {
     }
 
     fn locate(&self, source: Source<'_>, context: Context<'_>, id: &ResourceRef) -> Option<Span> {
+        self.locate_all(source, context, std::slice::from_ref(id))
+            .remove(id)
+    }
+
+    fn locate_all(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        ids: &[ResourceRef],
+    ) -> BTreeMap<ResourceRef, Span> {
         let outline = Outline::new(source.text);
-        let name = document_name(source, FOLDER);
-        if id.kind() == REQUIREMENT {
-            return (id.name() == name).then(|| Span::in_source(source.text, outline.beginning()));
-        }
         let directory = Directory::new(context.config);
-        let found = items(&outline, &directory).into_iter().find(|item| {
-            item.system
+        let name = requirement_name(document_name(source, FOLDER));
+        let mut places = BTreeMap::new();
+        places.extend(ResourceRef::new(REQUIREMENT, &name).map(|id| (id, outline.beginning())));
+        for item in items(&outline, &directory) {
+            let system = item
+                .system
                 .as_ref()
-                .and_then(|s| directory.find(&s.text))
-                .is_some_and(|system| {
-                    id.kind() == ITEM && id.name() == format!("{name}/{system}/{}", item.slug())
-                })
-        })?;
-        Some(Span::in_source(source.text, found.line))
+                .and_then(|words| directory.find(&words.text));
+            let id = system
+                .and_then(|s| ResourceRef::new(ITEM, &format!("{name}/{s}/{}", item.slug())).ok());
+            if let Some(id) = id {
+                places.entry(id).or_insert(item.line);
+            }
+        }
+        ids.iter()
+            .filter_map(|id| {
+                Some((
+                    id.clone(),
+                    Span::in_source(source.text, places.get(id)?.clone()),
+                ))
+            })
+            .collect()
+    }
+}
+
+/// A requirement's name is its file's alone: an item's name is told apart by slashes.
+fn requirement_name(document: String) -> String {
+    match document.rsplit_once('/') {
+        Some((_, file)) => file.to_owned(),
+        None => document,
     }
 }
 

@@ -8,7 +8,11 @@ use serde_json::Value;
 use super::*;
 use crate::config::{Config, System};
 use crate::ids::DocPath;
+use crate::resource::compliance::ComplianceForm;
+use crate::resource::experiment::ExperimentForm;
 use crate::resource::form::Form;
+use crate::resource::incident::IncidentForm;
+use crate::resource::notice::NoticeForm;
 use crate::resource::{Kind, Language};
 
 /// `medical` takes every Markdown kind, `voicedrive` all but incidents and experiments, `payroll` none.
@@ -122,4 +126,82 @@ pub(crate) fn told(
         kind.direction(after, before).reversed()
     );
     lines.join("\n")
+}
+
+/// The sample's documents, as its people wrote them.
+#[test]
+fn the_sample_is_without_fault() {
+    macro_rules! sample {
+        ($path:literal) => {
+            (
+                $path,
+                include_str!(concat!("../../../shared-config/", $path)),
+            )
+        };
+    }
+    let mut config = config();
+    let all = config
+        .systems
+        .get(&"medical".parse::<SystemName>().unwrap())
+        .unwrap()
+        .kinds
+        .clone();
+    for (name, system) in &mut config.systems {
+        system.kinds.clone_from(&all);
+        if name.as_str() == "voicedrive" {
+            system.aliases.push("職員の声アプリ".to_owned());
+        }
+    }
+    let kinds = Arc::default();
+    let context = Context {
+        config: &config,
+        kinds: &kinds,
+    };
+    let mut counts = BTreeMap::new();
+    for (form, path, text) in [
+        (
+            &ComplianceForm as &dyn Form,
+            sample!("compliance/appi-2025.md"),
+        ),
+        (
+            &ComplianceForm,
+            sample!("compliance/medical-info-safety-guideline.md"),
+        ),
+        (&NoticeForm, sample!("alerts/emergency.md")),
+        (&NoticeForm, sample!("alerts/influenza-season.md")),
+        (&NoticeForm, sample!("security/urgent.md")),
+        (&IncidentForm, sample!("incidents/2025-09-15-db-pool.md")),
+        (
+            &IncidentForm,
+            sample!("incidents/2025-09-15-db-pool-postmortem.md"),
+        ),
+        (&ExperimentForm, sample!("experiments/booking-button.md")),
+    ]
+    .map(|(form, (path, text))| (form, path, text))
+    {
+        let path: DocPath = path.parse().unwrap();
+        let reading = form.read(Source { path: &path, text }, context);
+        assert_eq!(reading.findings, []);
+        for resource in &reading.resources {
+            assert!(
+                !resource.systems.is_empty(),
+                "{} is for no system",
+                resource.id
+            );
+            *counts.entry(resource.id.kind().to_owned()).or_insert(0) += 1;
+        }
+    }
+    let expected = [
+        ("ComplianceItem", 14),
+        ("Experiment", 1),
+        ("Incident", 2),
+        ("Notice", 3),
+        ("Requirement", 2),
+    ];
+    assert!(
+        counts
+            .iter()
+            .map(|(kind, n)| (kind.as_str(), *n))
+            .eq(expected)
+    );
 }
