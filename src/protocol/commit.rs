@@ -64,11 +64,15 @@ fn settle_committed(run: &mut Run, at: Timestamp) -> Vec<Effect> {
     if any(run, |s| *s == MemberState::Committing) {
         return Vec::new();
     }
-    if any(run, |s| !matches!(s, MemberState::Committed { .. })) {
+    let failed = any(run, |s| !matches!(s, MemberState::Committed { .. }));
+    let some = any(run, |s| matches!(s, MemberState::Committed { .. }));
+    // Where the others are to be taken back it is no matter where they are now; where they are to stay, a person will want to know.
+    if failed && (run.on_failure == OnFailure::Rollback || !some) {
         return fail(run, at);
     }
     enter(run, Phase::Verifying, |state| {
-        Some((state.clone(), Call::Observe(Stage::Forward)))
+        let committed = matches!(state, MemberState::Committed { .. });
+        committed.then(|| (state.clone(), Call::Observe(Stage::Forward)))
     })
 }
 
