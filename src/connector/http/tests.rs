@@ -128,7 +128,7 @@ async fn a_change_goes_all_the_way() {
         buckets,
     } = seen
     else {
-        panic!("the change went unseen")
+        unreachable!("the change went unseen")
     };
     assert_eq!((revision, digest), (Some(second.revision), two.digest()));
     let differing: Vec<u8> = (0..=255)
@@ -170,7 +170,7 @@ async fn conflicts_fences_and_refusals_keep_their_class() {
     let wide = flags(2, 250);
     let refused = connector.prepare(&changeset("d", 2, &empty, &wide)).await;
     let Err(ConnectorError::Refused { message, reasons }) = refused else {
-        panic!("{refused:?}")
+        unreachable!("{refused:?}")
     };
     assert!(message.contains("medical") && message.contains("127.0.0.1"));
     assert_eq!(reasons.len(), 2);
@@ -293,7 +293,7 @@ async fn a_wrong_token_is_for_a_person_to_mend() {
     let wrong = connector_to(&server.url(), Some("wrong-s3cret"));
     let error = wrong.digests(None).await.unwrap_err();
     let ConnectorError::Terminal { message } = error else {
-        panic!("{error:?}")
+        unreachable!("{error:?}")
     };
     assert!(message.contains("\"medical\"") && message.contains("127.0.0.1"));
     assert!(!message.contains("s3cret"));

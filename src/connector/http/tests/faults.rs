@@ -148,7 +148,7 @@ async fn a_server_that_repeats_the_credential_does_not_get_it_into_messages() {
     let id: ChangesetId = "a".parse().unwrap();
     let refused = connector_to(&url, Some(TOKEN)).commit(&id, Fence(1)).await;
     let Err(ConnectorError::Refused { reasons, .. }) = refused else {
-        panic!("{refused:?}")
+        unreachable!("{refused:?}")
     };
     assert_eq!(reasons[0].message, "…");
 }
