@@ -69,7 +69,6 @@ pub struct HttpConnector {
     /// The base with the API's prefix.
     api: String,
     asked: Asked,
-    token: Option<SecretString>,
     /// What the system last announced: what the next listing is checked against.
     announced: Mutex<Option<Announced>>,
 }
@@ -124,16 +123,16 @@ impl HttpConnector {
                 system,
                 host: base[Position::BeforeHost..Position::AfterPort].to_owned(),
                 credential,
+                token,
                 timeout,
             },
-            token,
             announced: Mutex::new(None),
         })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.api));
-        match &self.token {
+        match &self.asked.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         }

@@ -1,11 +1,13 @@
 //! What an answer means: its class, and words that name the host and what was being done, but no secret.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
@@ -23,6 +25,8 @@ pub(super) struct Asked {
     /// Host and port.
     pub(super) host: String,
     pub(super) credential: Option<String>,
+    /// What is sent, and must not be repeated in any message.
+    pub(super) token: Option<SecretString>,
     pub(super) timeout: Duration,
 }
 
@@ -72,15 +76,20 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
     texts.join(": ")
 }
 
-/// Text from outside made fit for a terminal and a status: no control characters, no endless lines.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(TEXT)
-        .collect()
-}
-
 impl Asked {
+    /// Text from outside made fit for a terminal and a status: no control characters, no endless lines, not our own credential.
+    fn clean(&self, text: &str) -> String {
+        let token = self.token.as_ref().map(|t| t.expose_secret());
+        let text = match token.filter(|t| text.contains(t)) {
+            Some(token) => Cow::Owned(text.replace(token, "…")),
+            None => Cow::Borrowed(text),
+        };
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(TEXT)
+            .collect()
+    }
+
     /// One sentence: who, while doing what, said or did what.
     pub(super) fn say(&self, doing: Doing, what: &str) -> String {
         format!("{doing}: {} ({}) {what}", self.system, self.host)
@@ -119,7 +128,7 @@ impl Asked {
         let code = said.as_ref().map_or(Code::Other, |s| s.code);
         let words = said
             .as_ref()
-            .map_or_else(String::new, |s| format!(": {}", clean(&s.error)));
+            .map_or_else(String::new, |s| format!(": {}", self.clean(&s.error)));
         let status = answer.status;
         let number = status.as_u16();
         match status {
@@ -185,7 +194,7 @@ impl Asked {
                     .get(LOCATION)
                     .and_then(|v| v.to_str().ok())
                     .and_then(|v| Url::parse(v).ok())
-                    .and_then(|url| url.host_str().map(|host| format!(" to {}", clean(host))))
+                    .and_then(|url| url.host_str().map(|host| format!(" to {}", self.clean(host))))
                     .unwrap_or_default();
                 self.terminal(
                     doing,
@@ -202,7 +211,7 @@ impl Asked {
         let mut message = self.say(doing, what);
         let mut kept = Vec::new();
         for reason in reasons {
-            let text = clean(&reason.message);
+            let text = self.clean(&reason.message);
             match ResourceRef::new(&reason.kind, &reason.name) {
                 Ok(id) => kept.push(Reason { id, message: text }),
                 // A reason for something without a name still tells something.
@@ -272,7 +281,7 @@ impl Answer {
                 if content_type.is_empty() {
                     "no content type".to_owned()
                 } else {
-                    clean(content_type)
+                    asked.clean(content_type)
                 }
             );
             return Err(asked.terminal(doing, &what));
@@ -283,7 +292,7 @@ impl Answer {
             } else {
                 let what = format!(
                     "sent an answer that cannot be read: {}",
-                    clean(&error.to_string())
+                    asked.clean(&error.to_string())
                 );
                 asked.terminal(doing, &what)
             }

@@ -1,1 +1,93 @@
+use std::collections::BTreeSet;
 
+use serde_json::json;
+
+use super::*;
+use crate::config::{DriftPolicy, Mode};
+
+fn system(connector: &str, settings: Value, credential: Option<&str>) -> System {
+    System {
+        title: None,
+        aliases: Vec::new(),
+        connector: connector.to_owned(),
+        settings: settings.as_object().unwrap().clone(),
+        credential: credential.map(str::to_owned),
+        kinds: BTreeSet::new(),
+        mode: Mode::Enforce,
+        drift: DriftPolicy::Heal,
+    }
+}
+
+/// The server of these tests may send its one credential to medical.example.
+fn error(system: &System) -> String {
+    let credentials = |name: &str, url: &Url| {
+        (name == "medical" && url.host_str() == Some("medical.example"))
+            .then(|| SecretString::from("s3cret"))
+    };
+    let name = "medical".parse().unwrap();
+    observe_only(&name, system, &credentials, Timeouts::default())
+        .err()
+        .map_or_else(String::new, |e| e.to_string())
+}
+
+#[test]
+fn what_cannot_be_connected_says_why() {
+    let cases = [
+        (
+            "http",
+            json!({"url": "https://medical.example/api"}),
+            Some("medical"),
+        ),
+        ("http", json!({"url": "https://medical.example"}), None),
+        ("grpc", json!({}), None),
+        ("redis", json!({}), None),
+        ("http", json!({}), None),
+        ("http", json!({"url": "https://user:s3cret@["}), None),
+        (
+            "http",
+            json!({"url": "https://user:s3cret@medical.example"}),
+            None,
+        ),
+        (
+            "http",
+            json!({"url": "https://medical.example/?token=s3cret"}),
+            None,
+        ),
+        ("http", json!({"url": "ftp://medical.example"}), None),
+        ("http", json!({"url": "mailto:medical"}), None),
+        (
+            "http",
+            json!({"url": "https://medical.example", "retries": 3}),
+            None,
+        ),
+        (
+            "http",
+            json!({"url": "https://evil.example"}),
+            Some("medical"),
+        ),
+        (
+            "http",
+            json!({"url": "https://medical.example"}),
+            Some("other"),
+        ),
+    ];
+    let mut errors: Vec<String> = cases
+        .into_iter()
+        .map(|(connector, settings, credential)| error(&system(connector, settings, credential)))
+        .collect();
+    assert_eq!(errors.drain(..2).collect::<String>(), "", "these are right");
+    assert!(errors.iter().all(|e| !e.contains("s3cret")));
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    medical: there is no connector "grpc"; there is http
+    medical: the connector "redis" is not in this build; there is http
+    medical: the http connector needs a url, such as https://medical.example.org
+    medical: the url cannot be read: invalid IPv6 address
+    medical: the url of a system holds no user or password; name a credential instead
+    medical: the url of a system has no query or fragment
+    medical: the url of a system starts with https:// or http://, not ftp:
+    medical: the url names no host
+    medical: the http connector has no setting "retries"; it has url
+    medical: the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
+    medical: the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
+    "#);
+}
