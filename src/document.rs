@@ -11,12 +11,12 @@ use crate::ids::{Digest, DocPath, Revision};
 
 pub mod data;
 pub mod date;
+pub mod edit;
 pub mod faults;
 pub mod fields;
 pub mod json;
 pub mod markdown;
 pub mod suggest;
-pub mod edit;
 pub mod tree;
 pub mod yaml;
 
@@ -94,15 +94,28 @@ impl SnapshotDelta {
 
     /// Whether nothing that Lockstep reads differs.
     pub fn is_empty(&self) -> bool {
-        let Self { files, policies, unreadable, no_longer_unreadable } = self;
-        files.is_empty() && policies.is_empty() && unreadable.is_empty() && no_longer_unreadable.is_empty()
+        let Self {
+            files,
+            policies,
+            unreadable,
+            no_longer_unreadable,
+        } = self;
+        files.is_empty()
+            && policies.is_empty()
+            && unreadable.is_empty()
+            && no_longer_unreadable.is_empty()
     }
 }
 
 impl Snapshot {
     /// Moves on to the next revision in place.
     pub fn succeed(&mut self, revision: Option<Revision>, delta: &SnapshotDelta) {
-        let SnapshotDelta { files, policies, unreadable, no_longer_unreadable } = delta;
+        let SnapshotDelta {
+            files,
+            policies,
+            unreadable,
+            no_longer_unreadable,
+        } = delta;
         self.revision = revision;
         for (target, changes) in [(&mut self.files, files), (&mut self.policies, policies)] {
             for (path, blob) in changes {
@@ -112,7 +125,8 @@ impl Snapshot {
                 };
             }
         }
-        self.unreadable.retain(|name| !no_longer_unreadable.contains(name));
+        self.unreadable
+            .retain(|name| !no_longer_unreadable.contains(name));
         self.unreadable.extend(unreadable.iter().cloned());
         self.unreadable.sort();
     }

@@ -28,4 +28,3 @@ pub mod settings;
 pub mod repo;
 pub mod store;
 pub mod reference;
-pub mod cli;

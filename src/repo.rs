@@ -139,6 +139,8 @@ const KEPT_HANDLES: usize = 4;
 /// Shared freely between threads: a libgit2 handle is not, so each call borrows one from a small pool.
 pub struct Repo {
     place: Place,
+    /// Object stores to read besides the repository's own.
+    more_objects: Vec<PathBuf>,
     handles: Mutex<Vec<git2::Repository>>,
 }
 
@@ -159,15 +161,14 @@ impl fmt::Debug for Repo {
 impl Repo {
     /// Opens a work tree or any folder in one, a bare repository, or a plain directory.
     pub fn open(path: &Path) -> Result<Self, RepoError> {
-        let path = path.canonicalize().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => RepoError::NotFound(format!(
+        let path = path.canonicalize().map_err(|source| {
+            if source.kind() != std::io::ErrorKind::NotFound {
+                return io_error(path)(source);
+            }
+            RepoError::NotFound(format!(
                 "there is no directory {}; give a config repo, or make one with `lockstep init`",
                 path.display()
-            )),
-            _ => RepoError::Io {
-                path: path.to_owned(),
-                source,
-            },
+            ))
         })?;
         if !path.is_dir() {
             return Err(RepoError::Invalid(format!(
@@ -218,9 +219,19 @@ impl Repo {
         Self::open(path)
     }
 
+    /// The same repository, reading these object stores too: what a push brought lies in one of its own until its hook agrees
+    /// (`GIT_OBJECT_DIRECTORY`, `GIT_ALTERNATE_OBJECT_DIRECTORIES`). Nothing may be written through it.
+    #[must_use]
+    pub fn with_objects(mut self, stores: Vec<PathBuf>) -> Self {
+        self.more_objects = stores;
+        self.lock_handles().clear();
+        self
+    }
+
     fn at(place: Place) -> Self {
         Self {
             place,
+            more_objects: Vec::new(),
             handles: Mutex::new(Vec::new()),
         }
     }
@@ -252,7 +263,19 @@ impl Repo {
                 )));
             }
         };
-        git2::Repository::open(path).map_err(|error| open_error(path, error))
+        let git = git2::Repository::open(path).map_err(|error| open_error(path, error))?;
+        for objects in &self.more_objects {
+            let Some(objects) = objects.to_str() else {
+                return Err(RepoError::Invalid(format!(
+                    "{} can't be read: its path must be UTF-8",
+                    objects.display()
+                )));
+            };
+            git.odb()
+                .and_then(|odb| odb.add_disk_alternate(objects))
+                .doing("opening an object store")?;
+        }
+        Ok(git)
     }
 
     fn give_back(&self, git: git2::Repository) {
@@ -412,14 +435,15 @@ fn find_commit<'g>(
     git: &'g git2::Repository,
     revision: &Revision,
 ) -> Result<git2::Commit<'g>, RepoError> {
-    git.find_commit(to_oid(revision)?)
-        .map_err(|error| match error.code() {
-            ErrorCode::NotFound => RepoError::NotFound(format!(
-                "there is no commit {revision} here; fetch it, or name another revision"
-            )),
-            _ => RepoError::Git {
+    git.find_commit(to_oid(revision)?).map_err(|source| {
+        if source.code() != ErrorCode::NotFound {
+            return RepoError::Git {
                 doing: "reading a commit",
-                source: error,
-            },
-        })
+                source,
+            };
+        }
+        RepoError::NotFound(format!(
+            "there is no commit {revision} here; fetch it, or name another revision"
+        ))
+    })
 }

@@ -4,7 +4,7 @@
 //! reference moved by compare and swap. Any depth of fan-out is read; new notes go one level deep, as git does
 //! for many.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository, Tree};
@@ -20,6 +20,8 @@ use crate::ids::Revision;
 /// for people's own `git notes`.
 const TRIES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long a writer waits for its turn, in pauses: two seconds.
+const TURN_TRIES: u32 = 1_000;
 /// Bytes of one commit's note that are read; no honest one comes near.
 const NOTE_BYTES: usize = 64 << 20;
 
@@ -136,7 +138,7 @@ impl Repo {
             if let Some(tree) = tip_tree(git, ref_oid(git, notes)?)? {
                 list(git, &tree, String::new(), &mut found)?;
             }
-            found.sort_by(|a: &(Oid, Oid), b| a.0.cmp(&b.0));
+            found.sort_by_key(|(commit, _): &(Oid, Oid)| *commit);
             let mut notes: Vec<(Revision, Vec<String>)> = Vec::new();
             for (commit, blob) in found {
                 let (commit, text) = (to_revision(commit)?, lines(&read_blob(git, blob)?));
@@ -161,12 +163,21 @@ impl Repo {
         )))
     }
 
-    /// This writer's turn: a lock on an empty file beside the references, given back when it is dropped. Where the file system
-    /// has no locks, compare and swap alone keeps the lines.
+    /// This writer's turn: a lock on an empty file beside the references, given back when it is dropped. It only spares
+    /// writers the race; where the file system has no locks, or a holder sleeps on it, compare and swap alone keeps the lines.
     fn turn(&self) -> Result<Option<File>, RepoError> {
         let path = self.with(|git| Ok(git.commondir().join("lockstep-notes.lock")))?;
-        let open = File::options().create(true).append(true).open(&path);
-        Ok(open.ok().filter(|file| file.lock().is_ok()))
+        let Ok(file) = File::options().create(true).append(true).open(&path) else {
+            return Ok(None);
+        };
+        for _ in 0..TURN_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(_)) => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -152,7 +152,7 @@ fn revisions_are_found_by_what_people_call_them() {
     assert_eq!(bare.repo.current_branch().unwrap().as_deref(), Some("main"));
     assert_eq!(
         bare.repo.commits_between(&first, &second).unwrap(),
-        [second.clone()]
+        std::slice::from_ref(&second)
     );
     let log = bare.repo.log("main", 10).unwrap();
     assert_eq!(
@@ -196,4 +196,23 @@ fn the_users_identity_is_gits() {
         Some(Identity::new("鈴木", "suzuki@example.com"))
     );
     assert_eq!(bare.repo.config_get("lockstep.nothing").unwrap(), None);
+}
+
+#[test]
+fn what_a_push_brought_is_read_before_it_is_let_in() {
+    let bare = Bare::new();
+    bare.commit("main", &[("lockstep.yaml", Some("version: 1"))]);
+    let other = Bare::new();
+    let pushed = other.commit("main", &[("lockstep.yaml", Some("version: 2"))]);
+    assert!(matches!(
+        bare.repo.snapshot(&pushed),
+        Err(RepoError::NotFound(_))
+    ));
+    let gate = Repo::open(bare.repo.path())
+        .unwrap()
+        .with_objects(vec![other.repo.path().join("objects")]);
+    assert_eq!(
+        gate.snapshot(&pushed).unwrap(),
+        other.repo.snapshot(&pushed).unwrap()
+    );
 }

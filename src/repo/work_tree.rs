@@ -144,9 +144,10 @@ fn differences(
         .doing("comparing the files with HEAD")?;
     let mut changes = BTreeMap::new();
     for delta in diff.deltas() {
-        let file = match delta.status() {
-            Delta::Deleted => delta.old_file(),
-            _ => delta.new_file(),
+        let file = if delta.status() == Delta::Deleted {
+            delta.old_file()
+        } else {
+            delta.new_file()
         };
         let bytes = file.path_bytes().unwrap_or_default();
         let Some(path) = readable(bytes) else {

@@ -78,10 +78,6 @@ impl Repo {
     /// Commits files (`None` deletes) on top of `parent` and moves the branch there, or makes it. Files that are not named stay as they
     /// are in `parent`. [`RepoError::Moved`] where the branch is not at `parent`.
     /// Paths are a snapshot's: `policies/…` goes where the policies lie.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a commit is made of these, and a struct would be built at every call only to be taken apart"
-    )]
     pub fn commit_files(
         &self,
         branch: &str,
@@ -234,29 +230,25 @@ pub(super) fn move_ref(
     // To libgit2 a zero id means "must not be there", checked under the lock. Its own `force: false` is checked before it.
     let expected = from.unwrap_or(Oid::ZERO_SHA1);
     let mut tries = 0;
-    loop {
-        let error = match git.reference_matching(name, to, true, expected, log) {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
-        match error.code() {
-            ErrorCode::Modified | ErrorCode::Exists | ErrorCode::NotFound => {
-                return Err(RepoError::Moved {
-                    name: name.trim_start_matches("refs/heads/").to_owned(),
-                });
-            }
-            ErrorCode::Locked if tries < LOCK_TRIES => {
-                tries += 1;
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            _ => {
-                return Err(RepoError::Git {
-                    doing: "moving a reference",
-                    source: error,
-                });
-            }
+    while let Err(source) = git.reference_matching(name, to, true, expected, log) {
+        if matches!(
+            source.code(),
+            ErrorCode::Modified | ErrorCode::Exists | ErrorCode::NotFound
+        ) {
+            return Err(RepoError::Moved {
+                name: name.trim_start_matches("refs/heads/").to_owned(),
+            });
         }
+        if source.code() != ErrorCode::Locked || tries == LOCK_TRIES {
+            return Err(RepoError::Git {
+                doing: "moving a reference",
+                source,
+            });
+        }
+        tries += 1;
+        std::thread::sleep(LOCK_PAUSE);
     }
+    Ok(())
 }
 
 fn merge_trees(git: &Repository, base: Oid, head: Oid) -> Result<MergedTree, RepoError> {

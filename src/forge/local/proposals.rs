@@ -14,6 +14,8 @@ use crate::repo::{Identity, Merge, MergeResult, RepoError};
 
 /// How far back a merge made with plain git is looked for; further back its head stands for it.
 const MERGE_SEARCH: usize = 1_000;
+/// Past any honest count; a line with more is not ours.
+const HIGHEST_NUMBER: u64 = 1 << 40;
 const NUMBER_TRIES: usize = 100;
 
 /// A proposal's newest line and the commit it is on.
@@ -60,6 +62,13 @@ impl Local {
         let mut all = BTreeMap::new();
         for (first, lines) in self.repo.list_notes(PROPOSALS)? {
             for line in record::read::<ProposalLine>(&lines) {
+                let known: Option<&Record> = all.get(&line.number);
+                let elsewhere = known.is_some_and(|known| known.first != first);
+                if !(1..=HIGHEST_NUMBER).contains(&line.number)
+                    || (elsewhere && !self.has_number(&first, line.number)?)
+                {
+                    continue;
+                }
                 let first = first.clone();
                 all.insert(line.number, Record { first, line });
             }
@@ -69,6 +78,12 @@ impl Local {
         // If the notes moved between the two reads this holds more than `tip` says, and is read once more than needed.
         *kept = Some((tip, Arc::clone(&records)));
         Ok(records)
+    }
+
+    /// Whether a proposal that begins here was given this number. Asked where two claim one, as after merging notes of two clones.
+    fn has_number(&self, first: &Revision, number: u64) -> Result<bool, ForgeError> {
+        let given = self.repo.read_ref(&format!("{NUMBERS}/{number}"))?;
+        Ok(given.as_ref() == Some(first))
     }
 
     pub(super) fn find(&self, number: u64) -> Result<(Arc<Records>, Record), ForgeError> {
@@ -132,10 +147,12 @@ impl Local {
         let kept_ref = format!("{HEADS}/{}", line.number);
         let kept = self.repo.read_ref(&kept_ref)?;
         let seen = kept.clone().unwrap_or_else(|| line.head.clone());
-        let head = self
-            .repo
-            .head(&line.branch)?
-            .unwrap_or_else(|| seen.clone());
+        let head = match self.repo.head(&line.branch) {
+            Ok(head) => head.unwrap_or_else(|| seen.clone()),
+            // A line that was not written by us must not hide the proposals of others.
+            Err(RepoError::Invalid(_)) => seen.clone(),
+            Err(error) => return Err(error.into()),
+        };
         // Seen outside of main and inside it now: merged. A head that was never seen outside may just be a branch that was reset,
         // unless the proposal's beginning is inside too.
         let merged = if self.in_main(&seen, main)? {

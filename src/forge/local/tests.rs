@@ -100,8 +100,7 @@ fn status(world: &World, state: StatusState, description: &str) -> Status {
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T, ForgeError>) -> String {
-    match result {
-        Err(ForgeError::Refused(message)) => message,
-        other => panic!("not refused: {other:?}"),
-    }
+    let error = result.unwrap_err();
+    assert!(matches!(error, ForgeError::Refused(_)), "{error:?}");
+    error.to_string()
 }

@@ -80,8 +80,10 @@ fn of_many_that_create_one_reference_one_succeeds() {
                     let files = edits(&[("a.json", Some(&*format!("{n}")))]);
                     match repo.commit_files("new", None, &files, &who(), "x", at(n)) {
                         Ok(_) => 1,
-                        Err(RepoError::Moved { .. }) => 0,
-                        Err(error) => panic!("{error}"),
+                        Err(error) => {
+                            assert!(matches!(error, RepoError::Moved { .. }), "{error}");
+                            0
+                        }
                     }
                 })
             })
@@ -121,10 +123,9 @@ fn a_merge_makes_one_step_and_judges_the_tree_beforehand() {
 
     let head = bare.repo.head("work").unwrap().unwrap();
     let (before, tree) = bare.repo.snapshot_merged(&base, &head).unwrap().unwrap();
-    let merged = match bare.repo.merge(&merge(&base, &head, &who)).unwrap() {
-        MergeResult::Merged(merged) => merged,
-        other => panic!("{other:?}"),
-    };
+    let result = bare.repo.merge(&merge(&base, &head, &who)).unwrap();
+    let merged = bare.repo.head("main").unwrap().unwrap();
+    assert_eq!(result, MergeResult::Merged(merged.clone()));
     assert_eq!(before.files, bare.repo.snapshot(&merged).unwrap().files);
     assert_eq!(
         bare.git(&["rev-parse", &format!("{merged}^{{tree}}")])

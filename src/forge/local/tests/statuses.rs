@@ -115,4 +115,40 @@ async fn lines_that_are_none_are_passed_over() {
     world.forge.set_status(&main, said.clone()).await.unwrap();
     assert_eq!(world.forge.statuses(&main).await.unwrap(), [said]);
     assert!(world.forge.proposals(true).await.unwrap().is_empty());
+
+    // Lines that are well-formed and wrong: a branch that can't be, a head that is nowhere, a number out of reach or of another.
+    let proposal = world.propose("a", "t").await;
+    for (number, branch) in [(1, "b"), (9, "a..b"), (u64::MAX, "c"), (0, "d")] {
+        let nowhere: Revision = "1".repeat(40).parse().unwrap();
+        let line = record::ProposalLine {
+            timestamp: "1".into(),
+            sequence: 1,
+            number,
+            state: record::State::Open,
+            title: "t".into(),
+            description: String::new(),
+            author: "x".into(),
+            labels: Vec::new(),
+            branch: branch.into(),
+            opened_at: world.clock.now(),
+            base: main.clone(),
+            head: nowhere,
+            commit: None,
+            by: None,
+            v: 0,
+        };
+        let line = record::write(&line).concat();
+        world.bare.git(&[
+            "notes",
+            "--ref=lockstep/proposals",
+            "append",
+            "-m",
+            &line,
+            main.as_str(),
+        ]);
+    }
+    let all = world.forge.proposals(true).await.unwrap();
+    assert_eq!(all.iter().map(|p| p.number).collect::<Vec<_>>(), [9, 1]);
+    assert_eq!(all[1], proposal);
+    assert_eq!(world.propose("e", "t").await.number, 10);
 }
