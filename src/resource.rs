@@ -15,9 +15,14 @@ use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
+pub mod access;
+pub mod custom;
 mod declare;
 pub mod flag;
 pub mod form;
+pub mod interview_type;
+pub mod kinds;
+pub mod schema;
 mod words;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.

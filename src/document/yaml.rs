@@ -160,6 +160,10 @@ fn range(text: &str, location: &Location) -> Range<usize> {
     from..end
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the engine's own wording is right for the rest, and for what it adds"
+)]
 fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
     use serde_yaml::Error as E;
     let text = faults.text();
