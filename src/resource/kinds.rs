@@ -102,6 +102,7 @@ impl Forms {
         let hidden = text.split('/').any(|part| part.starts_with('.'));
         text.starts_with("config/")
             && !hidden
+            && !text.ends_with(".md")
             && !is_reserved(path)
             && self.form_for(path).is_none()
     }
