@@ -16,6 +16,8 @@ use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
 pub mod compliance;
+pub mod access;
+pub mod custom;
 mod declare;
 pub mod experiment;
 pub mod flag;
@@ -26,6 +28,9 @@ pub mod notice;
 mod page;
 mod severity;
 mod wording;
+pub mod interview_type;
+pub mod kinds;
+pub mod schema;
 mod words;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.

@@ -64,6 +64,11 @@ impl<'a> Faults<'a> {
         self.len() == 0
     }
 
+    /// Whether further findings are only counted: what it would cost to word them can be saved.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= limits::FINDINGS
+    }
+
     /// Notes an error at a byte range.
     pub fn error(
         &mut self,

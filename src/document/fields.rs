@@ -98,6 +98,21 @@ impl<'n> Fields<'n> {
         text(faults, self.get(key)?)
     }
 
+    /// A text that must say something.
+    pub fn filled(&self, faults: &mut Faults<'_>, key: &str) -> Option<Placed<'n>> {
+        let placed = self.text(faults, key)?;
+        if placed.text.trim().is_empty() {
+            faults.error(
+                "document/empty-text",
+                placed.at,
+                format!("`{key}` is empty"),
+                None,
+            );
+            return None;
+        }
+        Some(placed)
+    }
+
     /// A list of texts. Items that are none are reported and left out.
     pub fn texts(&self, faults: &mut Faults<'_>, key: &str) -> Option<Vec<Placed<'n>>> {
         texts(faults, self.get(key)?)
@@ -171,11 +186,16 @@ pub fn choice<T: Copy>(
 
 /// Reports a field that is not known.
 pub fn unknown(faults: &mut Faults<'_>, member: &Member, what: &str, known: &[&'static str]) {
+    let hint = if faults.is_full() {
+        None
+    } else {
+        suggest::hint(&member.key, known.iter().copied())
+    };
     faults.error(
         "document/unknown-field",
         member.key_span.clone(),
         format!("{what} has no field `{}`", shorten(&member.key)),
-        suggest::hint(&member.key, known.iter().copied()),
+        hint,
     );
 }
 

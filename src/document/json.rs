@@ -6,14 +6,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 use std::ops::Range;
 
 use jsonc_parser::ast;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde::de::IgnoredAny;
+use serde_json::Number;
 
 use super::faults::Faults;
 use super::limits;
@@ -21,7 +20,12 @@ use super::tree::{Member, Node, NodeValue};
 use crate::finding::Finding;
 use crate::ids::DocPath;
 
+mod explain;
 mod scan;
+mod strict;
+
+pub(crate) use strict::Strict;
+pub use strict::StrictValue;
 
 #[cfg(test)]
 mod tests;
@@ -96,13 +100,14 @@ pub fn read(faults: &mut Faults<'_>) -> Option<Node> {
         Err(error) => {
             let range = error.range();
             // The span of what is left open is the whole rest: its first character says where it began.
-            let end = match error.kind() {
+            let open = matches!(
+                error.kind(),
                 ParseErrorKind::UnterminatedArray
-                | ParseErrorKind::UnterminatedObject
-                | ParseErrorKind::UnterminatedCommentBlock => range.start + 1,
-                _ => range.end.max(range.start + 1),
-            };
-            let (message, hint) = explain(error.kind());
+                    | ParseErrorKind::UnterminatedObject
+                    | ParseErrorKind::UnterminatedCommentBlock
+            );
+            let end = if open { 0 } else { range.end }.max(range.start + 1);
+            let (message, hint) = explain::explain(error.kind());
             faults.error("json/syntax", range.start..end, message, hint);
             return None;
         }
@@ -234,162 +239,4 @@ pub(crate) fn misfit(faults: &mut Faults<'_>, rule: &'static str, text: &str, at
         format!("the number {shown} is too large; numbers go up to 2^53"),
         Some("write it as a string".to_owned()),
     );
-}
-
-/// What was wrong and what to do, in our words where the parser's could mislead.
-fn explain(kind: &ParseErrorKind) -> (String, Option<String>) {
-    let (message, hint) = match kind {
-        ParseErrorKind::ExpectedComma => (
-            "expected a comma",
-            "put a comma between two members or items",
-        ),
-        ParseErrorKind::ExpectedColonAfterObjectKey => {
-            ("expected a colon after the key", "write \"key\": value")
-        }
-        ParseErrorKind::ExpectedObjectValue => {
-            ("expected a value after the colon", "write \"key\": value")
-        }
-        ParseErrorKind::ExpectedStringObjectProperty => {
-            ("expected a key in double quotes", "write \"key\": value")
-        }
-        ParseErrorKind::SingleQuotedStringsNotAllowed => {
-            ("expected double quotes", "write \"text\", not 'text'")
-        }
-        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => (
-            "expected a value: text in double quotes, a number, true, false, null, { or [",
-            "put text in double quotes",
-        ),
-        ParseErrorKind::UnexpectedComma => (
-            "expected a value before the comma",
-            "take the comma away or put a value before it",
-        ),
-        ParseErrorKind::UnexpectedTokenInObject => (
-            "expected a key in double quotes or }",
-            "write \"key\": value",
-        ),
-        ParseErrorKind::UnterminatedObject => {
-            ("this { is never closed; expected }", "add the missing }")
-        }
-        ParseErrorKind::UnterminatedArray => {
-            ("this [ is never closed; expected ]", "add the missing ]")
-        }
-        ParseErrorKind::UnterminatedCommentBlock => (
-            "this comment is never closed; expected */",
-            "add the missing */",
-        ),
-        ParseErrorKind::UnexpectedCloseBrace => (
-            "} is not expected here; a value or a ] is missing before it",
-            "check that each bracket has its partner",
-        ),
-        ParseErrorKind::UnexpectedCloseBracket => (
-            "] is not expected here; a value or a } is missing before it",
-            "check that each bracket has its partner",
-        ),
-        ParseErrorKind::MultipleRootJsonValues => (
-            "expected the end of the document: it holds one object or one list",
-            "check that each bracket has its partner",
-        ),
-        other => {
-            let text = other.to_string();
-            let mut chars = text.chars();
-            let first = chars.next().into_iter().flat_map(char::to_lowercase);
-            return (first.chain(chars).collect(), None);
-        }
-    };
-    (message.to_owned(), Some(hint.to_owned()))
-}
-
-/// Any value, read without places, that refuses what [`parse`] reports: duplicate keys, numbers that do not fit, nesting
-/// beyond the limit. For JSON and YAML alike.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StrictValue(pub Value);
-
-impl<'de> Deserialize<'de> for StrictValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        de::DeserializeSeed::deserialize(Strict { depth: 0 }, deserializer).map(Self)
-    }
-}
-
-/// Reads a value as [`StrictValue`] does, inside `depth` others.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Strict {
-    pub(crate) depth: usize,
-}
-
-impl Strict {
-    fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        if self.depth >= limits::NESTING {
-            return Err(E::custom("values nest too deep"));
-        }
-        Ok(Self {
-            depth: self.depth + 1,
-        })
-    }
-}
-
-impl<'de> de::DeserializeSeed<'de> for Strict {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        if value > MAX_INTEGER {
-            return Err(E::custom("a number beyond 2^53"));
-        }
-        Ok(Value::Number(value.into()))
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > MAX_INTEGER {
-            return Err(E::custom("a number beyond 2^53"));
-        }
-        Ok(Value::Number(value.into()))
-    }
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .filter(fits)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number beyond 2^53"))
-    }
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(inner)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut map = serde_json::Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            let value = members.next_value_seed(inner)?;
-            if map.insert(key, value).is_some() {
-                return Err(de::Error::custom("a duplicate key"));
-            }
-        }
-        Ok(Value::Object(map))
-    }
 }

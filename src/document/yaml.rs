@@ -114,8 +114,12 @@ fn options(text: &str, duplicate_keys: DuplicateKeyPolicy, depth: usize) -> serd
     budget.max_nodes = size;
     budget.max_events = size.saturating_mul(2);
     budget.max_total_scalar_bytes = size.saturating_mul(2);
-    budget.max_aliases = 10_000;
-    budget.max_anchors = 10_000;
+    budget.max_aliases = size;
+    budget.max_anchors = size;
+    budget.max_recorded_anchor_events = size;
+    budget.max_total_comment_bytes = size;
+    // One anchor may be used by every resource of a document; how much that adds is limited below.
+    budget.enforce_alias_anchor_ratio = false;
     let mut options = serde_yaml::Options::default();
     options.budget = Some(budget);
     options.duplicate_keys = duplicate_keys;
@@ -126,6 +130,7 @@ fn options(text: &str, duplicate_keys: DuplicateKeyPolicy, depth: usize) -> serd
     options.underscored_numbers_as_strings = true;
     options.reject_unsupported_tags = true;
     options.non_finite_float_policy = NonFiniteFloatPolicy::Reject;
+    options.emit_comments = false;
     options.with_snippet = false;
     options
 }
@@ -160,6 +165,10 @@ fn range(text: &str, location: &Location) -> Range<usize> {
     from..end
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the engine's own wording is right for the rest, and for what it adds"
+)]
 fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
     use serde_yaml::Error as E;
     let text = faults.text();

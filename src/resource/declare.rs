@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::SystemSet;
 use super::form::Source;
+use serde_json::Value;
+
 use crate::config::Config;
 use crate::config::read::fold;
 use crate::document::faults::{Faults, spans};
@@ -15,18 +17,19 @@ use crate::document::tree::Node;
 use crate::document::{data, suggest};
 use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef, SystemName};
+use crate::state::Spec;
 
 /// The systems that resources of one kind can be for, as documents call them.
 pub(super) struct Targets<'c> {
     config: &'c Config,
-    kind: &'static str,
+    kind: &'c str,
     all: SystemSet,
     /// Each set of systems once, however many resources are for it.
     sets: HashMap<BTreeSet<SystemName>, SystemSet>,
 }
 
 impl<'c> Targets<'c> {
-    pub(super) fn new(config: &'c Config, kind: &'static str) -> Self {
+    pub(super) fn new(config: &'c Config, kind: &'c str) -> Self {
         let all = systems_for(config, kind);
         Self {
             config,
@@ -157,9 +160,15 @@ pub(super) fn listed_system<'c>(
                 .into_iter()
                 .chain(others.map(String::as_str))
         });
-        let hint = suggest::nearest(placed.text, known)
-            .map(|near| format!("did you mean `{near}`?"))
-            .or_else(|| suggest::hint(placed.text, config.systems.keys().map(SystemName::as_str)));
+        let names = config.systems.keys().map(SystemName::as_str);
+        let hint = if faults.is_full() {
+            None
+        } else {
+            match suggest::nearest(placed.text, known) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => suggest::hint(placed.text, names),
+            }
+        };
         faults.error(
             "reference/unknown-system",
             placed.at.clone(),
@@ -216,6 +225,22 @@ pub(super) fn resource(
         Ok(id) => Some(id),
         Err(error) => {
             faults.error("document/bad-name", at.clone(), error.to_string(), None);
+            None
+        }
+    }
+}
+
+/// A spec in canonical form.
+pub(super) fn canonical(faults: &mut Faults<'_>, spec: &Value, at: &Range<usize>) -> Option<Spec> {
+    match Spec::from_value(spec) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            faults.error(
+                "document/not-canonical",
+                at.clone(),
+                error.to_string(),
+                None,
+            );
             None
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Ceiling, Consistency, OnFailure};
+use crate::config::{Ceiling, Consistency, DriftPolicy, Mode, OnFailure};
 use crate::finding::Severity;
 
 const GOOD: &str = r#"

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -210,7 +210,7 @@ fn write(value: &Value, out: &mut String, noise: &mut impl Iterator<Item = u8>) 
             for (i, item) in items.iter().enumerate() {
                 write(item, out, noise);
                 let last = i + 1 == items.len();
-                if !last || noise.next().unwrap_or(0) % 2 == 0 {
+                if !last || noise.next().unwrap_or(0).is_multiple_of(2) {
                     out.push(',');
                 }
             }
@@ -223,13 +223,15 @@ fn write(value: &Value, out: &mut String, noise: &mut impl Iterator<Item = u8>) 
                 out.push(':');
                 write(item, out, noise);
                 let last = i + 1 == members.len();
-                if !last || noise.next().unwrap_or(0) % 2 == 0 {
+                if !last || noise.next().unwrap_or(0).is_multiple_of(2) {
                     out.push(',');
                 }
             }
             out.push_str("\n}");
         }
-        _ => out.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string());
+        }
     }
 }
 

@@ -165,6 +165,32 @@ fn an_alias_is_shown_where_it_is_used() {
 }
 
 #[test]
+fn what_is_long_is_no_bomb() {
+    let comments = format!(
+        "a: 1\n{}b: 2\n",
+        format!("# {}\n", "漢".repeat(60)).repeat(20_000)
+    );
+    assert_eq!(check(&comments).1, "");
+    let scalar = format!(
+        "a: {}\nb: |\n{}",
+        "x".repeat(3_000_000),
+        "  line\n".repeat(100_000)
+    );
+    assert_eq!(check(&scalar).1, "");
+    let aliases = format!(
+        "a: &all [x, y]\n{}",
+        (0..5_000)
+            .map(|i| format!("k{i}: {{teams: *all}}\n"))
+            .collect::<String>()
+    );
+    assert_eq!(check(&aliases).1, "");
+    let anchors: String = (0..5_000).map(|i| format!("k{i}: &a{i} x\n")).collect();
+    assert_eq!(check(&anchors).1, "");
+    let key = format!("{}: 1\n", "k".repeat(900));
+    assert_eq!(check(&key).1, "");
+}
+
+#[test]
 fn many_nodes_are_no_bomb() {
     let text: String = (0..100_000).map(|i| format!("k{i}: [1, 2, a]\n")).collect();
     assert_eq!(check(&text).1, "");

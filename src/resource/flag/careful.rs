@@ -1,7 +1,6 @@
 //! The pass that keeps places and reports every fault.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use serde_json::{Map, Value};
 
@@ -11,9 +10,8 @@ use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields};
 use crate::document::suggest;
 use crate::document::tree::{Member, Node, NodeValue};
-use crate::resource::declare::{Targets, duplicate, resource};
+use crate::resource::declare::{Targets, canonical, duplicate, resource};
 use crate::resource::form::{Declared, Reading, Source};
-use crate::state::Spec;
 
 const FLAG: &[&str] = &[
     "enabled",
@@ -92,21 +90,6 @@ fn flag(faults: &mut Faults<'_>, targets: &mut Targets<'_>, member: &Member) -> 
         spec: canonical(faults, &Value::Object(spec), at)?,
         systems,
     })
-}
-
-fn canonical(faults: &mut Faults<'_>, spec: &Value, at: &Range<usize>) -> Option<Spec> {
-    match Spec::from_value(spec) {
-        Ok(spec) => Some(spec),
-        Err(error) => {
-            faults.error(
-                "document/not-canonical",
-                at.clone(),
-                error.to_string(),
-                None,
-            );
-            None
-        }
-    }
 }
 
 /// The rollout in percent: 100 where it is left out.

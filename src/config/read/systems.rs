@@ -1,0 +1,233 @@
+//! `systems:` of `lockstep.yaml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Reader, key, names, owned};
+use crate::config::{DriftPolicy, Mode, System};
+use crate::document::fields::{self, Fields, Placed};
+use crate::document::suggest;
+use crate::document::tree::{Member, Node, NodeValue};
+use crate::ids::{KindName, SystemName};
+
+/// The connectors that a system may name.
+pub const CONNECTORS: &[&str] = &[
+    "http", "pull", "postgres", "redis", "file", "scim", "unleash",
+];
+
+/// The fields of a system that are not its connector's.
+const SYSTEM: &[&str] = &[
+    "title",
+    "aliases",
+    "connector",
+    "credential",
+    "kinds",
+    "mode",
+    "drift",
+];
+
+impl Reader<'_, '_> {
+    pub(super) fn systems(&mut self, top: &Fields<'_>) -> BTreeMap<SystemName, System> {
+        let mut systems = BTreeMap::new();
+        let mut taken = names::Taken::default();
+        for member in self.named(top, "systems") {
+            let name = self.name::<SystemName>(&key(member));
+            taken.name(&member.key);
+            if let Some(system) = self.system(member)
+                && let Some(name) = name
+            {
+                systems.insert(name, system);
+            }
+        }
+        // Only now, so that an alias that is the name of a later system is seen.
+        for member in self.named(top, "systems") {
+            self.aliases_are_unique(member, &mut taken);
+        }
+        systems
+    }
+
+    fn aliases_are_unique(&mut self, member: &Member, taken: &mut names::Taken) {
+        let given = |key: &str| member.value.get(key).map(|m| &m.value);
+        let aliases = match given("aliases").map(|n| &n.value) {
+            Some(NodeValue::Array(items)) => items.as_slice(),
+            Some(_) | None => &[],
+        };
+        for node in given("title").into_iter().chain(aliases) {
+            let NodeValue::String(text) = &node.value else {
+                continue;
+            };
+            if let Some(owner) = taken.claim(text, &member.key) {
+                self.faults.error(
+                    "config/ambiguous-alias",
+                    node.span.clone(),
+                    format!(
+                        "`{}` already means the system `{owner}`",
+                        fields::shorten(text)
+                    ),
+                    Some("a title or alias must name one system".to_owned()),
+                );
+            }
+        }
+    }
+
+    fn system(&mut self, member: &Member) -> Option<System> {
+        let what = format!("the system `{}`", fields::shorten(&member.key));
+        let fields = Fields::open(self.faults, &member.value, &what)?;
+        let connector = match fields.require(
+            self.faults,
+            "connector",
+            &what,
+            Some(member.key_span.clone()),
+            "connector: http",
+        ) {
+            Some(found) => fields::text(self.faults, found).and_then(|placed| {
+                let known: Vec<(&'static str, &'static str)> =
+                    CONNECTORS.iter().map(|c| (*c, *c)).collect();
+                fields::choice(self.faults, &placed, "connector", &known)
+            }),
+            None => None,
+        };
+        let kinds = self.system_kinds(&fields, &what, member);
+        Some(System {
+            title: owned(fields.text(self.faults, "title")),
+            aliases: self.owned_texts(&fields, "aliases"),
+            connector: connector.unwrap_or_default().to_owned(),
+            settings: self.settings(&fields, &what),
+            credential: owned(fields.text(self.faults, "credential")),
+            kinds,
+            mode: fields
+                .choice(
+                    self.faults,
+                    "mode",
+                    &[
+                        ("observe", Mode::Observe),
+                        ("detect", Mode::Detect),
+                        ("upsert", Mode::Upsert),
+                        ("enforce", Mode::Enforce),
+                    ],
+                )
+                .unwrap_or_default(),
+            drift: fields
+                .choice(
+                    self.faults,
+                    "drift",
+                    &[
+                        ("heal", DriftPolicy::Heal),
+                        ("report", DriftPolicy::Report),
+                        ("propose", DriftPolicy::Propose),
+                    ],
+                )
+                .unwrap_or_default(),
+        })
+    }
+
+    fn system_kinds(
+        &mut self,
+        fields: &Fields<'_>,
+        what: &str,
+        member: &Member,
+    ) -> BTreeSet<KindName> {
+        let listed = fields.texts(self.faults, "kinds").unwrap_or_default();
+        if fields.get("kinds").is_none() {
+            self.faults.warning(
+                "config/no-kinds",
+                member.key_span.clone(),
+                format!("{what} takes no kind of resource, so nothing is for it"),
+                Some("add kinds: [FeatureFlag]".to_owned()),
+            );
+        }
+        listed
+            .iter()
+            .filter_map(|placed| self.kind(placed))
+            .collect()
+    }
+
+    /// What belongs to the connector. A field that is nearly one of ours is probably a slip.
+    fn settings(&mut self, fields: &Fields<'_>, what: &str) -> serde_json::Map<String, Value> {
+        let mut settings = serde_json::Map::new();
+        for member in fields.members() {
+            if SYSTEM.contains(&member.key.as_str()) {
+                continue;
+            }
+            if let Some(near) = suggest::nearest(&member.key, SYSTEM.iter().copied()) {
+                self.faults.warning(
+                    "document/unknown-field",
+                    member.key_span.clone(),
+                    format!(
+                        "{what} has no field `{}`; it goes to the connector as it stands",
+                        fields::shorten(&member.key)
+                    ),
+                    Some(format!("did you mean `{near}`?")),
+                );
+            }
+            // A secret goes no further than here, and is not underlined: findings are shown to many.
+            if !self.secret_in(&key(member), &member.value) {
+                settings.insert(member.key.clone(), member.value.to_value());
+            }
+        }
+        settings
+    }
+
+    /// Secrets belong on the server: a value under a key that says so, or a password in a URL.
+    fn secret_in(&mut self, key: &Placed<'_>, node: &Node) -> bool {
+        let message = match &node.value {
+            NodeValue::Object(members) => {
+                let mut found = false;
+                for member in members {
+                    found |= self.secret_in(&self::key(member), &member.value);
+                }
+                return found;
+            }
+            NodeValue::Array(items) => {
+                let mut found = false;
+                for item in items {
+                    found |= self.secret_in(key, item);
+                }
+                return found;
+            }
+            NodeValue::String(_) | NodeValue::Number(_) if is_secret_key(key.text) => "is a secret",
+            NodeValue::String(text)
+                if url::Url::parse(text).is_ok_and(|u| u.password().is_some()) =>
+            {
+                "holds a password"
+            }
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {
+                return false;
+            }
+        };
+        self.faults.error(
+            "config/secret",
+            key.at.clone(),
+            format!(
+                "`{}` {message}, and the config repo holds none",
+                fields::shorten(key.text)
+            ),
+            Some(
+                "keep it in the server's lockstep.toml and name it here: credential: NAME"
+                    .to_owned(),
+            ),
+        );
+        true
+    }
+}
+
+/// Whether a key says that its value is a secret: `token`, `client_secret`, `db-password`; not `token_url`.
+fn is_secret_key(key: &str) -> bool {
+    const ENDINGS: &[&str] = &[
+        "token",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "apikey",
+        "privatekey",
+        "accesskey",
+    ];
+    let plain: String = key
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    ENDINGS.iter().any(|ending| plain.ends_with(ending))
+}

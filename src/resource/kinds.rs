@@ -1,0 +1,179 @@
+//! The table of kinds and of the documents that declare them: the only place where one is registered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use globset::{Glob, GlobMatcher};
+
+use super::custom::{CustomForm, CustomKind};
+use super::form::Form;
+use super::{Kind, Kinds, access, flag, interview_type};
+use crate::config::Config;
+use crate::document::suggest;
+use crate::finding::Finding;
+use crate::ids::{DocPath, KindName};
+
+#[cfg(test)]
+mod tests;
+
+/// One sort of document: where it lies, how it is read, the kinds that it declares.
+struct Row {
+    /// Path patterns of the default map.
+    paths: &'static [&'static str],
+    form: fn() -> Arc<dyn Form>,
+    kinds: fn() -> Vec<Arc<dyn Kind>>,
+}
+
+const TABLE: &[Row] = &[
+    Row {
+        paths: &["config/feature-flags.{json,yaml,yml}"],
+        form: || Arc::new(flag::FlagForm),
+        kinds: || vec![Arc::new(flag::FeatureFlag)],
+    },
+    Row {
+        paths: &["config/access-control.{json,yaml,yml}"],
+        form: || Arc::new(access::AccessForm),
+        kinds: || vec![Arc::new(access::AccessGrant), Arc::new(access::IpBlock)],
+    },
+    Row {
+        paths: &["config/interview-types.{json,yaml,yml}"],
+        form: || Arc::new(interview_type::InterviewTypeForm),
+        kinds: || vec![Arc::new(interview_type::InterviewType)],
+    },
+];
+
+/// The built-in kinds.
+pub fn builtin() -> Kinds {
+    with_custom(&BTreeMap::new())
+}
+
+/// The built-in kinds and a repo's own. A custom kind never takes a built-in one's place.
+pub fn with_custom(custom: &BTreeMap<KindName, Arc<CustomKind>>) -> Kinds {
+    let own = custom
+        .iter()
+        .map(|(name, kind)| (name.clone(), kind.clone() as Arc<dyn Kind>));
+    let built_in = TABLE.iter().flat_map(|row| (row.kinds)());
+    let built_in = built_in.filter_map(|kind| Some((kind.name().parse().ok()?, kind)));
+    Arc::new(own.chain(built_in).collect())
+}
+
+/// The path patterns of the default map.
+pub fn default_paths() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|row| row.paths.iter().copied())
+}
+
+/// Which form reads which document: `documents:` of the config first, then the default map.
+pub struct Forms {
+    rules: Vec<(GlobMatcher, Arc<dyn Form>)>,
+}
+
+impl Forms {
+    /// The map of a config and its custom kinds. Mappings that name an unknown kind or no pattern have been reported where
+    /// the config was read, and are left out.
+    pub fn new(config: &Config, custom: &BTreeMap<KindName, Arc<CustomKind>>) -> Self {
+        let mapped = config.documents.iter().filter_map(|mapping| {
+            let form = form_of(&mapping.kind, custom)?;
+            Some((matcher(&mapping.path)?, form))
+        });
+        let default = TABLE.iter().flat_map(|row| {
+            let form = (row.form)();
+            let globs = row.paths.iter().filter_map(|path| matcher(path));
+            globs.map(move |glob| (glob, form.clone()))
+        });
+        Self {
+            rules: mapped.chain(default).collect(),
+        }
+    }
+
+    /// The form that reads a document; `None` for files that declare nothing.
+    pub fn form_for(&self, path: &DocPath) -> Option<Arc<dyn Form>> {
+        if is_reserved(path) {
+            return None;
+        }
+        self.rules
+            .iter()
+            .find(|(glob, _)| glob.is_match(path.as_str()))
+            .map(|(_, form)| form.clone())
+    }
+
+    /// Whether a file lies among the documents and is read by nothing: probably its name is wrong.
+    pub fn is_strayed(&self, path: &DocPath) -> bool {
+        let text = path.as_str();
+        let hidden = text.split('/').any(|part| part.starts_with('.'));
+        text.starts_with("config/")
+            && !hidden
+            && !text.ends_with(".md")
+            && !is_reserved(path)
+            && self.form_for(path).is_none()
+    }
+
+    /// The warning about a strayed file, with the name that was probably meant.
+    pub fn stray(&self, path: &DocPath) -> Option<Finding> {
+        if !self.is_strayed(path) {
+            return None;
+        }
+        let known: Vec<String> = default_paths().flat_map(alternatives).collect();
+        let near = suggest::nearest(path.as_str(), known.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("did you mean {near}?"),
+            None => "map it to a kind under `documents:` in lockstep.yaml, or move it".to_owned(),
+        };
+        let finding = Finding::error(
+            "document/strayed",
+            path,
+            None,
+            "this file is not read by any kind",
+        );
+        Some(finding.warning().with_hint(hint))
+    }
+}
+
+/// The form of a kind, built in or custom.
+pub fn form_of(
+    kind: &KindName,
+    custom: &BTreeMap<KindName, Arc<CustomKind>>,
+) -> Option<Arc<dyn Form>> {
+    let built_in = TABLE
+        .iter()
+        .map(|row| (row.form)())
+        .find(|form| form.kinds().contains(kind));
+    built_in.or_else(|| {
+        let kind = custom.get(kind)?.clone();
+        Some(Arc::new(CustomForm { kind }))
+    })
+}
+
+/// Files that are never documents, whatever a pattern says: Lockstep's own, what it writes, and what people read.
+fn is_reserved(path: &DocPath) -> bool {
+    let text = path.as_str();
+    let name = text.rsplit('/').next().unwrap_or(text);
+    let stem = name.split('.').next().unwrap_or(name);
+    text == "lockstep.yaml"
+        || text.starts_with("kinds/")
+        || text.starts_with("reports/")
+        || stem.eq_ignore_ascii_case("readme")
+}
+
+/// A pattern in which `*` stays within a folder.
+fn matcher(pattern: &str) -> Option<GlobMatcher> {
+    globset::GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .ok()
+        .as_ref()
+        .map(Glob::compile_matcher)
+}
+
+/// `a.{json,yaml}` as `a.json`, `a.yaml`.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let split = pattern
+        .split_once('{')
+        .and_then(|(head, rest)| Some((head, rest.split_once('}')?)));
+    match split {
+        Some((head, (choices, tail))) => choices
+            .split(',')
+            .map(|choice| format!("{head}{choice}{tail}"))
+            .collect(),
+        None => vec![pattern.to_owned()],
+    }
+}
