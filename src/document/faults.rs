@@ -64,6 +64,11 @@ impl<'a> Faults<'a> {
         self.len() == 0
     }
 
+    /// Whether further findings are only counted: what it would cost to word them can be saved.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= limits::FINDINGS
+    }
+
     /// Notes an error at a byte range.
     pub fn error(
         &mut self,
@@ -155,6 +160,16 @@ impl<'a> Faults<'a> {
         }
         findings
     }
+}
+
+/// Lines and columns of many ranges at once, in one sweep over the text; each keeps what it is tagged with.
+pub fn spans<T>(text: &str, mut ranges: Vec<(T, Range<usize>)>) -> Vec<(T, Span)> {
+    ranges.sort_by_key(|(_, range)| range.start);
+    let mut sweep = Sweep::new(text);
+    ranges
+        .into_iter()
+        .map(|(tag, range)| (tag, sweep.span(range)))
+        .collect()
 }
 
 /// Lines and columns of ranges that come in the order of their starts: each byte is looked at once.

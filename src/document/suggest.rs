@@ -24,7 +24,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             continue;
         }
         let distance = distance(&wanted, &other);
-        if distance <= limit && distance < wanted.len().max(2) {
+        if distance <= limit && distance < wanted.len() {
             best = Some((distance, candidate));
             if distance == 0 {
                 break;
