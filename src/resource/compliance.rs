@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::document::limits;
 use crate::document::markdown::{Labels, Outline, Sort, Tick, split_label};
 use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef, SystemName};
@@ -282,8 +283,13 @@ impl Form for ComplianceForm {
             };
             let id = format!("{name}/{system}/{slug}");
             if let Some(earlier) = first.get(&id) {
-                let line = Span::in_source(source.text, *earlier..*earlier).line;
-                let message = format!("this item is in the list already, on line {line}");
+                // Counting lines costs the document, so not for findings that are left out anyway.
+                let message = if page.faults.len() < limits::FINDINGS {
+                    let line = Span::in_source(source.text, *earlier..*earlier).line;
+                    format!("this item is in the list already, on line {line}")
+                } else {
+                    "this item is in the list already".to_owned()
+                };
                 let hint =
                     "remove one of them, or tell them apart with `<!-- id: name -->`".to_owned();
                 page.faults.error(

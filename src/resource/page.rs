@@ -10,6 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::document::date;
 use crate::document::faults::Faults;
+use crate::document::limits;
 use crate::document::markdown::{Block, Field, Fields, Labels, Line, Outline, Phrase, Sort};
 use crate::document::suggest;
 use crate::ids::{ResourceRef, SystemName};
@@ -176,7 +177,8 @@ impl<'a> Page<'a> {
         let found = self.directory.find(&phrase.text).cloned();
         if found.is_none() {
             let message = format!("there is no system `{}`", phrase.text);
-            let hint = self.directory.hint(&phrase.text);
+            let shown = self.faults.len() < limits::FINDINGS;
+            let hint = shown.then(|| self.directory.hint(&phrase.text)).flatten();
             self.faults.error(
                 "reference/unknown-system",
                 phrase.span.clone(),

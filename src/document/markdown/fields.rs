@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::{Block, FrontMatter, Line, Outline, Phrase, Sort, Tick, folded, is_colon};
-use crate::document::suggest;
 use crate::document::tree::{Node, NodeValue};
+use crate::document::{limits, suggest};
 
 /// The fields a form knows: each with the labels that mean it, as [`folded`] leaves them.
 pub type Labels = [(&'static str, &'static [&'static str])];
@@ -115,6 +115,7 @@ impl Outline {
             labels,
             fields,
             open: None,
+            compared: 0,
         };
         for (at, block) in self.blocks.iter().enumerate() {
             if Some(at) == title {
@@ -171,6 +172,8 @@ struct Reader<'l> {
     labels: &'l Labels,
     fields: Fields,
     open: Option<Open>,
+    /// How many lines have been compared with the known labels: that is not free, and prose has colons too.
+    compared: usize,
 }
 
 /// The field that following lines may belong to.
@@ -264,7 +267,10 @@ impl Reader<'_> {
                     self.begin(name, label, value, (at, extent));
                     continue;
                 }
-                self.fields.misspelt.extend(misspelt(self.labels, label));
+                if self.compared < limits::FINDINGS {
+                    self.compared += 1;
+                    self.fields.misspelt.extend(misspelt(self.labels, label));
+                }
             }
             let phrase = line.phrase(0..line.text.len());
             let below = |open: &Open| self.outline.is_below(block, open.block);
