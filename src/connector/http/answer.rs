@@ -154,24 +154,11 @@ impl Asked {
             ),
             // Before the decision the world has moved, so plan again. After it, a changeset that has gone the other way will
             // never go this one.
-            StatusCode::CONFLICT => match code {
-                Code::Aborted | Code::Committed if doing != Doing::Prepare => {
+            StatusCode::CONFLICT => match doing {
+                Doing::Commit | Doing::Abort => {
                     self.refused(doing, &format!("refuses{words}"), Vec::new())
                 }
-                Code::Malformed
-                | Code::Unauthorized
-                | Code::Forbidden
-                | Code::NotFound
-                | Code::UnknownChangeset
-                | Code::OtherBase
-                | Code::OtherContent
-                | Code::Aborted
-                | Code::Committed
-                | Code::OlderFence
-                | Code::TooLarge
-                | Code::Refused
-                | Code::Internal
-                | Code::Other => ConnectorError::Stale {
+                Doing::Digests | Doing::State | Doing::Prepare => ConnectorError::Stale {
                     message: self.say(doing, &format!("has another state{words}")),
                 },
             },

@@ -13,6 +13,9 @@ use crate::reference::keeper::Snapshot;
 use crate::resource::Language;
 use crate::state::Item;
 
+/// Resources of one kind that a page shows: more than anyone reads, and little enough for any browser.
+const SHOWN: usize = 500;
+
 /// The part of the page that changes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -20,6 +23,8 @@ pub(super) struct Live {
     pub(super) revision: Option<String>,
     pub(super) digest: String,
     pub(super) resources: usize,
+    /// How many are not shown, since there are too many of their kind.
+    pub(super) hidden: usize,
     pub(super) banners: Vec<Banner>,
     pub(super) flags: Vec<Flag>,
     pub(super) interviews: Vec<Classification>,
@@ -112,6 +117,8 @@ pub(super) struct Incident {
     pub(super) title: String,
     pub(super) severity: Option<String>,
     pub(super) status: Option<String>,
+    /// Label and text.
+    pub(super) lines: Vec<(&'static str, String)>,
     pub(super) open: bool,
 }
 
@@ -154,9 +161,17 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
     let mut grants: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut requirements: BTreeMap<String, Requirement> = BTreeMap::new();
     let mut customs: BTreeMap<String, Vec<(Mark, String, String)>> = BTreeMap::new();
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
     for item in items {
-        let spec = item.spec.value();
         let (kind, name) = (item.id.kind(), item.id.name());
+        let count = shown.entry(kind).or_default();
+        *count += 1;
+        // Of notices all are read, since the gravest may be the last.
+        if *count > SHOWN && kind != "Notice" {
+            live.hidden += 1;
+            continue;
+        }
+        let spec = item.spec.value();
         match kind {
             "FeatureFlag" => live.flags.push(flag(item, spec)),
             "InterviewType" => {
@@ -173,7 +188,7 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
             "Requirement" => {
                 let requirement = requirements.entry(name.to_owned()).or_default();
                 requirement.title = title(item, &spec);
-                requirement.effective = text(&spec, &["effective", "effective_date"]);
+                requirement.effective = text(&spec, &["effective"]);
             }
             "ComplianceItem" => {
                 let (requirement, rest) = name.split_once('/').unwrap_or((name, ""));
@@ -181,7 +196,9 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
                 requirement.items.push(task(item, rest, &spec));
             }
             "Notice" => notices.push((item, spec)),
-            "Incident" => live.incidents.push(incident(item, &spec)),
+            // What was retracted is not shown any more; notices are looked at together below.
+            "Incident" | "Experiment" if is_true(&spec, &["retracted"]) => {}
+            "Incident" => live.incidents.push(incident(item, &spec, words)),
             "Experiment" => live.experiments.push(experiment(item, &spec)),
             _ => {
                 let row = (mark(item), name.to_owned(), item.spec.as_str().to_owned());
@@ -280,7 +297,7 @@ fn interview_type(item: &Item, spec: &Value) -> InterviewType {
         name: title(item, spec),
         description: text(spec, &["description"]).unwrap_or_default(),
         minutes: text(spec, &["duration_minutes"]),
-        retired: is_true(spec, &["retired"]) || text(spec, &["retired"]).is_some(),
+        retired: is_true(spec, &["retired"]),
         successor: text(spec, &["successor"]),
     }
 }
@@ -297,38 +314,57 @@ fn entry(item: &Item, name: &str, spec: &Value) -> Entry {
 fn task(item: &Item, rest: &str, spec: &Value) -> Task {
     Task {
         mark: mark(item),
-        action: text(spec, &["action", "title", "text"]).unwrap_or_else(|| rest.to_owned()),
-        done: is_true(spec, &["done", "checked"]),
+        action: text(spec, &["action"]).unwrap_or_else(|| rest.to_owned()),
+        done: is_true(spec, &["done"]),
     }
 }
 
-fn incident(item: &Item, spec: &Value) -> Incident {
+/// An incident, or what was learned from one: a postmortem has no status of its own and is never open.
+fn incident(item: &Item, spec: &Value, words: &Words) -> Incident {
     let status = text(spec, &["status"]);
+    let open = status.as_deref().is_some_and(|s| s != "resolved");
+    let status = match status {
+        Some(status) => Some(words.status(&status)),
+        None => text(spec, &["incident"]).map(|_| words.postmortem.to_owned()),
+    };
     Incident {
         mark: mark(item),
         title: title(item, spec),
-        severity: text(spec, &["severity"]),
-        open: !status
-            .as_deref()
-            .is_some_and(|s| matches!(s, "resolved" | "closed" | "postmortem")),
+        severity: text(spec, &["severity"]).map(|s| words.severity(&s).2.to_owned()),
+        lines: [
+            (words.impact, ["impact", "affected"]),
+            (words.cause, ["cause", "cause"]),
+        ]
+        .iter()
+        .filter_map(|(label, fields)| Some((*label, text(spec, fields)?)))
+        .collect(),
         status,
+        open,
     }
 }
 
 fn experiment(item: &Item, spec: &Value) -> Experiment {
-    let winner = text(spec, &["winner"]);
     let variants = spec.get("variants").and_then(Value::as_array);
     let variants = variants.into_iter().flatten().map(|variant| {
-        let name = text(variant, &["name", "key", "label"]).unwrap_or_default();
-        let numbers = [("conversions", "/"), ("trials", "")];
-        let counted: String = numbers
-            .iter()
-            .filter_map(|(field, after)| Some(format!("{}{after}", text(variant, &[field])?)))
+        let name = text(variant, &["name"]).unwrap_or_default();
+        let name = match text(variant, &["label"]) {
+            Some(label) => format!("{name} · {label}"),
+            None => name,
+        };
+        let counted = ["successes", "trials"].map(|field| text(variant, &[field]));
+        let counted = match counted {
+            [Some(successes), Some(trials)] => Some(format!("{successes}/{trials}")),
+            [Some(_) | None, _] => None,
+        };
+        let value = text(variant, &["value"]).map(|value| format!("{value}%"));
+        let result: Vec<String> = [text(variant, &["metric"]), value, counted]
+            .into_iter()
+            .flatten()
             .collect();
         Variant {
-            winner: is_true(variant, &["winner"]) || winner.as_deref() == Some(name.as_str()),
-            result: text(variant, &["result", "metric", "value", "rate"]).unwrap_or(counted),
             name,
+            result: result.join(" "),
+            winner: is_true(variant, &["winner"]),
         }
     });
     Experiment {
@@ -345,10 +381,7 @@ fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
         .iter()
         .filter(|(_, spec)| !is_true(spec, &["retracted"]))
         .filter_map(|(_, spec)| text(spec, &["supersedes"]))
-        .flat_map(|names| {
-            let strip = |n: &str| n.trim().trim_start_matches("Notice/").to_owned();
-            names.split(',').map(strip).collect::<Vec<_>>()
-        })
+        .map(|name| name.trim_start_matches("Notice/").to_owned())
         .collect();
     let mut banners: Vec<(usize, Banner)> = notices
         .iter()
@@ -359,11 +392,12 @@ fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
             let severity = text(spec, &["severity"]).unwrap_or_default();
             let (rank, class, severity) = words.severity(&severity);
             let lines = [
-                (words.when, ["when", "time"]),
-                (words.impact, ["impact", "affected"]),
-                (words.response, ["response", "action"]),
-                (words.due, ["due", "due"]),
-                ("", ["body", "message"]),
+                ("", "body"),
+                (words.when, "when"),
+                (words.impact, "impact"),
+                (words.response, "response"),
+                (words.due, "due"),
+                ("", "cve"),
             ];
             let banner = Banner {
                 mark: mark(item),
@@ -372,7 +406,7 @@ fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
                 title: title(item, spec),
                 lines: lines
                     .iter()
-                    .filter_map(|(label, fields)| Some((*label, text(spec, fields)?)))
+                    .filter_map(|(label, field)| Some((*label, text(spec, &[field])?)))
                     .collect(),
             };
             (rank, banner)

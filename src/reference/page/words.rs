@@ -28,6 +28,7 @@ pub(super) struct Words {
     pub(super) no_revision: &'static str,
     pub(super) digest: &'static str,
     pub(super) resources: &'static str,
+    pub(super) hidden: &'static str,
     pub(super) empty: &'static str,
     pub(super) when: &'static str,
     pub(super) impact: &'static str,
@@ -47,10 +48,25 @@ pub(super) struct Words {
     pub(super) other_language: (&'static str, &'static str),
     admins: &'static str,
     readonly: &'static str,
-    critical: &'static str,
-    warning: &'static str,
-    info: &'static str,
+    pub(super) cause: &'static str,
+    pub(super) postmortem: &'static str,
+    /// From the gravest down, as in [`SEVERITIES`].
+    severities: [&'static str; 5],
+    /// As in [`STATUSES`].
+    statuses: [&'static str; 4],
 }
+
+/// The severities that specs hold, each with the CSS class it is shown in.
+const SEVERITIES: [(&str, &str); 5] = [
+    ("critical", "critical"),
+    ("high", "critical"),
+    ("medium", "warning"),
+    ("low", "info"),
+    ("info", "info"),
+];
+
+/// The states of an incident.
+const STATUSES: [&str; 4] = ["investigating", "identified", "monitoring", "resolved"];
 
 static ENGLISH: Words = Words {
     flags: "Features",
@@ -76,6 +92,7 @@ static ENGLISH: Words = Words {
     no_revision: "none yet",
     digest: "digest",
     resources: "resources",
+    hidden: "not shown",
     empty: "This system holds nothing yet.",
     when: "When",
     impact: "Impact",
@@ -95,9 +112,10 @@ static ENGLISH: Words = Words {
     other_language: ("ja", "日本語"),
     admins: "Administrators",
     readonly: "Read only",
-    critical: "Critical",
-    warning: "Warning",
-    info: "Notice",
+    cause: "Cause",
+    postmortem: "postmortem",
+    severities: ["Critical", "Important", "Caution", "Minor", "Notice"],
+    statuses: ["investigating", "identified", "monitoring", "resolved"],
 };
 
 static JAPANESE: Words = Words {
@@ -124,6 +142,7 @@ static JAPANESE: Words = Words {
     no_revision: "なし",
     digest: "ダイジェスト",
     resources: "件の設定",
+    hidden: "件は省略",
     empty: "このシステムにはまだ設定がありません。",
     when: "時刻",
     impact: "影響",
@@ -143,9 +162,10 @@ static JAPANESE: Words = Words {
     other_language: ("en", "English"),
     admins: "管理者",
     readonly: "閲覧のみ",
-    critical: "緊急",
-    warning: "警告",
-    info: "お知らせ",
+    cause: "原因",
+    postmortem: "事後分析",
+    severities: ["緊急", "重要", "注意", "軽微", "お知らせ"],
+    statuses: ["調査中", "原因特定", "監視中", "解決済み"],
 };
 
 pub(super) fn of(language: Language) -> &'static Words {
@@ -173,12 +193,25 @@ impl Words {
         }
     }
 
-    /// A severity's rank (0 the gravest), CSS class and word.
+    /// A severity's rank (0 the gravest), CSS class and word. What is no severity is the least.
     pub(super) fn severity(&self, severity: &str) -> (usize, &'static str, &'static str) {
-        match severity.to_ascii_lowercase().as_str() {
-            "critical" | "emergency" | "high" => (0, "critical", self.critical),
-            "warning" | "medium" => (1, "warning", self.warning),
-            _ => (2, "info", self.info),
-        }
+        SEVERITIES
+            .iter()
+            .zip(self.severities)
+            .enumerate()
+            .find(|(_, ((name, _), _))| *name == severity)
+            .map_or(
+                (SEVERITIES.len(), "info", self.severities[4]),
+                |(rank, ((_, class), word))| (rank, *class, word),
+            )
+    }
+
+    /// The state of an incident; one that is not known is shown as it is.
+    pub(super) fn status(&self, status: &str) -> String {
+        STATUSES
+            .iter()
+            .zip(self.statuses)
+            .find(|(name, _)| **name == status)
+            .map_or_else(|| status.to_owned(), |(_, word)| word.to_owned())
     }
 }

@@ -52,7 +52,15 @@ async fn hospital() -> World {
         ),
         create(
             "Notice/alerts/info",
-            json!({"title": "メンテナンス", "severity": "info", "when": "22:00"}),
+            json!({"title": "メンテナンス", "severity": "info", "when": "22:00", "supersedes": "alerts/older"}),
+        ),
+        create(
+            "Notice/alerts/older",
+            json!({"title": "置き換え済み", "severity": "critical"}),
+        ),
+        create(
+            "Notice/security/urgent",
+            json!({"title": "脆弱性", "severity": "high", "cve": ["CVE-2025-12345"], "due": "2025-09-20"}),
         ),
         create(
             "Notice/alerts/emergency",
@@ -64,11 +72,15 @@ async fn hospital() -> World {
         ),
         create(
             "Incident/2025-09-15-db-pool",
-            json!({"title": "接続枯渇", "severity": "high", "status": "open"}),
+            json!({"title": "接続枯渇", "severity": "high", "status": "investigating", "affected": ["medical", "voicedrive"]}),
+        ),
+        create(
+            "Incident/2025-09-15-db-pool-postmortem",
+            json!({"title": "事後分析", "incident": "2025-09-15-db-pool", "cause": "上限が低い"}),
         ),
         create(
             "Experiment/button-colour",
-            json!({"title": "ボタン色", "variants": [{"name": "A", "result": "12%"}, {"name": "B", "result": "15%", "winner": true}]}),
+            json!({"title": "ボタン色", "variants": [{"name": "A", "label": "青", "metric": "CTR", "value": 12}, {"name": "B", "successes": 150, "trials": 1000, "winner": true}]}),
         ),
         create("Shift/night", json!({"from": "22:00"})),
     ];
@@ -84,14 +96,23 @@ async fn the_page_shows_what_its_users_would_see() {
     insta::assert_snapshot!(page, @r#"
     緊急
     緊急停止
+    重要
+    脆弱性
+    期限
+    2025-09-20
+    CVE-2025-12345
     お知らせ
     メンテナンス
     時刻
     22:00
     インシデント
     接続枯渇
-    high
-    open
+    影響: medical, voicedrive
+    重要
+    調査中
+    事後分析
+    原因: 上限が低い
+    事後分析
     機能
     2
     オン
@@ -127,16 +148,16 @@ async fn the_page_shows_what_its_users_would_see() {
     保存期間を設定
     実験
     ボタン色
-    A
-    12%
+    A · 青
+    CTR 12%
     B
-    15%
+    150/1000
     勝者
     Shift
     1
     night
     {&#34;from&#34;:&#34;22:00&#34;}
-    15 件の設定
+    18 件の設定
     リビジョン
     4b825dc642
     ダイジェスト
@@ -182,8 +203,9 @@ async fn nothing_shown_is_taken_for_markup() {
     ];
     let spec = json!({
         "title": evil, "name": evil, "description": evil, "severity": evil, "status": evil, "reason": evil, "until": evil,
-        "classification": evil, "successor": evil, "retired": true, "action": evil, "effective": evil, "owner": evil, "when": evil,
-        "body": evil, "recommendation": evil, "enabled": true, "variants": [{"name": evil, "result": evil}], evil: evil,
+        "successor": evil, "retired": true, "action": evil, "effective": evil, "owner": evil, "when": evil,
+        "body": evil, "recommendation": evil, "enabled": true, "variants": [{"name": evil, "label": evil, "metric": evil}], "impact": evil, "cause": evil, "incident": evil, "due": evil, "cve": [evil],
+        "response": evil, "classification": evil, evil: evil,
     });
     let changes: Vec<_> = kinds
         .iter()
@@ -219,4 +241,21 @@ async fn the_page_is_told_of_every_change_and_let_go_at_the_end() {
         while let Ok(Some(_)) = events.chunk().await {}
     });
     stopped.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_of_many_shows_some_and_says_so() {
+    let mut world = World::new().await;
+    let changes: Vec<_> = (0..510)
+        .map(|n| {
+            create(
+                &format!("FeatureFlag/flag_{n:03}"),
+                json!({"enabled": true}),
+            )
+        })
+        .collect();
+    world.apply("a", &changes).await;
+    let page = seen(&text(&world, "/fragment?lang=en").await);
+    assert!(page.contains("510 resources (10 not shown)"), "{page}");
+    assert!(page.contains("flag_499") && !page.contains("flag_500"));
 }
