@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::ids::{Digest, Fence, Stage, SystemName};
 use crate::record::{
-    ConnectorError, Decision, Failure, Failures, MemberState, Outcome, Phase, Receipt, Run,
+    ConnectorError, Decision, Failure, Failures, Member, MemberState, Outcome, Phase, Receipt, Run,
 };
 
 mod commit;
@@ -154,6 +154,9 @@ pub fn recover(mut run: Run, fence: Fence) -> (Run, Vec<Effect>) {
 }
 
 fn answered(run: &mut Run, system: &SystemName, answer: Answer, at: Timestamp) -> Vec<Effect> {
+    if let Some(member) = run.members.get_mut(system) {
+        member.trouble = None;
+    }
     match (run.phase, answer) {
         (Phase::Preparing, Answer::Prepared(result)) => prepare::prepared(run, system, result, at),
         (Phase::Aborting, Answer::Aborted(result)) => prepare::aborted(run, system, result, at),
@@ -216,6 +219,7 @@ fn enter(
         if let Some((state, call)) = first(&member.state) {
             member.state = state;
             member.attempt = 0;
+            member.trouble = None;
             effects.push(ask(system, call, 0));
         }
     }
@@ -235,13 +239,15 @@ fn advance(run: &mut Run, system: &SystemName, state: MemberState, call: Call) -
     if let Some(member) = run.members.get_mut(system) {
         member.state = state;
         member.attempt = 0;
+        member.trouble = None;
     }
     vec![ask(system, call, 0)]
 }
 
 /// Asks the same again, later.
-fn retry(run: &mut Run, system: &SystemName, call: Call) -> Vec<Effect> {
+fn retry(run: &mut Run, system: &SystemName, call: Call, trouble: String) -> Vec<Effect> {
     let attempt = run.members.get_mut(system).map_or(1, |member| {
+        member.trouble = Some(trouble);
         member.attempt = member.attempt.saturating_add(1).min(LONGEST_BACKOFF);
         member.attempt
     });
@@ -279,6 +285,13 @@ fn finish(run: &mut Run, outcome: Outcome, at: Timestamp) -> Vec<Effect> {
     run.finished_at = Some(at);
     run.outcome = Some(outcome.clone());
     vec![Effect::Finish(outcome)]
+}
+
+/// Why a member that was still asked at the deadline failed.
+fn silent(member: &mut Member) -> Failure {
+    Failure::Silent {
+        last: member.trouble.take(),
+    }
 }
 
 fn said(error: ConnectorError) -> Failure {

@@ -187,6 +187,9 @@ pub struct Member {
     /// How often the request that it is being sent now has failed in passing; grows to the longest backoff and stays there.
     #[serde(default)]
     pub attempt: u8,
+    /// What the last of them failed with, for who waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     #[serde(default)]
     pub prepared_at: Option<Timestamp>,
     #[serde(default)]
@@ -204,6 +207,7 @@ impl Member {
             changes: share.changes.clone(),
             state: MemberState::Planned,
             attempt: 0,
+            trouble: None,
             prepared_at: None,
             committed_at: None,
             verified_at: None,

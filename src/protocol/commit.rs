@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Call, Effect, any, decide, enter, failures, finish, retry, said};
+use super::{Call, Effect, any, decide, enter, failures, finish, retry, said, silent};
 use crate::config::OnFailure;
 use crate::ids::{Digest, Stage, SystemName};
 use crate::record::{ConnectorError, Decision, Failure, MemberState, Outcome, Phase, Receipt, Run};
@@ -40,7 +40,9 @@ pub(super) fn committed(
             member.committed_at = Some(at);
             MemberState::Committed { receipt }
         }
-        Err(ConnectorError::Transient { .. }) => return retry(run, system, Call::Commit),
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Commit, message);
+        }
         // It broke the word it gave when it prepared.
         Err(error) => MemberState::Uncommitted {
             failure: said(error),
@@ -53,7 +55,7 @@ pub(super) fn uncommitted_in_time(run: &mut Run, at: Timestamp) -> Vec<Effect> {
     for member in run.members.values_mut() {
         if member.state == MemberState::Committing {
             member.state = MemberState::Uncommitted {
-                failure: Failure::Silent,
+                failure: silent(member),
             };
         }
     }
@@ -101,8 +103,8 @@ pub(super) fn observed(
                 observed: digest,
             },
         },
-        Err(ConnectorError::Transient { .. }) => {
-            return retry(run, system, Call::Observe(Stage::Forward));
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Observe(Stage::Forward), message);
         }
         Err(error) => MemberState::Unverified {
             receipt,
@@ -117,7 +119,7 @@ pub(super) fn unverified_in_time(run: &mut Run, at: Timestamp) -> Vec<Effect> {
         if let MemberState::Committed { receipt } = &member.state {
             member.state = MemberState::Unverified {
                 receipt: receipt.clone(),
-                failure: Failure::Silent,
+                failure: silent(member),
             };
         }
     }

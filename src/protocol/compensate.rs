@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::{Call, Effect, advance, any, enter, failures, finish, retry, said, set};
+use super::{Call, Effect, advance, any, enter, failures, finish, retry, said, set, silent};
 use crate::ids::{Digest, Stage, SystemName};
 use crate::record::{ConnectorError, Failure, MemberState, Outcome, Phase, Receipt, Run};
 
@@ -56,7 +56,9 @@ pub(super) fn withdrawn(
             return advance(run, system, MemberState::Undoing, Call::Undo);
         }
         Err(ConnectorError::Transient { .. }) if left => return Vec::new(),
-        Err(ConnectorError::Transient { .. }) => return retry(run, system, Call::Abort),
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Abort, message);
+        }
         Err(error) => MemberState::Left {
             failure: said(error),
         },
@@ -76,7 +78,9 @@ pub(super) fn undone(
     }
     let state = match result {
         Ok(_) => MemberState::Undone,
-        Err(ConnectorError::Transient { .. }) => return retry(run, system, Call::Undo),
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Undo, message);
+        }
         Err(error) => MemberState::NotUndone {
             failure: said(error),
         },
@@ -108,8 +112,8 @@ pub(super) fn observed(
                 observed: digest,
             }),
         },
-        Err(ConnectorError::Transient { .. }) => {
-            return retry(run, system, Call::Observe(Stage::Undo));
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Observe(Stage::Undo), message);
         }
         Err(error) => MemberState::Stuck {
             failure: refusal.unwrap_or(said(error)),
@@ -123,7 +127,7 @@ pub(super) fn unreached_in_time(run: &mut Run, at: Timestamp) -> Vec<Effect> {
     for member in run.members.values_mut() {
         if member.state == MemberState::Withdrawing {
             member.state = MemberState::Left {
-                failure: Failure::Silent,
+                failure: silent(member),
             };
         }
     }

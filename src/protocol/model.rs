@@ -12,6 +12,7 @@ use super::*;
 use crate::config::OnFailure;
 
 mod bugs;
+mod promises;
 mod systems;
 mod world;
 
@@ -44,11 +45,16 @@ enum Promise {
     Ends,
 }
 
-#[derive(Debug)]
 struct Violation {
     promise: Promise,
     /// What was done to get there.
     trace: String,
+}
+
+impl std::fmt::Debug for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} is broken by\n{}", self.promise, self.trace)
+    }
 }
 
 /// The functions under test, so that bugs can be planted around them.
@@ -142,12 +148,7 @@ fn trace(first: &[Option<(usize, Move)>], mut at: usize, last: Option<Move>) -> 
 
 /// Explores, and checks that all these outcomes and no others are ends. `floor` keeps the model from shrinking unseen.
 fn holds(on_failure: OnFailure, faults: Faults, floor: usize, outcomes: &[&str]) {
-    let explored = explore(REAL, World::new(on_failure, faults)).unwrap_or_else(|violation| {
-        panic!(
-            "{:?} is broken under {on_failure:?} by\n{}",
-            violation.promise, violation.trace
-        )
-    });
+    let explored = explore(REAL, World::new(on_failure, faults)).unwrap();
     assert!(
         explored.states > floor,
         "only {} states were explored, where there used to be more than {floor}: {explored:?}",
@@ -316,9 +317,7 @@ fn promises_hold_further_out() {
     ];
     for (faults, floor) in deep.into_iter().zip([50_000, 100_000, 100_000]) {
         for on_failure in [Rollback, Hold] {
-            let explored = explore(REAL, World::new(on_failure, faults)).unwrap_or_else(|v| {
-                panic!("{:?} is broken under {faults:?} by\n{}", v.promise, v.trace)
-            });
+            let explored = explore(REAL, World::new(on_failure, faults)).unwrap();
             let states = explored.states;
             assert!(
                 states > floor || on_failure == Hold,

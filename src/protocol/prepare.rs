@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Call, Effect, any, decide, enter, failures, finish, retry, said, set};
+use super::{Call, Effect, any, decide, enter, failures, finish, retry, said, set, silent};
 use crate::ids::SystemName;
 use crate::record::{ConnectorError, Decision, Failure, MemberState, Outcome, Phase, Run};
 
@@ -45,7 +45,7 @@ pub(super) fn unprepared_in_time(run: &mut Run, at: Timestamp) -> Vec<Effect> {
     for member in run.members.values_mut() {
         if member.state == MemberState::Preparing {
             member.state = MemberState::Unprepared {
-                failure: Failure::Silent,
+                failure: silent(member),
             };
         }
     }
@@ -106,7 +106,9 @@ pub(super) fn aborted(
     }
     let state = match result {
         Ok(()) => MemberState::Aborted,
-        Err(ConnectorError::Transient { .. }) => return retry(run, system, Call::Abort),
+        Err(ConnectorError::Transient { message }) => {
+            return retry(run, system, Call::Abort, message);
+        }
         Err(error @ ConnectorError::Refused { .. }) => MemberState::Stuck {
             failure: Failure::CommittedUnasked { error },
         },
@@ -127,7 +129,7 @@ pub(super) fn unaborted_in_time(run: &mut Run, at: Timestamp) -> Vec<Effect> {
     for member in run.members.values_mut() {
         if is_aborting(&member.state) {
             member.state = MemberState::Unaborted {
-                failure: Failure::Silent,
+                failure: silent(member),
             };
         }
     }

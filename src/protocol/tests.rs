@@ -1,180 +1,27 @@
 use super::*;
-use crate::config::{Consistency, OnFailure};
-use crate::ids::RunId;
-use crate::plan::{Change, Plan, SystemPlan};
-use crate::record::{Opening, Trigger};
-use crate::resource::Direction;
-use crate::state::{Item, Spec};
+use crate::config::OnFailure;
 
-use serde_json::json;
-use std::sync::Arc;
+mod story;
 
-/// A run with one change on each of these systems.
-pub(super) fn run_of(systems: &[&str], on_failure: OnFailure, base: Digest, target: Digest) -> Run {
-    let spec = Spec::from_value(&json!({"enabled": true})).unwrap();
-    let item = Arc::new(Item::new("FeatureFlag/a".parse().unwrap(), spec));
-    let change = Change::between(None, Some(item), |_, _| Direction::Widening).unwrap();
-    let share = SystemPlan {
-        base,
-        target,
-        changes: vec![change],
-        existing: std::collections::BTreeMap::new(),
-    };
-    let plan = Plan {
-        revision: None,
-        systems: systems
-            .iter()
-            .map(|s| (s.parse().unwrap(), share.clone()))
-            .collect(),
-    };
-    let opening = Opening {
-        id: RunId(uuid::Uuid::nil()),
-        group: "hospital".parse().unwrap(),
-        revision: "0123456789012345678901234567890123456789".parse().unwrap(),
-        trigger: Trigger::Merge,
-        consistency: Consistency::Lockstep,
-        on_failure,
-        fence: Fence(1),
-        started_at: Timestamp::UNIX_EPOCH,
-    };
-    Run::open(opening, &plan)
-}
-
-fn run(on_failure: OnFailure) -> Run {
-    run_of(
-        &["medical", "voicedrive"],
-        on_failure,
-        Digest::of(b"base"),
-        Digest::of(b"target"),
-    )
-}
-
-/// Feeds events to a run and writes down what is done after each, one line an event.
-struct Story {
-    run: Run,
-    text: String,
-}
-
-impl Story {
-    fn of(on_failure: OnFailure) -> Self {
-        let (run, effects) = start(run(on_failure), NOW);
-        Self {
-            run,
-            text: format!("start: {}\n", show(&effects)),
-        }
-    }
-
-    fn then(mut self, words: &str, event: Event) -> Self {
-        let (run, effects) = step(self.run, event, NOW);
-        self.run = run;
-        self.text += &format!("{words}: {}\n", show(&effects));
-        self
-    }
-
-    fn saved(self) -> Self {
-        self.then("saved", Event::Saved)
-    }
-
-    fn decided(self, decision: Decision) -> Self {
-        self.then("decided", Event::Decided(decision))
-    }
-
-    fn late(self) -> Self {
-        let phase = self.run.phase;
-        self.then("deadline", Event::Deadline(phase))
-    }
-
-    fn answer(self, system: &str, answer: Answer) -> Self {
-        let words = format!("{system} {}", word(&answer));
-        self.then(&words, Event::Answered(system.parse().unwrap(), answer))
-    }
-
-    fn both(self, answer: Answer) -> Self {
-        self.answer("medical", answer.clone())
-            .answer("voicedrive", answer)
-    }
-
-    /// Both have committed, as far as is known.
-    fn to_commit(on_failure: OnFailure) -> Self {
-        Self::of(on_failure)
-            .saved()
-            .both(Answer::Prepared(Ok(())))
-            .decided(Decision::Commit)
-    }
-}
-
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-fn receipt() -> Receipt {
-    Receipt {
-        digest: Digest::of(b"target"),
-        reference: None,
-    }
-}
-
-fn transient() -> ConnectorError {
-    ConnectorError::Transient {
-        message: "connection refused".to_owned(),
-    }
-}
-
-fn refused() -> ConnectorError {
-    ConnectorError::Refused {
-        message: "no such ward".to_owned(),
-        reasons: Vec::new(),
-    }
-}
-
-fn seen(stage: Stage, state: &str) -> Answer {
-    Answer::Observed(stage, Ok(Digest::of(state.as_bytes())))
-}
-
-fn word(answer: &Answer) -> String {
-    let said = |what: &str, error: Option<&ConnectorError>| match error {
-        None => what.to_owned(),
-        Some(error) => format!("not {what} ({error})"),
-    };
-    match answer {
-        Answer::Prepared(r) => said("prepared", r.as_ref().err()),
-        Answer::Committed(r) => said("committed", r.as_ref().err()),
-        Answer::Aborted(r) => said("aborted", r.as_ref().err()),
-        Answer::Undone(r) => said("undone", r.as_ref().err()),
-        Answer::Observed(_, r) => said("observed", r.as_ref().err()),
-    }
-}
-
-fn show(effects: &[Effect]) -> String {
-    let words = effects.iter().map(|effect| match effect {
-        Effect::Save => "save".to_owned(),
-        Effect::Decide(decision) => format!("decide {decision:?}"),
-        Effect::Arm(phase) => format!("[{phase:?}]"),
-        Effect::Ask {
-            system,
-            call,
-            attempt: 0,
-        } => format!("{call:?} {system}"),
-        Effect::Ask {
-            system,
-            call,
-            attempt,
-        } => format!("{call:?} {system} again ({attempt})"),
-        Effect::Finish(outcome) => format!("finish: {outcome}"),
-        Effect::Yield { system } => format!("yield to whom {system} has seen"),
-    });
-    let words: Vec<_> = words.collect();
-    if words.is_empty() {
-        "-".to_owned()
-    } else {
-        words.join(", ")
-    }
-}
+pub(super) use story::run_of;
+use story::{NOW, Story, receipt, refused, seen, show, transient};
 
 #[test]
 fn a_change_reaches_both() {
     let story = Story::to_commit(OnFailure::Rollback)
         .both(Answer::Committed(Ok(receipt())))
         .both(seen(Stage::Forward, "target"));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    voicedrive committed: [Verifying], Observe(Forward) medical, Observe(Forward) voicedrive
+    medical observed: -
+    voicedrive observed: finish: applied: 2 changes verified
+    ");
 }
 
 #[test]
@@ -185,7 +32,14 @@ fn one_refuses_and_all_stay() {
         .answer("voicedrive", Answer::Prepared(Ok(())))
         .answer("voicedrive", Answer::Aborted(Err(transient())))
         .answer("voicedrive", Answer::Aborted(Ok(())));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical not prepared (no such ward): -
+    voicedrive prepared: [Aborting], Abort voicedrive
+    voicedrive not aborted (connection refused): Abort voicedrive again (1)
+    voicedrive aborted: finish: refused by medical: no such ward
+    ");
 }
 
 #[test]
@@ -196,7 +50,14 @@ fn one_hangs_and_all_stay() {
         .late()
         .answer("voicedrive", Answer::Aborted(Ok(())))
         .late();
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    voicedrive prepared: -
+    deadline: [Aborting], Abort medical, Abort voicedrive
+    voicedrive aborted: -
+    deadline: finish: could not reach medical: no answer before the deadline
+    ");
 }
 
 #[test]
@@ -210,7 +71,21 @@ fn one_falls_silent_after_the_decision_and_the_other_is_taken_back() {
         .answer("medical", Answer::Undone(Ok(receipt())))
         .answer("medical", seen(Stage::Undo, "base"))
         .late();
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    voicedrive not committed (connection refused): Commit voicedrive again (1)
+    voicedrive not committed (connection refused): Commit voicedrive again (2)
+    deadline: decide Compensate
+    decided: [Compensating], Undo medical, Abort voicedrive
+    medical undone: Observe(Undo) medical
+    medical observed: -
+    deadline: finish: rolled back because of voicedrive: no answer before the deadline (connection refused); not reached: voicedrive: no answer before the deadline
+    ");
 }
 
 #[test]
@@ -222,7 +97,21 @@ fn a_silent_one_that_had_committed_is_taken_back_too() {
         .answer("voicedrive", Answer::Aborted(Err(refused())))
         .both(Answer::Undone(Ok(receipt())))
         .both(seen(Stage::Undo, "base"));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    deadline: decide Compensate
+    decided: [Compensating], Undo medical, Abort voicedrive
+    voicedrive not aborted (no such ward): Undo voicedrive
+    medical undone: Observe(Undo) medical
+    voicedrive undone: Observe(Undo) voicedrive
+    medical observed: -
+    voicedrive observed: finish: rolled back because of voicedrive: no answer before the deadline
+    ");
 }
 
 #[test]
@@ -237,7 +126,22 @@ fn a_system_that_is_left_may_still_answer_while_the_run_is_open() {
         .answer("medical", Answer::Undone(Err(transient())))
         .answer("medical", Answer::Undone(Ok(receipt())))
         .answer("medical", seen(Stage::Undo, "base"));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    deadline: decide Compensate
+    decided: [Compensating], Undo medical, Abort voicedrive
+    deadline: -
+    voicedrive not aborted (connection refused): -
+    voicedrive aborted: -
+    medical not undone (connection refused): Undo medical again (1)
+    medical undone: Observe(Undo) medical
+    medical observed: finish: rolled back because of voicedrive: no answer before the deadline
+    ");
 }
 
 #[test]
@@ -250,7 +154,22 @@ fn a_liar_is_caught_and_found_back_at_the_base() {
         .answer("medical", Answer::Undone(Ok(receipt())))
         .answer("voicedrive", Answer::Undone(Err(refused())))
         .both(seen(Stage::Undo, "base"));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    voicedrive committed: [Verifying], Observe(Forward) medical, Observe(Forward) voicedrive
+    medical observed: -
+    voicedrive observed: decide Compensate
+    decided: [Compensating], Undo medical, Undo voicedrive
+    medical undone: Observe(Undo) medical
+    voicedrive not undone (no such ward): Observe(Undo) voicedrive
+    medical observed: -
+    voicedrive observed: finish: rolled back because of voicedrive: its state has the digest cae662172fd4, but what it says it did leads to 34a04005bcaf
+    ");
 }
 
 #[test]
@@ -259,9 +178,31 @@ fn a_group_that_holds_says_who_is_where() {
         .answer("medical", Answer::Committed(Ok(receipt())))
         .answer("voicedrive", Answer::Committed(Err(refused())))
         .answer("medical", seen(Stage::Forward, "target"));
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical committed: -
+    voicedrive not committed (no such ward): [Verifying], Observe(Forward) medical
+    medical observed: finish: a person must look at voicedrive: no such ward
+    ");
     let conditions = story.run.conditions();
-    insta::assert_json_snapshot!(conditions, @"");
+    insta::assert_json_snapshot!(conditions, @r###"
+    {
+      "medical": {
+        "state": "held",
+        "reason": "waits_for_others",
+        "message": "a person must look at voicedrive: no such ward"
+      },
+      "voicedrive": {
+        "state": "incident",
+        "reason": "stuck",
+        "message": "no such ward"
+      }
+    }
+    "###);
 }
 
 #[test]
@@ -273,7 +214,16 @@ fn a_newer_holder_ends_it_without_a_word() {
         .answer("medical", Answer::Committed(Err(fenced)))
         .answer("voicedrive", Answer::Committed(Ok(receipt())))
         .late();
-    insta::assert_snapshot!(story.text, @"");
+    insta::assert_snapshot!(story.text, @"
+    start: save
+    saved: [Preparing], Prepare medical, Prepare voicedrive
+    medical prepared: -
+    voicedrive prepared: decide Commit
+    decided: [Committing], Commit medical, Commit voicedrive
+    medical not committed (fence 2 was seen): yield to whom medical has seen
+    voicedrive committed: -
+    deadline: -
+    ");
     assert_eq!(story.run.outcome, None);
 }
 
@@ -291,20 +241,20 @@ fn backoff_stops_growing() {
 fn a_restarted_engine_goes_by_the_decision_alone() {
     let recovered = |run: &Run| show(&recover(run.clone(), Fence(2)).1);
     let undecided = Story::of(OnFailure::Rollback).saved();
-    insta::assert_snapshot!(recovered(&undecided.run), @"");
+    insta::assert_snapshot!(recovered(&undecided.run), @"[Aborting], Abort medical, Abort voicedrive");
     let decided = undecided.both(Answer::Prepared(Ok(())));
-    insta::assert_snapshot!(recovered(&decided.run), @"");
+    insta::assert_snapshot!(recovered(&decided.run), @"[Committing], Commit medical, Commit voicedrive");
     let failed = decided
         .decided(Decision::Commit)
         .answer("medical", Answer::Committed(Ok(receipt())))
         .late();
-    insta::assert_snapshot!(recovered(&failed.run), @"");
+    insta::assert_snapshot!(recovered(&failed.run), @"[Compensating], Undo medical, Abort voicedrive");
     let ended = failed
         .decided(Decision::Compensate)
         .answer("voicedrive", Answer::Aborted(Ok(())))
         .answer("medical", Answer::Undone(Ok(receipt())))
         .answer("medical", seen(Stage::Undo, "base"));
-    insta::assert_snapshot!(recovered(&ended.run), @"");
+    insta::assert_snapshot!(recovered(&ended.run), @"-");
 }
 
 #[test]

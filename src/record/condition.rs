@@ -70,7 +70,7 @@ impl Run {
         use ConditionReason as Why;
         use ConditionState as Is;
         let Some(outcome) = &self.outcome else {
-            return self.moving();
+            return self.moving(system);
         };
         let say = |state, reason| Condition {
             state,
@@ -109,7 +109,7 @@ impl Run {
         }
     }
 
-    fn moving(&self) -> Condition {
+    fn moving(&self, system: &SystemName) -> Condition {
         use ConditionReason as Why;
         let (reason, words) = match (self.phase, self.decision) {
             (Phase::Planned | Phase::Preparing, _) => (Why::Preparing, "preparing"),
@@ -122,10 +122,15 @@ impl Run {
                 (Why::Verifying, "verifying")
             }
         };
+        let mut message = format!("{words} {}", self.revision.short());
+        if let Some(trouble) = self.members.get(system).and_then(|m| m.trouble.as_ref()) {
+            message.push_str(": ");
+            message.push_str(trouble);
+        }
         Condition {
             state: ConditionState::Moving,
             reason,
-            message: format!("{words} {}", self.revision.short()),
+            message,
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::plan::safety::Breach;
 pub enum Failure {
     /// It answered so, or its connector did.
     Said { error: ConnectorError },
-    /// No answer before the deadline.
-    Silent,
+    /// No answer before the deadline; what the last try failed with, where one did.
+    Silent { last: Option<String> },
     /// Observed at another digest than its answer leads to.
     Mismatch { expected: Digest, observed: Digest },
     /// Asked to drop what it had staged, it says that it has committed, which it was never told to.
@@ -27,7 +27,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Said { error } => error.fmt(f),
-            Self::Silent => f.write_str("no answer before the deadline"),
+            Self::Silent { last: None } => f.write_str("no answer before the deadline"),
+            Self::Silent { last: Some(last) } => {
+                write!(f, "no answer before the deadline ({last})")
+            }
             Self::Mismatch { expected, observed } => write!(
                 f,
                 "its state has the digest {}, but what it says it did leads to {}",
@@ -104,7 +107,7 @@ impl Outcome {
             Failure::Said {
                 error: ConnectorError::Transient { .. } | ConnectorError::Fenced { .. },
             }
-            | Failure::Silent => 1,
+            | Failure::Silent { .. } => 1,
             Failure::Said {
                 error: ConnectorError::Stale { .. },
             } => 0,

@@ -6,15 +6,8 @@ use super::*;
 
 /// The model finds this bug, as a break of one of these promises.
 fn is_found(bug: Machine, on_failure: OnFailure, faults: Faults, expected: &[Promise]) {
-    match explore(bug, World::new(on_failure, faults)) {
-        Ok(explored) => panic!("not found in {} states", explored.states),
-        Err(violation) => assert!(
-            expected.contains(&violation.promise),
-            "{:?} is broken, by\n{}",
-            violation.promise,
-            violation.trace
-        ),
-    }
+    let violation = explore(bug, World::new(on_failure, faults)).unwrap_err();
+    assert!(expected.contains(&violation.promise), "{violation:?}");
 }
 
 const REFUSING: Faults = Faults {
@@ -110,11 +103,13 @@ fn preparing_before_the_run_is_saved_is_found() {
 #[test]
 fn committing_where_one_has_not_prepared_is_found() {
     let bug = Machine {
-        step: |run, event, at| match event {
-            Event::Answered(system, Answer::Prepared(Err(_))) => {
-                step(run, Event::Answered(system, Answer::Prepared(Ok(()))), at)
-            }
-            event => step(run, event, at),
+        step: |run, event, at| {
+            let event = if let Event::Answered(system, Answer::Prepared(Err(_))) = event {
+                Event::Answered(system, Answer::Prepared(Ok(())))
+            } else {
+                event
+            };
+            step(run, event, at)
         },
         ..REAL
     };
@@ -187,16 +182,17 @@ fn leaving_out_the_verification_is_found() {
 #[test]
 fn giving_up_on_undoing_is_found() {
     let bug = Machine {
-        step: |run, event, at| match event {
-            Event::Answered(system, Answer::Undone(Err(ConnectorError::Transient { .. }))) => {
-                let member = run.members.get(&system).unwrap();
-                let base = member.base;
-                let undone = Answer::Undone(Ok(receipt()));
-                let (run, _) = step(run, Event::Answered(system.clone(), undone), at);
-                let seen = Answer::Observed(Stage::Undo, Ok(base));
-                step(run, Event::Answered(system, seen), at)
-            }
-            event => step(run, event, at),
+        step: |run, event, at| {
+            let Event::Answered(system, Answer::Undone(Err(ConnectorError::Transient { .. }))) =
+                event
+            else {
+                return step(run, event, at);
+            };
+            let base = run.members.get(&system).unwrap().base;
+            let undone = Answer::Undone(Ok(receipt()));
+            let (run, _) = step(run, Event::Answered(system.clone(), undone), at);
+            let seen = Answer::Observed(Stage::Undo, Ok(base));
+            step(run, Event::Answered(system, seen), at)
         },
         ..REAL
     };
@@ -254,19 +250,19 @@ fn compensating_only_what_is_remembered_is_found() {
 
 #[test]
 fn not_hearing_of_a_newer_fence_is_found() {
-    fn deaf<T>(result: Result<T, ConnectorError>) -> Result<T, ConnectorError> {
-        result.map_err(|error| match error {
-            ConnectorError::Fenced { message } => ConnectorError::Transient { message },
-            error => error,
-        })
-    }
     let bug = Machine {
         step: |run, event, at| {
             let event = match event {
-                Event::Answered(system, Answer::Committed(result)) => {
-                    Event::Answered(system, Answer::Committed(deaf(result)))
+                Event::Answered(
+                    system,
+                    Answer::Committed(Err(ConnectorError::Fenced { message })),
+                ) => {
+                    let error = ConnectorError::Transient { message };
+                    Event::Answered(system, Answer::Committed(Err(error)))
                 }
-                event => event,
+                Event::Saved | Event::Decided(_) | Event::Answered(..) | Event::Deadline(_) => {
+                    event
+                }
             };
             step(run, event, at)
         },

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::super::*;
-use super::systems::{At, Broken, Changeset, System, digest_of, fail, refuse};
+use super::systems::{At, Broken, System, digest_of, fail, refuse};
 use super::{Machine, Promise};
 use crate::config::OnFailure;
 
@@ -69,12 +69,13 @@ struct Engine {
 }
 
 #[derive(Debug, Clone)]
-struct Store {
+pub(super) struct Store {
     fence: u64,
-    run: Option<Arc<Run>>,
-    commit: bool,
+    pub(super) run: Option<Arc<Run>>,
+    /// Whether such a decision was ever durable.
+    pub(super) commit: bool,
     compensate: bool,
-    outcomes: u8,
+    pub(super) outcomes: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,18 +90,18 @@ struct Message {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     engines: Vec<Engine>,
-    store: Store,
-    systems: [System; 2],
+    pub(super) store: Store,
+    pub(super) systems: [System; 2],
     network: Vec<Message>,
     faults: Faults,
     /// Whether a system has broken its word: only then may a person be called.
-    broken: bool,
+    pub(super) broken: bool,
     begun: bool,
 }
 
-const NAMES: [&str; 2] = ["a", "b"];
+pub(super) const NAMES: [&str; 2] = ["a", "b"];
 
-fn index_of(system: &SystemName) -> usize {
+pub(super) fn index_of(system: &SystemName) -> usize {
     usize::from(system.as_str() == NAMES[1])
 }
 
@@ -129,7 +130,7 @@ impl World {
         }
     }
 
-    /// A state's identity. Attempts only set how long is waited, so they are left out.
+    /// A state's identity. Attempts only set how long is waited and troubles what is said, so they are left out.
     pub(super) fn key(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         for engine in &self.engines {
@@ -386,83 +387,6 @@ impl World {
         }
         Ok(())
     }
-
-    /// What must be so in every state.
-    fn check(&self) -> Result<(), Promise> {
-        let committed = |s: &System| s.forward == Changeset::Committed;
-        if self.systems.iter().any(committed) && !self.systems.iter().all(was_prepared) {
-            return Err(Promise::InStep);
-        }
-        if self.store.outcomes > 1 {
-            return Err(Promise::OneOutcome);
-        }
-        let Some(run) = &self.store.run else {
-            return Ok(());
-        };
-        let Some(outcome) = &run.outcome else {
-            return Ok(());
-        };
-        // A system that somebody moved is where nobody can answer for.
-        let at = |system: usize, there: At| {
-            let is = self.systems[system].at;
-            is == there || is == At::Elsewhere
-        };
-        let named = |system: usize, failures: &Failures| failures.contains_key(NAMES[system]);
-        match outcome {
-            Outcome::Applied { .. } => {
-                if !self.systems.iter().all(|s| s.seen_at_target) {
-                    return Err(Promise::Counted);
-                }
-                if ![0, 1].iter().all(|s| at(*s, At::Target)) {
-                    return Err(Promise::AllOrNone);
-                }
-            }
-            Outcome::Refused { .. }
-            | Outcome::Unreachable { .. }
-            | Outcome::Misconfigured { .. }
-            | Outcome::Stale { .. }
-            | Outcome::Interrupted => {
-                if self.store.commit {
-                    return Err(Promise::Justified);
-                }
-                if self.systems.iter().any(committed) {
-                    return Err(Promise::AllOrNone);
-                }
-            }
-            Outcome::RolledBack { left, .. } => {
-                if ![0, 1].iter().all(|s| named(*s, left) || at(*s, At::Base)) {
-                    return Err(Promise::AllOrNone);
-                }
-            }
-            Outcome::Stuck { systems } => {
-                let there = if run.decision == Some(Decision::Compensate) {
-                    At::Base
-                } else {
-                    At::Target
-                };
-                if ![0, 1].iter().all(|s| named(*s, systems) || at(*s, there)) {
-                    return Err(Promise::AllOrNone);
-                }
-                if !self.broken && run.on_failure == OnFailure::Rollback {
-                    return Err(Promise::Justified);
-                }
-            }
-            Outcome::InStep | Outcome::Held { .. } => return Err(Promise::Justified),
-        }
-        for (system, member) in &run.members {
-            let is = &self.systems[index_of(system)];
-            let true_to_it = match member.state {
-                MemberState::Aborted => !is.has_prepared(),
-                MemberState::Verified { .. } => is.seen_at_target,
-                MemberState::Compensated => at(index_of(system), At::Base),
-                _ => true,
-            };
-            if !true_to_it {
-                return Err(Promise::Truthful);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Engine {
@@ -496,11 +420,6 @@ fn breaches(call: Call) -> &'static [Broken] {
         Call::Commit | Call::Undo => &[Broken::Refused, Broken::Terminal],
         Call::Abort | Call::Observe(_) => &[Broken::Terminal],
     }
-}
-
-/// A changeset that was aborted after it was prepared can't be told from one that never was, and need not: it can't commit.
-fn was_prepared(system: &System) -> bool {
-    system.forward != Changeset::Unseen
 }
 
 fn hash_run(run: &Run, hash: &mut DefaultHasher) {
