@@ -32,7 +32,7 @@ mod tests;
 pub use input::PolicyInput;
 pub use verdict::{ApprovalNeed, Message, Recusal, Verdict};
 
-use engine::Engine;
+use engine::{Engine, with_room};
 use verdict::{Gate, Reader, fault};
 
 /// The package whose rules judge.
@@ -105,13 +105,15 @@ impl PolicySet {
         let Some(engine) = &self.engine else {
             return failed(vec!["the policy engine could not be started".to_owned()]);
         };
-        match self.ask(engine.clone(), &json) {
+        let answers = with_room(|| self.ask(engine.clone(), &json))
+            .unwrap_or_else(|fault| Err(fault.to_string()));
+        match answers {
             Ok(answers) => answers.verdict(input, input_digest, self.digest),
             Err(reason) => failed(vec![reason]),
         }
     }
 
-    /// Evaluates the whole package and reads every rule that is a gate's, whether or not it was expected.
+    /// Evaluates all policies and reads every rule that is a gate's, whether or not it was expected.
     fn ask(&self, mut engine: Engine, input: &str) -> Result<Reader, String> {
         let failed = |fault: engine::Fault| {
             if fault.timed_out {
@@ -122,26 +124,27 @@ impl PolicySet {
             }
         };
         engine.set_input(input).map_err(failed)?;
-        let package = engine
-            .package(&format!("data.{PACKAGE}"))
-            .map_err(failed)?
-            .unwrap_or(regorus::Value::Undefined);
-        let mut answers: BTreeMap<String, Option<Vec<serde_json::Value>>> = self
-            .expected
-            .iter()
-            .map(|name| (name.clone(), None))
-            .collect();
-        if let Ok(rules) = package.as_object() {
-            for (name, value) in rules.iter() {
-                if let Ok(name) = name.as_string() {
-                    answers.insert(name.to_string(), set_values(value));
-                }
+        let mut answers = engine.package(PACKAGE).map_err(failed)?;
+        // What was found in the text is asked for by name too. Two ways to one answer: a rule that is lost on one of them must
+        // not pass for one that has nothing to say.
+        for name in &self.expected {
+            let alone = engine
+                .rule(&format!("data.{PACKAGE}.{name}"))
+                .map_err(failed)?
+                .unwrap_or(regorus::Value::Undefined);
+            let together = answers
+                .entry(name.clone())
+                .or_insert(regorus::Value::Undefined);
+            if *together != alone {
+                return Err(format!(
+                    "the policy rule {name} gave {together} with all others but {alone} by itself; correct the policy"
+                ));
             }
         }
         let mut reader = Reader::default();
-        for (name, values) in answers {
-            if let Some(gate) = Gate::of(&name) {
-                reader.rule(&name, gate, values);
+        for (name, value) in &answers {
+            if let Some(gate) = Gate::of(name) {
+                reader.rule(name, gate, set_values(value));
             }
         }
         Ok(reader)

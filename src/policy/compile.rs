@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Engine, Fault};
-use super::scan::{Head, Rule, Scan, scan};
+use super::engine::{Engine, Fault, with_room};
+use super::scan::{Head, MAX_RULES, Rule, Scan, scan};
 use super::verdict::Gate;
 use super::{PACKAGE, PolicySet};
 use crate::document::{Blob, Content};
@@ -64,6 +64,33 @@ pub(super) fn read(files: &BTreeMap<DocPath, Blob>) -> (Vec<File<'_>>, Vec<Findi
     (readable, findings)
 }
 
+/// Files and rules that are more than the engine can take.
+fn excess(files: &[File<'_>]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = files
+        .iter()
+        .filter_map(|file| {
+            let (range, message) = file.scan.excess.clone()?;
+            let finding = file.error("policy/too-complex", range, message);
+            Some(finding.with_hint("give the parts names, as rules of their own"))
+        })
+        .collect();
+    let mut before = 0;
+    for file in files.iter().filter(|f| !is_test(f.path)) {
+        before += file.scan.rules.len();
+        if before > MAX_RULES {
+            let message = format!("the policies have more than {MAX_RULES} rules together");
+            findings.push(Finding::error(
+                "policy/too-complex",
+                file.path,
+                None,
+                message,
+            ));
+            break;
+        }
+    }
+    findings
+}
+
 /// Loads files into an engine; what it refuses becomes findings.
 ///
 /// `all` are the files to find places in: these and those that are loaded already.
@@ -110,6 +137,15 @@ fn span_at(text: &str, line: u32, column: u32) -> Span {
     Span::in_source(text, start + at..start + at + len)
 }
 
+/// Uses of a package as a value: see [`Engine::package`] for what comes of them.
+fn whole_packages(file: &File<'_>) -> impl Iterator<Item = Finding> {
+    file.scan.whole_package.iter().map(|range| {
+        let message = "a package as a whole is not evaluated reliably";
+        file.error("policy/whole-package", range.clone(), message)
+            .with_hint(format!("name the rule, as in `data.{PACKAGE}.deny`"))
+    })
+}
+
 /// Findings on what a judged file declares.
 fn check(file: &File<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = file
@@ -122,7 +158,11 @@ fn check(file: &File<'_>) -> Vec<Finding> {
                 .with_hint(call.instead)
         })
         .collect();
-    let package = file.scan.package.as_deref().unwrap_or_default();
+    findings.extend(whole_packages(file));
+    let Some(package) = file.scan.package.as_deref() else {
+        // The engine says so, as a syntax error.
+        return findings;
+    };
     let library = package
         .strip_prefix(PACKAGE)
         .is_some_and(|rest| rest.starts_with('.'));
@@ -175,24 +215,7 @@ fn recursion(files: &[&File<'_>]) -> Vec<Finding> {
             calls.entry(rule.name).or_default().extend(&rule.calls);
         }
     }
-    let reaches_itself = |name: &str| {
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<&str> = calls.get(name).into_iter().flatten().copied().collect();
-        while let Some(next) = open.pop() {
-            if next == name {
-                return true;
-            }
-            if seen.insert(next) {
-                open.extend(calls.get(next).into_iter().flatten());
-            }
-        }
-        false
-    };
-    let recursive: BTreeSet<&str> = calls
-        .keys()
-        .copied()
-        .filter(|n| reaches_itself(n))
-        .collect();
+    let recursive = on_cycles(&calls);
     files
         .iter()
         .flat_map(|file| file.scan.rules.iter().map(move |rule| (file, rule)))
@@ -205,22 +228,81 @@ fn recursion(files: &[&File<'_>]) -> Vec<Finding> {
         .collect()
 }
 
+/// Names on cycles of a graph: at least one of each cycle, found by walking it once without recursing.
+fn on_cycles<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in graph.keys() {
+        // The way here, each name with those after it that are still to be looked at.
+        let mut way: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut on_way: BTreeSet<&str> = BTreeSet::new();
+        let mut next = (!done.contains(start)).then_some(*start);
+        loop {
+            if let Some(name) = next {
+                let after = graph.get(name).into_iter().flatten().copied().collect();
+                way.push((name, after));
+                on_way.insert(name);
+            }
+            let Some((name, after)) = way.last_mut() else {
+                break;
+            };
+            next = after.pop();
+            match next {
+                None => {
+                    done.insert(name);
+                    on_way.remove(name);
+                    way.pop();
+                }
+                Some(again) if on_way.contains(again) => {
+                    let cycle = way.iter().rev().map(|(name, _)| *name);
+                    found.extend(cycle.take_while(|name| *name != again));
+                    found.insert(again);
+                    next = None;
+                }
+                Some(known) if done.contains(known) || !graph.contains_key(known) => next = None,
+                Some(_) => {}
+            }
+        }
+    }
+    found
+}
+
 /// Everything at once: the engine with all files that judge, and the findings on all files.
 pub(super) fn compile(
     files: &BTreeMap<DocPath, Blob>,
     limit: Duration,
 ) -> (PolicySet, Vec<Finding>) {
+    with_room(|| compile_here(files, limit)).unwrap_or_else(|fault| {
+        let set = PolicySet {
+            engine: None,
+            expected: BTreeSet::new(),
+            faults: vec![fault.to_string()],
+            digest: digest(files),
+        };
+        (set, Vec::new())
+    })
+}
+
+fn compile_here(files: &BTreeMap<DocPath, Blob>, limit: Duration) -> (PolicySet, Vec<Finding>) {
     let (readable, mut findings) = read(files);
+    findings.extend(excess(&readable));
+    let bearable = findings.iter().all(|f| f.rule != "policy/too-complex");
     let (tests, judging): (Vec<_>, Vec<_>) = readable.iter().partition(|f| is_test(f.path));
     let mut engine = Engine::new(limit);
     for file in &judging {
         findings.extend(check(file));
     }
+    for file in &tests {
+        findings.extend(whole_packages(file));
+    }
     findings.extend(recursion(&judging));
-    if let Ok(engine) = &mut engine {
+    if let (true, Ok(engine)) = (bearable, &mut engine) {
         findings.extend(load(engine, &judging, &judging));
         let sound = !findings.iter().any(|f| !is_test(&f.location.path));
-        if sound && !tests.is_empty() {}
+        if sound && !tests.is_empty() {
+            let all: Vec<_> = readable.iter().collect();
+            findings.extend(load(&mut engine.clone(), &tests, &all));
+        }
     }
     let mut faults: Vec<String> = findings
         .iter()

@@ -3,6 +3,7 @@
 //! Everything that could make a judgement differ from one day to the next, or never end, is closed off here: time limit,
 //! functions that look outside, printing, and panics of the engine itself.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -13,6 +14,10 @@ use super::scan::forbidden_functions;
 
 /// How many steps of an evaluation lie between two looks at the clock.
 const STEPS_BETWEEN_CHECKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(63);
+
+/// The stack on which policies are compiled and evaluated: enough for what the limits in `scan` let through, a rule needing at most
+/// some ten kilobytes for each other rule it leads to. Memory is taken only as it is used.
+const STACK_BYTES: usize = 256 << 20;
 
 /// Something the engine could not do: a syntax error, a failed evaluation, the time limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,17 +127,31 @@ impl Engine {
         })
     }
 
-    /// The value of a whole package, `None` where it is undefined.
-    pub(super) fn package(&mut self, path: &str) -> Result<Option<regorus::Value>, Fault> {
+    /// The rules of a package with their values; empty where there is no such package.
+    ///
+    /// All packages are evaluated for it. Asked for one package that lies in several files, regorus 0.14 takes it for done after the
+    /// first file: rules of the others then find each other undefined and come out empty.
+    pub(super) fn package(
+        &mut self,
+        name: &str,
+    ) -> Result<BTreeMap<String, regorus::Value>, Fault> {
         guarded(|| {
-            let results = self.inner.eval_query(path.to_owned(), false)?;
-            let value = results
+            let results = self.inner.eval_query("data".to_owned(), false)?;
+            let all = results
                 .result
                 .into_iter()
                 .next()
                 .and_then(|r| r.expressions.into_iter().next())
                 .map(|e| e.value);
-            Ok(value.filter(|v| *v != regorus::Value::Undefined))
+            let mut rules = BTreeMap::new();
+            let package = all.as_ref().and_then(|data| {
+                let data = data.as_object().ok()?;
+                data.get(&regorus::Value::from(name))?.as_object().ok()
+            });
+            for (rule, value) in package.into_iter().flat_map(|p| p.iter()) {
+                rules.insert(rule.as_string()?.to_string(), value.clone());
+            }
+            Ok(rules)
         })
     }
 
@@ -158,6 +177,21 @@ impl Engine {
     pub(super) fn coverage(&self) -> Result<regorus::coverage::Report, Fault> {
         guarded(|| self.inner.get_coverage_report())
     }
+}
+
+/// Does work with the engine on a stack that is large enough for it: the engine recurses over what policies say, and running out of
+/// stack ends the process.
+pub(super) fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Fault> {
+    let failed = || Fault::plain("the policies could not be worked on; try again");
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("policy".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|_| failed())?
+            .join()
+            .map_err(|_| failed())
+    })
 }
 
 /// Runs a step of the engine. A panic inside it is an error of that step: a policy must not be able to end the process.

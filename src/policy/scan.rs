@@ -50,6 +50,15 @@ pub(super) fn forbidden_functions() -> impl Iterator<Item = (String, u8)> {
         .map(|f| (format!("{}.{}", f.space, f.name), f.arguments))
 }
 
+/// How many brackets may be open at once: the engine's parser takes twice as long, or worse, for each.
+const MAX_DEPTH: usize = 12;
+
+/// How many operators one rule may have. A chain of them is a tree as deep as the chain is long, and the engine recurses over it.
+const MAX_OPERATORS: usize = 500;
+
+/// How many rules all policies together may have, which bounds how many lie between a rule and the last one it leads to.
+pub(super) const MAX_RULES: usize = 2_000;
+
 /// A call that would make a verdict impossible to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ForbiddenCall {
@@ -87,6 +96,10 @@ pub(super) struct Scan<'a> {
     pub(super) package_range: Range<usize>,
     pub(super) rules: Vec<Rule<'a>>,
     pub(super) forbidden: Vec<ForbiddenCall>,
+    /// Where `data.lockstep`, or `data`, is used as a whole.
+    pub(super) whole_package: Vec<Range<usize>>,
+    /// Where it is more than the engine can take, and what is too much. Such a file must not reach the engine.
+    pub(super) excess: Option<(Range<usize>, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +124,17 @@ impl Token<'_> {
         self.sort == Sort::Symbol && self.text == symbol
     }
 
+    fn is_operator(&self) -> bool {
+        match self.sort {
+            Sort::Symbol => matches!(
+                self.text,
+                "+" | "-" | "*" | "/" | "%" | "|" | "&" | "=" | "<" | ">" | "!" | ":"
+            ),
+            Sort::Name => self.text == "in",
+            Sort::Text => false,
+        }
+    }
+
     fn end(&self) -> usize {
         self.start + self.text.len()
     }
@@ -119,7 +143,10 @@ impl Token<'_> {
 /// Looks a policy file over.
 pub(super) fn scan(source: &str) -> Scan<'_> {
     let tokens = tokens(source);
-    let mut scan = Scan::default();
+    let mut scan = Scan {
+        excess: excess(&tokens),
+        ..Scan::default()
+    };
     // What `import` made callable without `data.` before it.
     let mut aliases: Vec<(&str, &str)> = Vec::new();
     let mut at = 0;
@@ -145,6 +172,7 @@ pub(super) fn scan(source: &str) -> Scan<'_> {
             scan.rules.extend(rule(token, rest));
         }
         scan.forbidden.extend(forbidden(&tokens, at));
+        scan.whole_package.extend(whole_package(&tokens, at));
         if let (Some(name), Some(rule)) = (call(&tokens, at, &aliases), scan.rules.last_mut())
             && token.start > rule.range.start
         {
@@ -153,6 +181,29 @@ pub(super) fn scan(source: &str) -> Scan<'_> {
         at += 1;
     }
     scan
+}
+
+/// The first place where there is more than the limits allow.
+fn excess(tokens: &[Token<'_>]) -> Option<(Range<usize>, String)> {
+    let mut operators = 0;
+    let mut after_operator = false;
+    for token in tokens {
+        // What follows an operator is never the start of a rule, wherever the line breaks.
+        if token.depth == 0 && token.starts_line && token.sort == Sort::Name && !after_operator {
+            operators = 0;
+        }
+        after_operator = token.is_operator();
+        operators += usize::from(after_operator);
+        if token.depth > MAX_DEPTH {
+            let message = format!("more than {MAX_DEPTH} brackets are open at once");
+            return Some((token.start..token.end(), message));
+        }
+        if operators > MAX_OPERATORS {
+            let message = format!("a rule has more than {MAX_OPERATORS} operators");
+            return Some((token.start..token.end(), message));
+        }
+    }
+    None
 }
 
 /// The rule whose head starts with this token.
@@ -232,6 +283,20 @@ fn forbidden(tokens: &[Token<'_>], at: usize) -> Option<ForbiddenCall> {
         instead: found.instead,
         range: space.start..name.end(),
     })
+}
+
+/// `data` or `data.lockstep` where no rule of it is named.
+fn whole_package(tokens: &[Token<'_>], at: usize) -> Option<Range<usize>> {
+    let data = tokens.get(at).filter(|t| t.sort == Sort::Name)?;
+    let field = at.checked_sub(1).and_then(|before| tokens.get(before));
+    if data.text != "data" || field.is_some_and(|t| t.is(".")) {
+        return None;
+    }
+    let (path, used) = dotted(tokens.get(at + 1..)?.get(1..)?);
+    let dot = tokens.get(at + 1)?.is(".");
+    let whole = !dot || path.as_slice() == [super::PACKAGE];
+    let end = tokens.get(at + if dot { 1 + used } else { 0 })?;
+    whole.then(|| data.start..end.end())
 }
 
 /// Splits a text into names, strings and symbols; comments and white space are left out. All cuts are at ASCII characters.

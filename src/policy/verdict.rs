@@ -260,14 +260,17 @@ impl Reader {
                 .collect();
             // A need that nobody can meet would wait for ever without anyone being asked.
             if need.eligible.len() < usize::try_from(need.count).unwrap_or(usize::MAX) {
+                let could = match need.eligible.len() {
+                    0 => "nobody".to_owned(),
+                    n => format!("only {n}"),
+                };
                 self.warnings.insert(Message::own(
                     "approval/unreachable",
                     format!(
-                        "{} of {} must approve because {}, but only {} could: the author and those who gain do not count",
+                        "{} of {} must approve because {}, but {could} could; the author and those who gain do not count",
                         need.count,
                         need.from.join(", "),
                         need.because,
-                        need.eligible.len()
                     ),
                 ));
             }
