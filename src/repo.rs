@@ -297,6 +297,11 @@ impl Repo {
         }
     }
 
+    /// The folder that git keeps for all work trees of this repository: the place for what belongs to the repository and to no commit.
+    pub fn git_dir(&self) -> Option<PathBuf> {
+        self.with(|git| Ok(git.commondir().to_owned())).ok()
+    }
+
     /// Whether files lie there to be read as they are.
     pub fn has_work_tree(&self) -> bool {
         match self.place {

@@ -15,22 +15,22 @@ use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
-pub mod compliance;
 pub mod access;
+pub mod compliance;
 pub mod custom;
 mod declare;
 pub mod experiment;
 pub mod flag;
 pub mod form;
 pub mod incident;
+pub mod interview_type;
+pub mod kinds;
 mod mention;
 pub mod notice;
 mod page;
+pub mod schema;
 mod severity;
 mod wording;
-pub mod interview_type;
-pub mod kinds;
-pub mod schema;
 mod words;
 
 /// The systems a resource is for, sorted, shared between the many resources that are for the same.
@@ -41,7 +41,7 @@ pub type SystemSet = Arc<BTreeSet<SystemName>>;
 pub struct Resource {
     pub item: Arc<Item>,
     pub systems: SystemSet,
-    /// The document that declares it. Its line is found when it is shown ([`crate::compile::locate`]).
+    /// The document that declares it. Its line is found when it is shown (`compile::fill_lines`).
     pub document: DocPath,
 }
 

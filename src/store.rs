@@ -28,7 +28,7 @@ pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};
 pub use releases::Release;
 pub use runs::{Decided, Decision, Finish, Finished, RunRow, StoredRun};
-pub use systems::{ChangeCount, SystemState};
+pub use systems::SystemState;
 
 #[cfg(test)]
 mod tests;

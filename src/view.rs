@@ -30,6 +30,21 @@ pub use status::{
     GroupStatus, HistoryEntry, HistoryView, LastChange, Outcome, Standing, StatusView, SystemStatus,
 };
 
+/// One line of text from outside, safe to show.
+pub fn printable(text: &str) -> String {
+    printable::printable(text).into_owned()
+}
+
+/// What a ledger entry's action is called.
+pub fn action(action: &str, language: Language) -> String {
+    let words = words::words(language);
+    words
+        .actions
+        .iter()
+        .find(|(name, _)| *name == action)
+        .map_or_else(|| action.to_owned(), |(_, text)| (*text).to_owned())
+}
+
 /// All that a proposal's comment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateView {

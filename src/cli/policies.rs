@@ -1,8 +1,41 @@
 //! The shipped policies, as `lockstep init` puts them into a new config repo.
 
+macro_rules! shipped {
+    ($file:literal) => {
+        (
+            concat!("policies/", $file),
+            include_str!(concat!("../../policies/", $file)),
+        )
+    };
+}
+
 /// Path in the config repo, and content: `("policies/rollout.rego", include_str!("../../policies/rollout.rego"))`. A test compares the
 /// table with the folder, so that a policy can't be shipped without its row.
-pub const POLICIES: &[(&str, &str)] = &[];
+pub const POLICIES: &[(&str, &str)] = &[
+    shipped!("admin_grant.rego"),
+    shipped!("admin_grant_test.rego"),
+    shipped!("approvals.rego"),
+    shipped!("approvals_test.rego"),
+    shipped!("authorship.rego"),
+    shipped!("authorship_test.rego"),
+    shipped!("checklist.rego"),
+    shipped!("checklist_test.rego"),
+    shipped!("flag_hygiene.rego"),
+    shipped!("flag_hygiene_test.rego"),
+    shipped!("freeze.rego"),
+    shipped!("freeze_test.rego"),
+    shipped!("governance.rego"),
+    shipped!("governance_test.rego"),
+    shipped!("interview_types.rego"),
+    shipped!("interview_types_test.rego"),
+    shipped!("ip_block.rego"),
+    shipped!("ip_block_test.rego"),
+    shipped!("last_admin.rego"),
+    shipped!("last_admin_test.rego"),
+    shipped!("lib.rego"),
+    shipped!("rollout.rego"),
+    shipped!("rollout_test.rego"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -51,8 +51,17 @@ pub enum ConditionReason {
     /// Out of reach while its group was rolled back.
     Left,
     Stuck,
+    /// Someone else changed it since the last run.
+    Drifted,
     /// Nothing is wrong with this one; it waits for another of its group.
     WaitsForOthers,
+}
+
+impl Condition {
+    /// Whether the system is where its revision says.
+    pub fn is_in_step(&self) -> bool {
+        self.state == ConditionState::InStep
+    }
 }
 
 impl Run {

@@ -7,7 +7,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::custom::{CustomForm, CustomKind};
 use super::form::Form;
-use super::{Kind, Kinds, access, flag, interview_type};
+use super::{Kind, Kinds, access, compliance, experiment, flag, incident, interview_type, notice};
 use crate::config::Config;
 use crate::document::suggest;
 use crate::finding::Finding;
@@ -39,6 +39,31 @@ const TABLE: &[Row] = &[
         paths: &["config/interview-types.{json,yaml,yml}"],
         form: || Arc::new(interview_type::InterviewTypeForm),
         kinds: || vec![Arc::new(interview_type::InterviewType)],
+    },
+    Row {
+        paths: &["compliance/**/*.md"],
+        form: || Arc::new(compliance::ComplianceForm),
+        kinds: || {
+            vec![
+                Arc::new(compliance::Requirement),
+                Arc::new(compliance::ComplianceItem),
+            ]
+        },
+    },
+    Row {
+        paths: &["alerts/**/*.md", "security/**/*.md"],
+        form: || Arc::new(notice::NoticeForm),
+        kinds: || vec![Arc::new(notice::Notice)],
+    },
+    Row {
+        paths: &["incidents/**/*.md"],
+        form: || Arc::new(incident::IncidentForm),
+        kinds: || vec![Arc::new(incident::Incident)],
+    },
+    Row {
+        paths: &["experiments/**/*.md"],
+        form: || Arc::new(experiment::ExperimentForm),
+        kinds: || vec![Arc::new(experiment::Experiment)],
     },
 ];
 

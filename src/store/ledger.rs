@@ -69,6 +69,7 @@ pub struct EntryFilter {
     pub system: Option<SystemName>,
     pub run: Option<RunId>,
     pub revision: Option<Revision>,
+    pub action: Option<String>,
     /// Only what comes after this entry in the given order: the last one of the page before.
     pub after: Option<u64>,
     pub order: Order,
@@ -109,6 +110,7 @@ impl Store {
             system,
             run,
             revision,
+            action,
             after,
             order,
             limit,
@@ -129,6 +131,7 @@ impl Store {
             ),
             (" AND system = ", system.as_ref().map(ToString::to_string)),
             (" AND run = ", run.map(|r| r.to_string())),
+            (" AND action = ", action.clone()),
             (
                 " AND revision = ",
                 revision.as_ref().map(ToString::to_string),

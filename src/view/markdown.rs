@@ -111,6 +111,20 @@ pub fn comment(view: &GateView) -> String {
     top
 }
 
+/// A plan by itself: every change in a line, then the differences.
+pub fn plan(view: &PlanView) -> String {
+    let words = words(view.language);
+    let mut cut = Cut::default();
+    let mut out = String::new();
+    changes(&mut out, view, CHANGES, &mut cut, words);
+    let room = COMMENT_CHARS.saturating_sub(out.chars().count());
+    differences(&mut out, view, room, &mut cut, words);
+    if cut.items > 0 {
+        out.push_str(&format!("\n_{}_\n", (words.cut)(cut.items, cut.chars)));
+    }
+    out
+}
+
 fn head(view: &GateView, words: &Words) -> String {
     let (icon, standing) = match view.standpoint() {
         Standpoint::Blocked => ("❌", words.gate_blocked),

@@ -3,10 +3,12 @@
 use anstyle::{AnsiColor, Style};
 
 mod findings;
+mod gate;
 mod plan;
 mod status;
 
 pub use findings::report;
+pub use gate::gate;
 pub use plan::plan;
 pub use status::{history, status};
 

@@ -89,6 +89,8 @@ pub(super) struct Words {
     pub no_history: &'static str,
     pub more_history: fn(usize) -> String,
 
+    /// What the ledger's actions are called.
+    pub actions: &'static [(&'static str, &'static str)],
     pub succeeded: &'static str,
     pub pending: &'static str,
     pub refused: &'static str,

@@ -117,6 +117,15 @@ pub(super) static WORDS: Words = Words {
     no_history: "Nothing has been recorded yet.",
     more_history: |n| format!("… {} before these", some(n, "entry")),
 
+    actions: &[
+        ("run.finished", "run of"),
+        ("system.applied", "applied to"),
+        ("system.unchanged", "nothing changed on"),
+        ("system.rolled_back", "rolled back on"),
+        ("system.incident", "incident on"),
+        ("plan.released", "plan released"),
+        ("drift.found", "drift found on"),
+    ],
     succeeded: "success",
     pending: "pending",
     refused: "failure",

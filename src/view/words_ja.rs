@@ -104,6 +104,15 @@ pub(super) static WORDS: Words = Words {
     no_history: "記録はまだありません。",
     more_history: |n| format!("… これより前に {n} 件"),
 
+    actions: &[
+        ("run.finished", "実行:"),
+        ("system.applied", "反映:"),
+        ("system.unchanged", "変更なし:"),
+        ("system.rolled_back", "巻き戻し:"),
+        ("system.incident", "要対応:"),
+        ("plan.released", "計画の解放"),
+        ("drift.found", "ずれを検出:"),
+    ],
     succeeded: "成功",
     pending: "待機中",
     refused: "不可",

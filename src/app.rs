@@ -1,0 +1,160 @@
+//! The composition root: from settings to the parts that commands work with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::compile;
+use crate::config::{Config, System};
+use crate::connector::{Apply, Observe, registry};
+use crate::engine::{Engine, Timing};
+use crate::forge::Forge;
+use crate::forge::local::LocalForge;
+use crate::gate::Gate;
+use crate::ids::{PlanDigest, SystemName};
+use crate::record::Outcome;
+use crate::repo::Repo;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Everything a command that touches the outside works with.
+pub struct App {
+    pub settings: Settings,
+    pub repo: Arc<Repo>,
+    pub store: Store,
+    pub forge: Arc<dyn Forge>,
+    pub gate: Gate,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl App {
+    /// Opens repository, store and forge as the settings say.
+    pub async fn open(settings: Settings) -> anyhow::Result<Self> {
+        let repo = Arc::new(Repo::open(&settings.repo)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open(store_path(&settings, &repo)?).await?;
+        let forge: Arc<dyn Forge> = Arc::new(LocalForge::new(
+            repo.clone(),
+            &settings.branch,
+            clock.clone(),
+        ));
+        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone());
+        Ok(Self {
+            settings,
+            repo,
+            store,
+            forge,
+            gate,
+            clock,
+        })
+    }
+
+    /// The engine, connected as the settings say. It carries a name of its own: two starts of one process are two holders of a lease.
+    pub fn engine(&self) -> anyhow::Result<Engine> {
+        let settings = self.settings.clone();
+        let timing = Timing {
+            prepare: settings.timeouts.prepare,
+            commit: settings.timeouts.commit,
+            lease: LEASE,
+        };
+        Ok(Engine::new(
+            self.store.clone(),
+            self.forge.clone(),
+            self.repo.clone(),
+            &self.settings.branch,
+            self.clock.clone(),
+            Box::new(move |name, system| connect(name, system, &settings)),
+            timing,
+            format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
+            "lockstep/engine".parse()?,
+        ))
+    }
+
+    /// Who acts: as named, or `LOCKSTEP_USER`, or git's own configuration.
+    pub fn user(&self, named: Option<&str>) -> anyhow::Result<String> {
+        let from_git = || Ok::<_, anyhow::Error>(self.repo.identity()?.map(|i| i.name));
+        let user = match (named, &self.settings.user) {
+            (Some(user), _) => Some(user.to_owned()),
+            (None, Some(user)) => Some(user.clone()),
+            (None, None) => from_git()?,
+        };
+        user.ok_or_else(|| {
+            anyhow::anyhow!("who are you? give --as PERSON, set LOCKSTEP_USER or git's user.name")
+        })
+    }
+
+    /// `lockstep.yaml` on the main branch: what judges.
+    pub async fn base_config(&self) -> anyhow::Result<Arc<Config>> {
+        let main = self.forge.main().await?;
+        let repo = self.repo.clone();
+        let snapshot = tokio::task::spawn_blocking(move || repo.snapshot(&main)).await??;
+        Ok(compile::compile(&snapshot).bundle.config.clone())
+    }
+
+    /// The plans that wait for a person.
+    pub async fn held_plans(&self, config: &Config) -> anyhow::Result<Vec<PlanDigest>> {
+        let mut held = Vec::new();
+        for group in config.effective_groups().keys() {
+            let last = self.store.recent_runs(group, 1).await?.into_iter().next();
+            let outcome = last
+                .and_then(|run| run.outcome)
+                .and_then(|o| serde_json::from_value(o).ok());
+            if let Some(Outcome::Held { plan, .. }) = outcome {
+                held.push(plan);
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// Where the store is: as set, or inside the git folder, where it is out of every work tree.
+fn store_path(settings: &Settings, repo: &Repo) -> anyhow::Result<PathBuf> {
+    match &settings.store {
+        Some(path) => Ok(path.clone()),
+        None => match repo.git_dir() {
+            Some(dir) => Ok(dir.join("lockstep").join("store.db")),
+            None => anyhow::bail!(
+                "{} is no git repository, so there is nothing to follow; `lockstep init DIR` makes one",
+                settings.repo.display()
+            ),
+        },
+    }
+}
+
+fn connect(
+    name: &SystemName,
+    system: &System,
+    settings: &Settings,
+) -> Result<Arc<dyn Apply>, String> {
+    registry::connect(name, system, &credentials(settings), timeouts(settings))
+        .map(Arc::from)
+        .map_err(|e| e.to_string())
+}
+
+/// The reading half of a system's connector: all that planning is given.
+pub fn observe_only(
+    name: &SystemName,
+    system: &System,
+    settings: &Settings,
+) -> Result<Box<dyn Observe>, String> {
+    registry::observe_only(name, system, &credentials(settings), timeouts(settings))
+        .map_err(|e| e.to_string())
+}
+
+fn timeouts(settings: &Settings) -> registry::Timeouts {
+    registry::Timeouts {
+        request: settings.timeouts.request,
+        ..registry::Timeouts::default()
+    }
+}
+
+/// A credential goes only to the hosts that the server's settings bind it to.
+fn credentials(
+    settings: &Settings,
+) -> impl Fn(&str, &url::Url) -> Option<secrecy::SecretString> + '_ {
+    |name, url| settings.credentials.get(name)?.token_for(url).cloned()
+}

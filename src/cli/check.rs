@@ -1,0 +1,43 @@
+//! `lockstep check`: every fault of the config repo, in one pass.
+
+use clap::{Args, ValueEnum};
+
+use super::input::InputArgs;
+use super::{Env, Exit, print};
+use crate::compile;
+use crate::view::{self, ReportView};
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// How to print: for people, for programs, for code scanning, or as annotations of a GitHub workflow.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Sarif,
+    Github,
+}
+
+pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
+    let input = args.input.read(env)?;
+    let compiled = compile::compile(&input.snapshot);
+    let report = ReportView::new(&compiled.report, |path| input.snapshot.text(path));
+    let text = match args.format {
+        Format::Human => view::text::report(&report, env.language),
+        Format::Json => view::json::check(&report, &compiled.bundle.counts),
+        Format::Sarif => view::sarif::sarif(&report, input.root().as_ref()),
+        Format::Github => view::annotations::annotations(&report, input.root().as_ref()),
+    };
+    print(&text)?;
+    Ok(if compiled.report.passes() {
+        Exit::Done
+    } else {
+        Exit::Findings
+    })
+}

@@ -1,0 +1,103 @@
+//! `lockstep plan`: what would change, on paper or against the live systems. It can't write: it is only given the half of a connector
+//! that reads.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+use futures_util::future::join_all;
+
+use super::input::InputArgs;
+use super::{Env, Exit, print, talk, wait_for};
+use crate::app;
+use crate::compile;
+use crate::ids::SystemName;
+use crate::plan::{Plan, SystemPlan};
+use crate::resource::Bundle;
+use crate::view::{self, PlanView, ReportView};
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Compare with what the systems have now, not with the base or an empty world.
+    #[arg(long)]
+    live: bool,
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// End with 1 where there are differences.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Markdown,
+}
+
+pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
+    let input = args.input.read(env)?;
+    let compiled = compile::compile(&input.snapshot);
+    if !compiled.report.passes() {
+        let report = ReportView::new(&compiled.report, |path| input.snapshot.text(path));
+        talk(&view::text::report(&report, env.language));
+        return Ok(Exit::Findings);
+    }
+    let base = input.before.as_ref().map(compile::compile);
+    let mut plan = if args.live {
+        wait_for(live(&compiled.bundle, env))?
+    } else {
+        Plan::between(base.as_ref().map(|b| &*b.bundle), &compiled.bundle)
+    };
+    let before = input.before.as_ref().zip(base.as_ref());
+    compile::fill_lines(&mut plan, (&input.snapshot, &compiled), before);
+    let shown = || PlanView::new(&plan, &compiled.bundle.kinds, env.language);
+    let text = match args.format {
+        Format::Human => view::text::plan(&shown()),
+        Format::Json => view::json::plan(&plan),
+        Format::Markdown => view::markdown::plan(&shown()),
+    };
+    print(&text)?;
+    Ok(if args.exit_code && !plan.is_empty() {
+        Exit::Findings
+    } else {
+        Exit::Done
+    })
+}
+
+/// The plan against what every system has now. All are asked at once; one that can't be read fails the plan, and says which and why.
+async fn live(bundle: &Bundle, env: &Env) -> anyhow::Result<Plan> {
+    let asked = bundle.config.systems.iter().map(async |(name, system)| {
+        let desired = bundle.project(name);
+        let observed = match app::observe_only(name, system, &env.settings) {
+            Ok(connector) => crate::engine::observe(&*connector, None, &desired)
+                .await
+                .map_err(|e| e.to_string()),
+            Err(why) => Err(why),
+        };
+        (
+            name.clone(),
+            observed.map(|state| SystemPlan::new(&desired, &state, bundle)),
+        )
+    });
+    let mut systems: BTreeMap<SystemName, SystemPlan> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, result) in join_all(asked).await {
+        match result {
+            Ok(share) => {
+                systems.insert(name, share);
+            }
+            Err(why) => failures.push(format!("{name}: {why}")),
+        }
+    }
+    anyhow::ensure!(
+        failures.is_empty(),
+        "could not read every system:\n  {}",
+        failures.join("\n  ")
+    );
+    Ok(Plan {
+        revision: bundle.revision.clone(),
+        systems,
+    })
+}

@@ -1,0 +1,256 @@
+//! `lockstep propose`: a proposal from the work tree, or from `--set` edits that keep a file's formatting and comments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::proposal::show;
+use super::{Env, Exit, talk};
+use crate::app::App;
+use crate::document::edit::{Edit, parse_set};
+use crate::document::{Content, Snapshot};
+use crate::forge::{NewProposal, Proposal, ProposalState};
+use crate::ids::{DocPath, Revision};
+use crate::repo::{Identity, Repo};
+
+#[derive(Debug, Args)]
+pub(crate) struct ProposeArgs {
+    /// An edit, such as `flag.ai_assistant.rollout=25`, `access.admin_users+=user042` or `config/x.json#/a/b=1`. Without any, the
+    /// changes in the work tree are proposed.
+    #[arg(long, value_name = "EDIT")]
+    set: Vec<String>,
+    /// What it is about, in one line; the edits by default.
+    #[arg(long, short)]
+    title: Option<String>,
+    /// Why, in as many lines as it takes.
+    #[arg(long, short = 'm', default_value = "")]
+    message: String,
+    /// Add to this open proposal instead of opening one.
+    #[arg(long, value_name = "NUMBER")]
+    update: Option<u64>,
+    #[arg(long)]
+    label: Vec<String>,
+    /// The author; from `LOCKSTEP_USER` or git's `user.name` by default.
+    #[arg(long = "as", value_name = "PERSON")]
+    as_user: Option<String>,
+}
+
+pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
+    let app = App::open(env.settings).await?;
+    let user = app.user(args.as_user.as_deref())?;
+    let title = args
+        .title
+        .clone()
+        .unwrap_or_else(|| match args.set.as_slice() {
+            [] => "Changes from the work tree".to_owned(),
+            edits => edits.join(", "),
+        });
+    let request = Request {
+        title,
+        message: args.message,
+        edits: args.set,
+        labels: args.label,
+    };
+    let proposal = match args.update {
+        Some(number) => update(&app, number, &user, &request).await?,
+        None => open(&app, &user, &request).await?,
+    };
+    talk(&format!(
+        "proposal {} on branch {}",
+        proposal.number, proposal.branch
+    ));
+    show(
+        &app,
+        proposal.number,
+        env.language,
+        super::proposal::Format::Human,
+    )
+    .await
+}
+
+/// What is to be proposed.
+pub(crate) struct Request {
+    pub(crate) title: String,
+    pub(crate) message: String,
+    /// None for the work tree's changes.
+    pub(crate) edits: Vec<String>,
+    pub(crate) labels: Vec<String>,
+}
+
+/// Opens a proposal.
+pub(crate) async fn open(app: &App, user: &str, request: &Request) -> anyhow::Result<Proposal> {
+    let main = app.forge.main().await?;
+    let at = app.clock.now();
+    let branch = format!(
+        "proposal/{}-{}",
+        at.strftime("%Y%m%d%H%M%S"),
+        slug(&request.title)
+    );
+    let identity = identity(&app.repo, user)?;
+    let message = format!("{}\n\n{}", request.title, request.message);
+    if request.edits.is_empty() {
+        let (repo, name) = (app.repo.clone(), branch.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            repo.commit_work_tree_changes(&name, &message, &identity, at)
+        })
+        .await??;
+        anyhow::ensure!(
+            made.is_some(),
+            "the work tree has no changes to propose; edit a document, or use --set"
+        );
+    } else {
+        commit_edits(
+            &app.repo,
+            &branch,
+            &main,
+            &main,
+            &request.edits,
+            &identity,
+            &message,
+            at,
+        )
+        .await?;
+    }
+    let new = NewProposal {
+        title: request.title.clone(),
+        description: request.message.clone(),
+        author: user.to_owned(),
+        branch,
+        labels: request.labels.clone(),
+    };
+    Ok(app.forge.open(new).await?)
+}
+
+/// Adds edits to an open proposal, as one more commit on its branch.
+pub(crate) async fn update(
+    app: &App,
+    number: u64,
+    user: &str,
+    request: &Request,
+) -> anyhow::Result<Proposal> {
+    let proposal = app.forge.proposal(number).await?;
+    anyhow::ensure!(
+        proposal.state == ProposalState::Open,
+        "proposal {number} is not open any more"
+    );
+    anyhow::ensure!(!request.edits.is_empty(), "--update takes --set edits");
+    let identity = identity(&app.repo, user)?;
+    let message = format!("{}\n\n{}", request.title, request.message);
+    let (branch, head, at) = (
+        proposal.branch.clone(),
+        proposal.head.clone(),
+        app.clock.now(),
+    );
+    commit_edits(
+        &app.repo,
+        &branch,
+        &head,
+        &head,
+        &request.edits,
+        &identity,
+        &message,
+        at,
+    )
+    .await?;
+    Ok(app.forge.proposal(number).await?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a commit is made of")]
+async fn commit_edits(
+    repo: &Arc<Repo>,
+    branch: &str,
+    from: &Revision,
+    parent: &Revision,
+    edits: &[String],
+    identity: &Identity,
+    message: &str,
+    at: jiff::Timestamp,
+) -> anyhow::Result<Revision> {
+    let (repo, branch, from, parent) = (
+        repo.clone(),
+        branch.to_owned(),
+        from.clone(),
+        parent.clone(),
+    );
+    let (edits, identity, message) = (edits.to_vec(), identity.clone(), message.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let snapshot = repo.snapshot(&from)?;
+        let files = edited(&snapshot, &edits)?;
+        Ok(repo.commit_files(&branch, Some(&parent), &files, &identity, &message, at)?)
+    })
+    .await?
+}
+
+/// The files that the edits change, with their new contents. An edit sees what the ones before it did.
+pub(crate) fn edited(
+    snapshot: &Snapshot,
+    edits: &[String],
+) -> anyhow::Result<BTreeMap<DocPath, Option<Vec<u8>>>> {
+    let mut texts: BTreeMap<DocPath, String> = BTreeMap::new();
+    for expression in edits {
+        let edit: Edit = parse_set(expression, |path| snapshot.files.contains_key(path))?;
+        let text = match texts.get(&edit.document) {
+            Some(text) => text.clone(),
+            None => text_of(snapshot, &edit.document)?,
+        };
+        let changed = edit
+            .apply(&text)
+            .with_context(|| format!("{expression} can't be made"))?;
+        texts.insert(edit.document, changed);
+    }
+    let differs = |(path, text): &(DocPath, String)| snapshot.text(path) != Some(text.as_str());
+    let files: BTreeMap<_, _> = texts
+        .into_iter()
+        .filter(differs)
+        .map(|(path, text)| (path, Some(text.into_bytes())))
+        .collect();
+    anyhow::ensure!(
+        !files.is_empty(),
+        "nothing would change: the values are what they are already"
+    );
+    Ok(files)
+}
+
+fn text_of(snapshot: &Snapshot, path: &DocPath) -> anyhow::Result<String> {
+    match snapshot.files.get(path).map(|b| &b.content) {
+        Some(Content::Bytes(bytes)) => String::from_utf8(bytes.to_vec())
+            .map_err(|_| anyhow::anyhow!("{path} is not UTF-8, so it can't be edited")),
+        Some(Content::Symlink | Content::Submodule | Content::TooLarge(_)) => {
+            anyhow::bail!("{path} is no readable file")
+        }
+        None => anyhow::bail!("there is no {path}"),
+    }
+}
+
+fn identity(repo: &Repo, user: &str) -> anyhow::Result<Identity> {
+    let email = repo
+        .identity()?
+        .map_or_else(|| format!("{user}@localhost"), |i| i.email);
+    Ok(Identity::new(user, email))
+}
+
+/// A title as part of a branch name.
+fn slug(title: &str) -> String {
+    let mut slug: String = title
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    while slug.contains("--") {
+        slug = slug.replace("--", "-");
+    }
+    let slug: String = slug.trim_matches('-').chars().take(40).collect();
+    let slug = slug.trim_matches('-');
+    if slug.is_empty() {
+        "change".to_owned()
+    } else {
+        slug.to_owned()
+    }
+}

@@ -1,0 +1,87 @@
+//! `lockstep release`: a named person lets one held plan pass, by its digest.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Env, Exit, talk};
+use crate::app::App;
+use crate::ids::{Digest, PlanDigest};
+use crate::store::{NewEntry, Release};
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The plan's digest, as the held run shows it: all 64 digits, or enough of its beginning.
+    #[arg(long, value_name = "DIGEST")]
+    plan: String,
+    /// Why it may pass; goes into the ledger.
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    /// Who releases it; from `LOCKSTEP_USER` or git's `user.name` by default.
+    #[arg(long = "as", value_name = "PERSON")]
+    as_user: Option<String>,
+}
+
+pub(crate) async fn run(args: ReleaseArgs, env: Env) -> anyhow::Result<Exit> {
+    let app = App::open(env.settings).await?;
+    let user = app.user(args.as_user.as_deref())?;
+    let config = app.base_config().await?;
+    let Some((person, known)) = config.person(&user) else {
+        anyhow::bail!("{user} is not in people: of the main branch, so may release nothing");
+    };
+    if !known
+        .roles
+        .iter()
+        .any(|r| r == "approver" || r == "security" || r == "admin")
+    {
+        anyhow::bail!(
+            "{person} may not release plans: it takes the role approver, security or admin"
+        );
+    }
+    let held = app.held_plans(&config).await?;
+    let matching: Vec<PlanDigest> = match args.plan.parse::<Digest>() {
+        Ok(digest) => held.iter().copied().filter(|p| p.0 == digest).collect(),
+        Err(_) if args.plan.len() >= 8 => held
+            .iter()
+            .copied()
+            .filter(|p| p.to_string().starts_with(&args.plan))
+            .collect(),
+        Err(_) => anyhow::bail!(
+            "{:?} is too short for a plan's digest: give at least 8 digits",
+            args.plan
+        ),
+    };
+    let [plan] = matching.as_slice() else {
+        anyhow::bail!(
+            "no held plan has this digest; held are: {}",
+            held.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+    };
+    let (at, actor) = (app.clock.now(), person.parse()?);
+    app.store
+        .append(&[NewEntry {
+            at,
+            actor,
+            action: "plan.released".to_owned(),
+            group: None,
+            system: None,
+            run: None,
+            revision: None,
+            body: json!({"plan": plan, "because": args.because}),
+        }])
+        .await?;
+    app.store
+        .release(&Release {
+            plan: *plan,
+            by: person.parse()?,
+            because: args.because,
+            at,
+        })
+        .await?;
+    talk(&format!(
+        "released {plan}; the next pass applies it if it is still that plan"
+    ));
+    Ok(Exit::Done)
+}

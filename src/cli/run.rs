@@ -1,0 +1,67 @@
+//! `lockstep run`: the reconciler, until it is told to stop. It also keeps the statuses and comments of open proposals up to date.
+
+use clap::Args;
+use tokio::sync::watch;
+
+use super::{Env, Exit, talk};
+use crate::app::App;
+use crate::engine::supervise;
+use crate::gate;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {}
+
+pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
+    let language = env.language;
+    let app = App::open(env.settings).await?;
+    let engine = app.engine()?;
+    let intervals = app.settings.intervals;
+    let (stop, stopped) = watch::channel(false);
+    let (pushed, pushes) = watch::channel(0_u64);
+    let watcher = app.repo.watch();
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "pushes are not noticed at once; polling goes on");
+    }
+    talk(&format!(
+        "lockstep: keeping {} in step; Ctrl-C ends it",
+        app.settings.repo.display()
+    ));
+    let passes = supervise(
+        engine,
+        intervals,
+        pushes.clone(),
+        stopped.clone(),
+        |reports| {
+            for report in reports.iter().filter(|r| r.outcome.is_some()) {
+                talk(super::apply::line(report).trim_end());
+            }
+        },
+    );
+    let proposals = gate::keep_published(
+        &app.gate,
+        &*app.forge,
+        language,
+        intervals.git,
+        pushes,
+        stopped,
+    );
+    let noticed = async {
+        let Ok(mut watcher) = watcher else {
+            return std::future::pending().await;
+        };
+        while watcher.changed().await.is_some() {
+            pushed.send_modify(|n| *n += 1);
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        super::interrupted().await;
+        talk("lockstep: finishing what is under way");
+        stop.send_replace(true);
+    };
+    tokio::select! {
+        ((), (), ()) = futures_util::future::join3(passes, proposals, ended) => {}
+        () = noticed => {}
+    }
+    Ok(Exit::Done)
+}

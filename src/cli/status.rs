@@ -1,0 +1,148 @@
+//! `lockstep status`: for each system its revision, whether it is in step or why not, and its last change, as the store knows it.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::{Env, Exit, print};
+use crate::app::App;
+use crate::ids::SystemName;
+use crate::record::{Condition, ConditionReason, ConditionState};
+use crate::store::{EntryFilter, Order, SystemState};
+use crate::view::{self, GroupStatus, LastChange, Standing, StatusView, SystemStatus};
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+pub(crate) async fn run(args: StatusArgs, env: Env) -> anyhow::Result<Exit> {
+    let language = env.language;
+    let app = App::open(env.settings).await?;
+    let view = of(&app, language).await?;
+    let in_step = view
+        .groups
+        .iter()
+        .flat_map(|g| &g.systems)
+        .all(|s| s.standing == Standing::InStep);
+    print(&match args.format {
+        Format::Human => view::text::status(&view),
+        Format::Json => view::json::status(&view),
+    })?;
+    Ok(if in_step { Exit::Done } else { Exit::Findings })
+}
+
+/// What `status` shows.
+pub(crate) async fn of(
+    app: &App,
+    language: crate::resource::Language,
+) -> anyhow::Result<StatusView> {
+    let config = app.base_config().await?;
+    let head = app.forge.main().await?;
+    let states: BTreeMap<SystemName, SystemState> = app
+        .store
+        .system_states()
+        .await?
+        .into_iter()
+        .map(|s| (s.system.clone(), s))
+        .collect();
+    let mut groups = Vec::new();
+    for (name, group) in config.effective_groups() {
+        let state = app.store.group_state(&name).await?;
+        let mut systems = Vec::new();
+        for system in &group.systems {
+            let known = states.get(system);
+            systems.push(SystemStatus {
+                system: system.clone(),
+                mode: config
+                    .systems
+                    .get(system)
+                    .map(|s| s.mode)
+                    .unwrap_or_default(),
+                revision: known.and_then(|k| k.revision.clone()),
+                digest: known.and_then(|k| k.digest),
+                standing: standing(known, &head),
+                last_change: last_change(app, system).await?,
+            });
+        }
+        let note = state.failed.filter(|f| f.revision == head).map(|f| f.why);
+        groups.push(GroupStatus {
+            group: name,
+            revision: state.good,
+            note,
+            systems,
+        });
+    }
+    Ok(StatusView {
+        language,
+        timezone: timezone(&config.timezone),
+        groups,
+    })
+}
+
+pub(crate) fn timezone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
+fn standing(known: Option<&SystemState>, head: &crate::ids::Revision) -> Standing {
+    let Some(known) = known else {
+        return Standing::NeverSynced;
+    };
+    let Ok(condition) = serde_json::from_value::<Condition>(known.condition.clone()) else {
+        return Standing::NeverSynced;
+    };
+    let why = condition.message;
+    match (condition.state, condition.reason) {
+        (_, ConditionReason::Drifted) => Standing::Adrift { why },
+        (_, ConditionReason::Unreachable) => Standing::Unreachable { why },
+        (_, ConditionReason::Refused | ConditionReason::Misconfigured)
+        | (ConditionState::Incident, _) => Standing::Failed { why },
+        (ConditionState::InStep, _) if known.revision.as_ref() == Some(head) => Standing::InStep,
+        (ConditionState::InStep, _) => Standing::Behind {
+            why: format!("{} is merged and not applied yet", head.short()),
+        },
+        (ConditionState::Held, _) => Standing::Held { why },
+        (ConditionState::Moving | ConditionState::Behind, _) => Standing::Behind { why },
+    }
+}
+
+async fn last_change(app: &App, system: &SystemName) -> anyhow::Result<Option<LastChange>> {
+    let filter = EntryFilter {
+        system: Some(system.clone()),
+        action: Some("system.applied".to_owned()),
+        order: Order::NewestFirst,
+        limit: Some(1),
+        ..EntryFilter::default()
+    };
+    let entry = app.store.entries(&filter).await?.into_iter().next();
+    Ok(entry.map(|e| {
+        let changes = e
+            .body
+            .get("changes")
+            .and_then(|c| c.as_array())
+            .map_or(&[][..], Vec::as_slice);
+        let first = changes
+            .first()
+            .and_then(|c| c.get("id"))
+            .and_then(|id| id.as_str())
+            .unwrap_or_default();
+        let what = match changes.len() {
+            0 => String::new(),
+            1 => first.to_owned(),
+            n => format!("{first} +{}", n - 1),
+        };
+        LastChange {
+            at: e.at,
+            by: e.actor.to_string(),
+            what,
+        }
+    }))
+}

@@ -1,0 +1,507 @@
+//! Compiling: from a snapshot to a [`Bundle`] and a [`Report`], a pure function of bytes.
+//!
+//! Every document is read by its form; what one document says is kept by blob id, so the next revision costs the
+//! documents that changed ([`Compiled::succeed`]). What concerns several documents at once, such as one resource declared twice,
+//! is checked here; what concerns one is the form's business.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::config::{self, Config};
+use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, limits};
+use crate::finding::{Finding, Report, Span};
+use crate::ids::{DocPath, KindName, ResourceRef, Revision};
+use crate::plan::Plan;
+use crate::resource::custom::{self, CustomKind};
+use crate::resource::form::{Context, Reading, Source};
+use crate::resource::kinds::{self, Forms};
+use crate::resource::{Bundle, Kinds, Resource};
+use crate::state::Item;
+
+#[cfg(test)]
+mod tests;
+
+/// Where the config repo's own definition lies.
+pub const CONFIG: &str = "lockstep.yaml";
+
+/// A compiled revision, with what the next one can reuse.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    pub bundle: Arc<Bundle>,
+    pub report: Report,
+    custom: Custom,
+    documents: BTreeMap<DocPath, Document>,
+    /// Documents with something to report; the others are not looked at when the report is made.
+    findings: BTreeMap<DocPath, Vec<Finding>>,
+    /// Findings that belong to no single document's form: about the tree, `lockstep.yaml`, schemas, duplicates.
+    overall: Vec<Finding>,
+    /// Whether some resource is declared twice; then the next revision is put together from scratch.
+    has_duplicates: bool,
+}
+
+/// The repo's own kinds.
+type Custom = BTreeMap<KindName, Arc<CustomKind>>;
+
+#[derive(Debug, Clone)]
+struct Document {
+    blob: BlobId,
+    resources: Vec<Arc<Resource>>,
+}
+
+/// Compiles all of a snapshot.
+pub fn compile(snapshot: &Snapshot) -> Compiled {
+    compile_reusing(snapshot, None)
+}
+
+/// Compiles a snapshot, taking from `earlier` what its unchanged documents said. Only valid where `lockstep.yaml` and the
+/// custom kinds are the same, which is checked.
+fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled {
+    let mut overall = tree_findings(snapshot);
+    let Definitions {
+        config,
+        kinds,
+        custom,
+    } = definitions(snapshot, &mut overall);
+    let reader = Reader {
+        forms: Forms::new(&config, &custom),
+        config: &config,
+        kinds: &kinds,
+    };
+    let mut documents = BTreeMap::new();
+    let mut findings = BTreeMap::new();
+    for (path, blob) in &snapshot.files {
+        let known = earlier
+            .and_then(|e| e.documents.get(path))
+            .filter(|d| d.blob == blob.id);
+        if let (Some(document), Some(earlier)) = (known, earlier) {
+            documents.insert(path.clone(), document.clone());
+            if let Some(found) = earlier.findings.get(path) {
+                findings.insert(path.clone(), found.clone());
+            }
+        } else if let Some((document, found)) = reader.read(path, blob, None) {
+            documents.insert(path.clone(), document);
+            if !found.is_empty() {
+                findings.insert(path.clone(), found);
+            }
+        }
+    }
+    let (resources, duplicates) = unique(&documents);
+    let has_duplicates = !duplicates.is_empty();
+    overall.extend(reader.duplicate_findings(snapshot, duplicates));
+    let bundle = Bundle::new(
+        snapshot.revision.clone(),
+        config.clone(),
+        kinds.clone(),
+        resources,
+    );
+    let report = Report::new(
+        overall
+            .iter()
+            .chain(findings.values().flatten())
+            .cloned()
+            .collect(),
+    );
+    Compiled {
+        bundle: Arc::new(bundle),
+        report,
+        custom,
+        documents,
+        findings,
+        overall,
+        has_duplicates,
+    }
+}
+
+impl Compiled {
+    /// Moves on to the next revision in place: `snapshot` is the new one, `delta` what differs from the one compiled before.
+    pub fn succeed(&mut self, snapshot: &Snapshot, delta: &SnapshotDelta) {
+        let redefined = delta
+            .files
+            .keys()
+            .any(|p| p.as_str() == CONFIG || custom::kind_of_schema(p).is_some());
+        if redefined || self.has_duplicates {
+            *self = compile_reusing(snapshot, if redefined { None } else { Some(self) });
+            return;
+        }
+        let (config, kinds) = (self.bundle.config.clone(), self.bundle.kinds.clone());
+        let reader = Reader {
+            forms: Forms::new(&config, &self.custom),
+            config: &config,
+            kinds: &kinds,
+        };
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for (path, blob) in &delta.files {
+            let old = self.documents.remove(path);
+            self.findings.remove(path);
+            self.overall.retain(|f| f.location.path != *path);
+            let new = blob.as_ref().and_then(|blob| {
+                self.overall.extend(content_finding(path, blob));
+                reader.read(path, blob, old.as_ref())
+            });
+            let old_resources = old.as_ref().map_or(&[][..], |d| &d.resources);
+            let new_resources = new.as_ref().map_or(&[][..], |(d, _)| &d.resources);
+            differences(old_resources, new_resources, &mut gone, &mut come);
+            if let Some((document, found)) = new {
+                self.documents.insert(path.clone(), document);
+                if !found.is_empty() {
+                    self.findings.insert(path.clone(), found);
+                }
+            }
+        }
+        let leaving: BTreeSet<&ResourceRef> = gone.iter().map(|r| &r.item.id).collect();
+        let mut arriving = BTreeSet::new();
+        let clash = come.iter().any(|r| {
+            let taken = self.bundle.get(&r.item.id).is_some() && !leaving.contains(&r.item.id);
+            taken || !arriving.insert(&r.item.id)
+        });
+        if clash {
+            *self = compile_reusing(snapshot, Some(self));
+            return;
+        }
+        self.bundle = Arc::new(self.bundle.succeed(snapshot.revision.clone(), &gone, &come));
+        self.report = Report::new(
+            self.overall
+                .iter()
+                .chain(self.findings.values().flatten())
+                .cloned()
+                .collect(),
+        );
+    }
+
+    /// The revision this is of.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.bundle.revision.as_ref()
+    }
+}
+
+/// What one document lost and gained. Equal resources are neither.
+fn differences(
+    old: &[Arc<Resource>],
+    new: &[Arc<Resource>],
+    gone: &mut Vec<Arc<Resource>>,
+    come: &mut Vec<Arc<Resource>>,
+) {
+    let before: HashMap<&ResourceRef, &Arc<Resource>> =
+        old.iter().map(|r| (&r.item.id, r)).collect();
+    let after: HashMap<&ResourceRef, &Arc<Resource>> =
+        new.iter().map(|r| (&r.item.id, r)).collect();
+    let differs = |other: &HashMap<_, &Arc<Resource>>, resource: &Arc<Resource>| {
+        other
+            .get(&resource.item.id)
+            .is_none_or(|o| !Arc::ptr_eq(o, resource) && **o != *resource)
+    };
+    gone.extend(old.iter().filter(|r| differs(&after, r)).cloned());
+    come.extend(new.iter().filter(|r| differs(&before, r)).cloned());
+}
+
+/// Each resource once, and those declared again with the document that was first.
+#[expect(
+    clippy::type_complexity,
+    reason = "the pair is taken apart at once by the only caller"
+)]
+fn unique(
+    documents: &BTreeMap<DocPath, Document>,
+) -> (Vec<Arc<Resource>>, Vec<(Arc<Resource>, DocPath)>) {
+    let total = documents.values().map(|d| d.resources.len()).sum();
+    let mut first: HashMap<&ResourceRef, &DocPath> = HashMap::with_capacity(total);
+    let (mut resources, mut duplicates) = (Vec::with_capacity(total), Vec::new());
+    for resource in documents.values().flat_map(|d| &d.resources) {
+        match first.get(&resource.item.id) {
+            Some(document) => duplicates.push((resource.clone(), (*document).clone())),
+            None => {
+                first.insert(&resource.item.id, &resource.document);
+                resources.push(resource.clone());
+            }
+        }
+    }
+    (resources, duplicates)
+}
+
+/// What must be known before any document can be read.
+struct Definitions {
+    config: Arc<Config>,
+    kinds: Kinds,
+    custom: Custom,
+}
+
+/// `lockstep.yaml` and the kinds.
+fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> Definitions {
+    let mut custom = Custom::new();
+    for path in snapshot
+        .files
+        .keys()
+        .filter(|p| custom::kind_of_schema(p).is_some())
+    {
+        let Some(text) = snapshot.text(path) else {
+            continue;
+        };
+        let (kind, found) = custom::read_schema(path, source(path, text).text);
+        findings.extend(found);
+        if let Some(kind) = kind {
+            custom.insert(kind.kind_name().clone(), Arc::new(kind));
+        }
+    }
+    let kinds = kinds::with_custom(&custom);
+    let names: Vec<KindName> = kinds.keys().cloned().collect();
+    let config = match CONFIG.parse::<DocPath>() {
+        Ok(path) if snapshot.files.contains_key(&path) => {
+            let text = snapshot.text(&path).unwrap_or("");
+            let (config, found) = config::read::read(&path, source(&path, text).text, &names);
+            findings.extend(found);
+            config
+        }
+        Ok(path) => {
+            let message = "there is no lockstep.yaml: it names the systems, groups and people";
+            findings.push(
+                Finding::error("config/missing", &path, None, message)
+                    .with_hint("`lockstep init DIR` writes a config repo to start from"),
+            );
+            Config::default()
+        }
+        Err(_) => Config::default(),
+    };
+    Definitions {
+        config: Arc::new(config),
+        kinds,
+        custom,
+    }
+}
+
+/// What is wrong with the tree itself.
+fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = snapshot
+        .files
+        .iter()
+        .chain(&snapshot.policies)
+        .filter_map(|(path, blob)| content_finding(path, blob))
+        .collect();
+    if let Ok(root) = CONFIG.parse::<DocPath>() {
+        findings.extend(
+            snapshot
+                .unreadable
+                .iter()
+                .take(limits::FINDINGS)
+                .map(|name| {
+                    let message = format!(
+                        "the name {name:?} can't be read: not UTF-8, or with control characters"
+                    );
+                    Finding::error("tree/name", &root, None, message).with_hint("rename the file")
+                }),
+        );
+        if snapshot.files.len() > limits::FILES {
+            let message = format!(
+                "{} files, more than the {} that are read",
+                snapshot.files.len(),
+                limits::FILES
+            );
+            findings.push(Finding::error("tree/too-many-files", &root, None, message));
+        }
+    }
+    findings
+}
+
+fn content_finding(path: &DocPath, blob: &Blob) -> Option<Finding> {
+    let at = |rule, message: String| Some(Finding::error(rule, path, None, message));
+    match &blob.content {
+        Content::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(_) => None,
+            Err(e) => at(
+                "tree/not-utf8",
+                format!("not UTF-8 from byte {}", e.valid_up_to()),
+            )
+            .map(|f| f.with_hint("save the file as UTF-8")),
+        },
+        Content::Symlink => at(
+            "tree/symlink",
+            "a symbolic link is not followed: put the file itself here".into(),
+        ),
+        Content::Submodule => at(
+            "tree/submodule",
+            "a submodule is not entered: put the files themselves here".into(),
+        ),
+        Content::TooLarge(size) => at(
+            "tree/too-large",
+            format!(
+                "{size} bytes, more than the {} that are read",
+                limits::DOCUMENT_BYTES
+            ),
+        ),
+    }
+}
+
+/// Reads documents of one revision.
+struct Reader<'a> {
+    forms: Forms,
+    config: &'a Config,
+    kinds: &'a Kinds,
+}
+
+impl Reader<'_> {
+    fn context(&self) -> Context<'_> {
+        Context {
+            config: self.config,
+            kinds: self.kinds,
+        }
+    }
+
+    /// `None` for a file that is no document. Resources equal to those `earlier` held are shared with it.
+    fn read(
+        &self,
+        path: &DocPath,
+        blob: &Blob,
+        earlier: Option<&Document>,
+    ) -> Option<(Document, Vec<Finding>)> {
+        let Content::Bytes(bytes) = &blob.content else {
+            return None;
+        };
+        let text = std::str::from_utf8(bytes).ok()?;
+        let Some(form) = self.forms.form_for(path) else {
+            let stray = self.forms.stray(path)?;
+            return Some((
+                Document {
+                    blob: blob.id,
+                    resources: Vec::new(),
+                },
+                vec![stray],
+            ));
+        };
+        let Reading {
+            resources,
+            mut findings,
+        } = form.read(source(path, text), self.context());
+        if findings.len() > limits::FINDINGS {
+            let more = findings.len() - limits::FINDINGS;
+            findings.truncate(limits::FINDINGS);
+            let message = format!("{more} more findings in this file are not shown");
+            findings.push(Finding::error(
+                "document/many-findings",
+                path,
+                None,
+                message,
+            ));
+        }
+        let known: HashMap<&ResourceRef, &Arc<Resource>> = earlier
+            .iter()
+            .flat_map(|d| &d.resources)
+            .map(|r| (&r.item.id, r))
+            .collect();
+        let resources = resources
+            .into_iter()
+            .map(|declared| match known.get(&declared.id) {
+                Some(old) if old.item.spec == declared.spec && old.systems == declared.systems => {
+                    (*old).clone()
+                }
+                _ => Arc::new(Resource {
+                    item: Arc::new(Item::new(declared.id, declared.spec)),
+                    systems: declared.systems,
+                    document: path.clone(),
+                }),
+            })
+            .collect();
+        Some((
+            Document {
+                blob: blob.id,
+                resources,
+            },
+            findings,
+        ))
+    }
+
+    fn duplicate_findings(
+        &self,
+        snapshot: &Snapshot,
+        duplicates: Vec<(Arc<Resource>, DocPath)>,
+    ) -> Vec<Finding> {
+        let mut wanted: BTreeMap<DocPath, BTreeSet<ResourceRef>> = BTreeMap::new();
+        for (resource, _) in &duplicates {
+            wanted
+                .entry(resource.document.clone())
+                .or_default()
+                .insert(resource.item.id.clone());
+        }
+        let places: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|(path, ids)| (path.clone(), self.locate(snapshot, path, ids)))
+            .collect();
+        duplicates
+            .iter()
+            .take(limits::FINDINGS)
+            .map(|(resource, first)| {
+                let span = places
+                    .get(&resource.document)
+                    .and_then(|p| p.get(&resource.item.id))
+                    .copied();
+                let message = format!("{} is declared in {first} already", resource.item.id);
+                Finding::error("resource/duplicate", &resource.document, span, message).with_hint(
+                    "keep one of the two: two documents for one resource would take turns",
+                )
+            })
+            .collect()
+    }
+
+    fn locate(
+        &self,
+        snapshot: &Snapshot,
+        path: &DocPath,
+        wanted: &BTreeSet<ResourceRef>,
+    ) -> BTreeMap<ResourceRef, Span> {
+        match (self.forms.form_for(path), snapshot.text(path)) {
+            (Some(form), Some(text)) => {
+                let wanted: Vec<ResourceRef> = wanted.iter().cloned().collect();
+                form.locate_all(source(path, text), self.context(), &wanted)
+            }
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+fn source<'a>(path: &'a DocPath, text: &'a str) -> Source<'a> {
+    Source {
+        path,
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+    }
+}
+
+/// Fills in the lines of a plan's origins, for showing it: of what is there after in `after`, of what was deleted in `before`.
+pub fn fill_lines(
+    plan: &mut Plan,
+    after: (&Snapshot, &Compiled),
+    before: Option<(&Snapshot, &Compiled)>,
+) {
+    let sides = [Some(after), before];
+    for (side, deleted) in sides.into_iter().zip([false, true]) {
+        let Some((snapshot, compiled)) = side else {
+            continue;
+        };
+        let Bundle { config, kinds, .. } = &*compiled.bundle;
+        let reader = Reader {
+            forms: Forms::new(config, &compiled.custom),
+            config,
+            kinds,
+        };
+        let mut wanted: BTreeMap<DocPath, BTreeSet<ResourceRef>> = BTreeMap::new();
+        let changes = || plan.systems.values().flat_map(|s| &s.changes);
+        for change in changes().filter(|c| c.after.is_none() == deleted) {
+            if let Some(origin) = &change.origin {
+                wanted
+                    .entry(origin.document.clone())
+                    .or_default()
+                    .insert(change.id.clone());
+            }
+        }
+        let places: BTreeMap<DocPath, _> = wanted
+            .iter()
+            .map(|(path, ids)| (path.clone(), reader.locate(snapshot, path, ids)))
+            .collect();
+        for change in plan.systems.values_mut().flat_map(|s| &mut s.changes) {
+            if change.after.is_none() == deleted
+                && let Some(origin) = &mut change.origin
+            {
+                origin.line = places
+                    .get(&origin.document)
+                    .and_then(|p| p.get(&change.id))
+                    .map(|s| s.line);
+            }
+        }
+    }
+}

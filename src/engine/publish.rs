@@ -1,0 +1,98 @@
+//! Which commits carry statuses, and what is known of each group at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::execute::restore;
+use super::statuses::{self, GroupAt};
+use super::{Engine, EngineError, GroupReport};
+use crate::config::Group;
+use crate::ids::{GroupName, Revision};
+use crate::record::Run;
+use crate::store::GroupState;
+
+/// How many of a group's latest runs have their revisions' statuses kept right.
+const RECENT: u32 = 10;
+
+/// What a commit shows: context, and state with description.
+pub(super) type Shown = Vec<(String, String)>;
+
+impl Engine {
+    /// Brings the statuses of recent revisions to what the store says, and returns what is shown now.
+    pub(super) async fn publish(
+        &self,
+        groups: &BTreeMap<GroupName, Group>,
+        head: &Revision,
+        _reports: &[GroupReport],
+    ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
+        let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
+        let mut runs: BTreeMap<(&GroupName, Revision), Run> = BTreeMap::new();
+        let mut revisions = BTreeSet::from([head.clone()]);
+        for name in groups.keys() {
+            states.insert(name, self.store.group_state(name).await?);
+            // Newest first, so the first of a revision is the one that counts; drift healed later is news about
+            // the same revision and counts too.
+            for stored in self.store.recent_runs(name, RECENT).await? {
+                let run = restore_with_outcome(&stored)?;
+                revisions.insert(run.revision.clone());
+                runs.entry((name, run.revision.clone())).or_insert(run);
+            }
+        }
+        let mut shown = BTreeMap::new();
+        for revision in revisions {
+            let mut known = Vec::new();
+            for (name, group) in groups {
+                let Some(state) = states.get(name) else {
+                    continue;
+                };
+                let run = runs.get(&(name, revision.clone()));
+                let stands =
+                    run.is_some_and(|r| r.outcome.as_ref().is_some_and(|o| o.is_success()));
+                let overtaken_by = match &state.good {
+                    Some(good)
+                        if !stands
+                            && *good != revision
+                            && self.contains(good, &revision).await? =>
+                    {
+                        Some(good)
+                    }
+                    _ => None,
+                };
+                known.push(GroupAt {
+                    group,
+                    run,
+                    overtaken_by,
+                });
+            }
+            let wanted = statuses::wanted(&revision, &known, self.clock.now());
+            let summary: Shown = wanted
+                .iter()
+                .map(|s| {
+                    (
+                        s.context.clone(),
+                        format!("{:?} {}", s.state, s.description),
+                    )
+                })
+                .collect();
+            if self.published.get(&revision) != Some(&summary) {
+                statuses::write(&*self.forge, &revision, wanted).await?;
+            }
+            shown.insert(revision, summary);
+        }
+        Ok(shown)
+    }
+
+    async fn contains(&self, newer: &Revision, older: &Revision) -> Result<bool, EngineError> {
+        let (repo, newer, older) = (self.repo.clone(), newer.clone(), older.clone());
+        Ok(tokio::task::spawn_blocking(move || repo.is_ancestor(&older, &newer)).await??)
+    }
+}
+
+fn restore_with_outcome(stored: &crate::store::StoredRun) -> Result<Run, EngineError> {
+    if stored.outcome.is_none() {
+        return restore(stored);
+    }
+    serde_json::from_value(stored.run.body.clone()).map_err(|e| EngineError::Unreadable {
+        run: stored.run.id.to_string(),
+        why: e.to_string(),
+    })
+}

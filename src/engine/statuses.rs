@@ -1,0 +1,147 @@
+//! Statuses on merged commits, derived from what the store knows and written only where the forge shows something else.
+//!
+//! Level-triggered: a status that was lost is written on the next pass, one that is there is left alone.
+
+use std::collections::BTreeMap;
+
+use crate::config::Group;
+use crate::forge::{DESCRIPTION_CHARS, Forge, Status, StatusState};
+use crate::ids::{Revision, SystemName};
+use crate::record::{Condition, ConditionState, Run};
+
+use super::EngineError;
+
+/// The status of a whole revision; each system has one of its own under it.
+pub(super) const CONTEXT: &str = "lockstep/apply";
+
+/// What is known of one group at one revision.
+#[derive(Debug, Clone)]
+pub(super) struct GroupAt<'a> {
+    pub(super) group: &'a Group,
+    /// The newest run for the revision, open or ended.
+    pub(super) run: Option<&'a Run>,
+    /// Whether a newer revision that contains this one has been applied since.
+    pub(super) overtaken_by: Option<&'a Revision>,
+}
+
+/// The statuses that a commit should show.
+pub(super) fn wanted(
+    revision: &Revision,
+    groups: &[GroupAt<'_>],
+    at: jiff::Timestamp,
+) -> Vec<Status> {
+    let mut systems: BTreeMap<&SystemName, (StatusState, String)> = BTreeMap::new();
+    for known in groups {
+        let conditions = known.run.map(Run::conditions).unwrap_or_default();
+        for system in &known.group.systems {
+            let shown = match (known.overtaken_by, known.run) {
+                (Some(newer), _) => (
+                    StatusState::Success,
+                    format!("superseded by {}, which is applied", newer.short()),
+                ),
+                (None, None) => (StatusState::Pending, "waiting for its run".to_owned()),
+                (None, Some(run)) => match (conditions.get(system), &run.outcome) {
+                    (Some(condition), _) => of_condition(condition),
+                    (None, Some(outcome)) if outcome.is_success() => (
+                        StatusState::Success,
+                        "in step: nothing to change".to_owned(),
+                    ),
+                    (None, Some(outcome)) => (StatusState::Failure, outcome.to_string()),
+                    (None, None) => (StatusState::Pending, "waiting for others".to_owned()),
+                },
+            };
+            systems.insert(system, shown);
+        }
+    }
+    let whole = whole(&systems, revision);
+    let each = systems
+        .iter()
+        .map(|(system, shown)| (format!("{CONTEXT}/{system}"), shown.clone()));
+    each.chain([(CONTEXT.to_owned(), whole)])
+        .map(|(context, (state, description))| Status {
+            context,
+            state,
+            description: cut(&description),
+            at,
+        })
+        .collect()
+}
+
+fn of_condition(condition: &Condition) -> (StatusState, String) {
+    let state = match condition.state {
+        ConditionState::InStep => StatusState::Success,
+        ConditionState::Moving => StatusState::Pending,
+        ConditionState::Behind | ConditionState::Held | ConditionState::Incident => {
+            StatusState::Failure
+        }
+    };
+    (state, condition.message.clone())
+}
+
+fn whole(
+    systems: &BTreeMap<&SystemName, (StatusState, String)>,
+    revision: &Revision,
+) -> (StatusState, String) {
+    let with = |state| systems.iter().filter(move |(_, (s, _))| *s == state);
+    if let Some((system, (_, why))) = with(StatusState::Failure).next() {
+        return (
+            StatusState::Failure,
+            format!(
+                "{} of {} systems are not there; {system}: {why}",
+                with(StatusState::Failure).count(),
+                systems.len()
+            ),
+        );
+    }
+    if with(StatusState::Pending).next().is_some() {
+        return (
+            StatusState::Pending,
+            format!(
+                "{} of {} systems are there",
+                with(StatusState::Success).count(),
+                systems.len()
+            ),
+        );
+    }
+    (
+        StatusState::Success,
+        format!(
+            "all {} systems are in step with {}",
+            systems.len(),
+            revision.short()
+        ),
+    )
+}
+
+fn cut(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= DESCRIPTION_CHARS {
+        return line.to_owned();
+    }
+    let mut cut: String = line.chars().take(DESCRIPTION_CHARS - 1).collect();
+    cut.push('…');
+    cut
+}
+
+/// Writes what differs between what a commit shows and what it should show.
+pub(super) async fn write(
+    forge: &dyn Forge,
+    revision: &Revision,
+    wanted: Vec<Status>,
+) -> Result<(), EngineError> {
+    let shown: BTreeMap<String, Status> = forge
+        .statuses(revision)
+        .await?
+        .into_iter()
+        .map(|s| (s.context.clone(), s))
+        .collect();
+    for status in wanted {
+        let same = shown
+            .get(&status.context)
+            .is_some_and(|s| s.state == status.state && s.description == status.description);
+        if !same {
+            forge.set_status(revision, status).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The loop: passes for as long as the process lives, sooner where something calls for one.
+//!
+//! Polling is the truth; a push that is noticed, or a failed pass, only makes the next one sooner. Whatever woke it, a pass starts from
+//! what is there.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::execute::backoff;
+use super::{Engine, GroupReport};
+use crate::protocol::LONGEST_BACKOFF;
+use crate::record::{Next, Trigger};
+use crate::settings::Intervals;
+
+/// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed. A run in progress
+/// is finished first: its time is bounded.
+pub async fn supervise(
+    mut engine: Engine,
+    intervals: Intervals,
+    mut pushed: watch::Receiver<u64>,
+    mut stop: watch::Receiver<bool>,
+    mut told: impl FnMut(&[GroupReport]),
+) {
+    let mut trigger = Trigger::Start;
+    let mut failures: u8 = 0;
+    let mut watched = true;
+    while !*stop.borrow() {
+        pushed.mark_unchanged();
+        let pause = match engine.pass(trigger).await {
+            Ok(reports) => {
+                told(&reports);
+                let worst = reports
+                    .iter()
+                    .map(GroupReport::next)
+                    .max()
+                    .unwrap_or(Next::Done);
+                failures = if worst == Next::Done {
+                    0
+                } else {
+                    failures.saturating_add(1).min(LONGEST_BACKOFF)
+                };
+                if worst == Next::Done {
+                    intervals.systems
+                } else {
+                    backoff(failures).min(intervals.systems)
+                }
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1).min(LONGEST_BACKOFF);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the pass failed and will be tried again"
+                );
+                backoff(failures)
+            }
+        };
+        let again = Instant::now() + pause;
+        trigger = loop {
+            let poll = Instant::now() + intervals.git;
+            tokio::select! {
+                _ = stop.changed() => break Trigger::Manual,
+                changed = pushed.changed(), if watched => match changed {
+                    Ok(()) => break Trigger::Merge,
+                    // The watcher is gone; polling goes on.
+                    Err(_) => watched = false,
+                },
+                () = tokio::time::sleep_until(again) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },
+                () = tokio::time::sleep_until(poll), if poll < again => {
+                    if engine.has_news().await {
+                        break Trigger::Merge;
+                    }
+                }
+            }
+        };
+    }
+}

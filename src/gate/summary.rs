@@ -1,0 +1,121 @@
+//! A judgement as people and programs read it.
+
+use serde_json::{Value, json};
+
+use super::{Judgement, Standing};
+use crate::finding::Severity;
+use crate::forge::ReviewKind;
+use crate::policy::Message;
+use crate::resource::Language;
+use crate::view::{ApprovalView, GateView, MessageView, PlanView, ReportView, VerdictView};
+
+/// The judgement as the comment and the terminal show it.
+pub fn view_of(j: &Judgement, language: Language) -> GateView {
+    let message = |m: &Message| MessageView {
+        msg: match (language, &m.msg_ja) {
+            (Language::Japanese, Some(ja)) => ja.clone(),
+            (Language::Japanese | Language::English, _) => m.msg.clone(),
+        },
+        code: m.code.clone(),
+        resource: m.resource.clone(),
+    };
+    let approvals = j.verdict.approvals.iter().map(|need| ApprovalView {
+        from: need.from.clone(),
+        count: need.count,
+        because: match (language, &need.because_ja) {
+            (Language::Japanese, Some(ja)) => ja.clone(),
+            (Language::Japanese | Language::English, _) => need.because.clone(),
+        },
+        have: need.satisfied_by.clone(),
+    });
+    GateView {
+        language,
+        number: j.proposal.number,
+        title: j.proposal.title.clone(),
+        author: j.proposal.author.clone(),
+        base: j.proposal.base.clone(),
+        head: j.proposal.head.clone(),
+        report: ReportView::new(&j.report, |path| j.after.text(path)),
+        verdict: VerdictView {
+            denials: j.verdict.denials.iter().map(message).collect(),
+            warnings: j.verdict.warnings.iter().map(message).collect(),
+            approvals: approvals.collect(),
+        },
+        plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language),
+        already_adrift: None,
+        on_merge: on_merge(j, language),
+        statuses: j.statuses.clone(),
+    }
+}
+
+/// What the merge would set off, in sentences.
+fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
+    let mut notes = Vec::new();
+    let touched: Vec<&str> = j
+        .plan
+        .systems
+        .iter()
+        .filter(|(_, s)| !s.changes.is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if touched.is_empty() {
+        return notes;
+    }
+    for (name, group) in &j.base.bundle.config.groups {
+        let members: Vec<&str> = group
+            .systems
+            .iter()
+            .map(|s| s.as_str())
+            .filter(|s| touched.contains(s))
+            .collect();
+        if members.is_empty() {
+            continue;
+        }
+        let together = group.consistency == crate::config::Consistency::Lockstep;
+        let list = members.join(", ");
+        notes.push(match (language, together) {
+            (Language::English, true) => format!("{list} move together (group {name}), or none of them does."),
+            (Language::English, false) => format!("{list} move independently (group {name})."),
+            (Language::Japanese, true) => format!("{list} は一緒に反映されます（グループ {name}）。一つでも準備できなければどこにも反映されません。"),
+            (Language::Japanese, false) => format!("{list} はそれぞれ独立に反映されます（グループ {name}）。"),
+        });
+    }
+    notes
+}
+
+/// The judgement for programs.
+pub fn json_of(j: &Judgement) -> Value {
+    json!({
+        "proposal": j.proposal,
+        "statuses": j.statuses,
+        "passes": j.passes(),
+        "plan": serde_json::from_str::<Value>(&crate::view::json::plan(&j.plan)).unwrap_or(Value::Null),
+        "scope": j.scope,
+        "denials": j.verdict.denials.iter().map(|m| json!({"msg": m.msg, "code": m.code, "resource": m.resource})).collect::<Vec<_>>(),
+        "warnings": j.verdict.warnings.iter().map(|m| json!({"msg": m.msg, "code": m.code, "resource": m.resource})).collect::<Vec<_>>(),
+        "approvals": j.verdict.approvals.iter().map(|n| json!({"from": n.from, "count": n.count, "because": n.because, "satisfied_by": n.satisfied_by})).collect::<Vec<_>>(),
+        "reviews": j.reviews.iter().map(|r| json!({
+            "user": r.review.user, "person": r.person, "kind": kind(r.review.kind), "commit": r.review.commit, "counts": r.standing == Standing::Counts,
+            "standing": standing(r.standing), "at": r.review.at, "message": r.review.message})).collect::<Vec<_>>(),
+        "findings": j.report.findings().iter().filter(|f| f.severity == Severity::Error).count(),
+    })
+}
+
+fn kind(kind: ReviewKind) -> &'static str {
+    match kind {
+        ReviewKind::Approve => "approve",
+        ReviewKind::RequestChanges => "request_changes",
+        ReviewKind::Comment => "comment",
+    }
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Counts => "counts",
+        Standing::Replaced => "replaced by a later review",
+        Standing::Outdated => "a later push added to what was approved",
+        Standing::Author => "authors don't approve their own proposals",
+        Standing::Unknown => "not in people: at the base",
+        Standing::Comment => "a comment",
+    }
+}
