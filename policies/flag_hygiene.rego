@@ -52,8 +52,8 @@ flag_hygiene_changes contains change if {
 	change.op != "delete"
 }
 
-# New is what the base does not have on any system.
-flag_hygiene_must_have(change, _) if not input.before.FeatureFlag[change.name]
+# One that only comes to one more system is not new.
+flag_hygiene_must_have(change, _) if change.new
 
 # What was there is not taken away.
 flag_hygiene_must_have(change, field) if lib.has_text(change.before, field)

@@ -15,7 +15,7 @@ deny contains {
 	some change in interview_types_changes
 	change.op == "delete"
 	# Taken from one system only, it is still there.
-	not input.after.InterviewType[change.name]
+	change.gone
 }
 
 deny contains {

@@ -8,26 +8,26 @@ import data.lockstep.lib
 
 deny contains {
 	"code": "last-admin/none-left",
-	"resource": sprintf("AccessGrant/%s", [some_admin]),
+	"resource": sprintf("AccessGrant/%s", [min(names)]),
 	"msg": sprintf("%s would be left without an admin: keep one, or add the next one first", [system]),
 	"msg_ja": sprintf("%s の管理者がいなくなります。一人は残すか、先に次の管理者を追加してください", [system]),
 } if {
-	some system in last_admin_systems
+	some [system, _] in last_admin_before
 	not system in input.systems_leaving
-	count(last_admin_of(input.after, system)) == 0
-	some_admin := min(last_admin_of(input.before, system))
+	names := {name | some [s, name] in last_admin_before; s == system}
+	count({name | some [s, name] in last_admin_after; s == system}) == 0
 }
 
-last_admin_systems contains system if {
+last_admin_before contains [system, name] if {
 	some name, grant in input.before.AccessGrant
 	lib.is_admin(name)
 	lib.holds(grant.spec)
 	some system in grant.systems
 }
 
-last_admin_of(state, system) := {name |
-	some name, grant in state.AccessGrant
+last_admin_after contains [system, name] if {
+	some name, grant in input.after.AccessGrant
 	lib.is_admin(name)
 	lib.holds(grant.spec)
-	system in grant.systems
+	some system in grant.systems
 }

@@ -49,6 +49,8 @@ pub struct PolicySet {
     engine: Option<Engine>,
     /// The rules that must be there in every answer.
     expected: BTreeSet<String>,
+    /// The kinds whose resources the policies look at; `None` where that can't be told, for all.
+    kinds: Option<BTreeSet<String>>,
     /// What is wrong with the policies; where anything is, everything is denied.
     faults: Vec<String>,
     digest: Digest,
@@ -86,7 +88,7 @@ impl PolicySet {
 
     /// Asks all policies about a proposal.
     pub fn judge(&self, input: &PolicyInput) -> Verdict {
-        let json = match input.canonical_json() {
+        let json = match input.canonical_json(self.kinds.as_ref()) {
             Ok(json) => json,
             Err(error) => return Verdict::of_error(format!("the policies' input: {error}")),
         };

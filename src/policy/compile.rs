@@ -276,6 +276,7 @@ pub(super) fn compile(
         let set = PolicySet {
             engine: None,
             expected: BTreeSet::new(),
+            kinds: None,
             faults: vec![fault.to_string()],
             digest: digest(files),
         };
@@ -317,9 +318,17 @@ fn compile_here(files: &BTreeMap<DocPath, Blob>, limit: Duration) -> (PolicySet,
         .filter(|name| Gate::of(name).is_some())
         .map(str::to_owned)
         .collect();
+    let kinds = judging.iter().all(|f| !f.scan.any_kind).then(|| {
+        judging
+            .iter()
+            .flat_map(|f| &f.scan.kinds)
+            .map(ToString::to_string)
+            .collect()
+    });
     let set = PolicySet {
         engine: engine.ok(),
         expected,
+        kinds,
         faults,
         digest: digest(files),
     };

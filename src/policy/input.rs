@@ -4,6 +4,7 @@
 //! according to the base commit, what time it is. Which approvals still bind is decided before they come here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -67,9 +68,16 @@ pub struct ChangeFacts {
     pub before: Option<Spec>,
     pub after: Option<Spec>,
     pub direction: Direction,
+    /// Whether the base has no such resource, for any system.
+    pub new: bool,
+    /// Whether the head has no such resource, for any system.
+    pub gone: bool,
     pub document: Option<DocPath>,
     pub line: Option<u32>,
 }
+
+/// Resources by kind and name. A name may hold slashes; it is one key.
+pub type Resources = BTreeMap<String, Arc<BTreeMap<String, ResourceFacts>>>;
 
 /// A resource in `before` or `after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,10 +132,10 @@ pub struct PolicyInput {
     pub proposal: ProposalFacts,
     /// In the order of the plan: deletes first.
     pub changes: Vec<ChangeFacts>,
-    /// All resources at the base, by kind and name. A name may hold slashes; it is one key.
-    pub before: BTreeMap<String, BTreeMap<String, ResourceFacts>>,
+    /// All resources at the base.
+    pub before: Resources,
     /// All resources at the head.
-    pub after: BTreeMap<String, BTreeMap<String, ResourceFacts>>,
+    pub after: Resources,
     pub systems: BTreeMap<SystemName, SystemFacts>,
     pub people: BTreeMap<String, PersonFacts>,
     /// The time of judging, RFC 3339.
@@ -167,7 +175,7 @@ impl PolicyInput {
         Self {
             version: VERSION,
             proposal,
-            changes: changes(plan),
+            changes: changes(plan, before, after),
             incidents_open: incidents(&had, &has),
             before: had,
             after: has,
@@ -194,8 +202,28 @@ impl PolicyInput {
     }
 
     /// The input as policies read it and as its digest is taken: canonical JSON (RFC 8785).
-    pub fn canonical_json(&self) -> Result<String, serde_json::Error> {
-        serde_json_canonicalizer::to_string(self)
+    ///
+    /// `before` and `after` hold only the kinds among `kinds`, all where it is `None`: a proposal that changes one flag should not
+    /// cost a hundred thousand others. A kind that is asked for is there even if it has no resources.
+    pub fn canonical_json(
+        &self,
+        kinds: Option<&BTreeSet<String>>,
+    ) -> Result<String, serde_json::Error> {
+        let Some(kinds) = kinds else {
+            return serde_json_canonicalizer::to_string(self);
+        };
+        let only = |all: &Resources| {
+            kinds
+                .iter()
+                .map(|kind| (kind.clone(), all.get(kind).cloned().unwrap_or_default()))
+                .collect()
+        };
+        let seen = Self {
+            before: only(&self.before),
+            after: only(&self.after),
+            ..self.clone()
+        };
+        serde_json_canonicalizer::to_string(&seen)
     }
 
     /// Whether this person wrote the proposal. Logins differ in case only by mistake, so case is not looked at.
@@ -221,7 +249,7 @@ impl PolicyInput {
     }
 }
 
-fn changes(plan: &Plan) -> Vec<ChangeFacts> {
+fn changes(plan: &Plan, before: Option<&Bundle>, after: &Bundle) -> Vec<ChangeFacts> {
     plan.grouped()
         .into_iter()
         .map(|group| {
@@ -234,6 +262,8 @@ fn changes(plan: &Plan) -> Vec<ChangeFacts> {
                 before: change.before.as_ref().map(|item| item.spec.clone()),
                 after: change.after.as_ref().map(|item| item.spec.clone()),
                 direction: change.direction,
+                new: before.is_none_or(|bundle| bundle.get(&change.id).is_none()),
+                gone: after.get(&change.id).is_none(),
                 document: change.origin.as_ref().map(|o| o.document.clone()),
                 line: change.origin.as_ref().and_then(|o| o.line),
             }
@@ -241,7 +271,7 @@ fn changes(plan: &Plan) -> Vec<ChangeFacts> {
         .collect()
 }
 
-fn resources(bundle: &Bundle) -> BTreeMap<String, BTreeMap<String, ResourceFacts>> {
+fn resources(bundle: &Bundle) -> Resources {
     let mut kinds: BTreeMap<String, BTreeMap<String, ResourceFacts>> = BTreeMap::new();
     for resource in bundle.resources() {
         let id = &resource.item.id;
@@ -260,6 +290,9 @@ fn resources(bundle: &Bundle) -> BTreeMap<String, BTreeMap<String, ResourceFacts
         }
     }
     kinds
+        .into_iter()
+        .map(|(kind, names)| (kind, Arc::new(names)))
+        .collect()
 }
 
 fn systems(config: &Config) -> BTreeMap<SystemName, SystemFacts> {
@@ -318,16 +351,13 @@ fn freezes(config: &Config, now: Timestamp) -> Vec<FreezeFacts> {
         .collect()
 }
 
-fn incidents(
-    before: &BTreeMap<String, BTreeMap<String, ResourceFacts>>,
-    after: &BTreeMap<String, BTreeMap<String, ResourceFacts>>,
-) -> Vec<IncidentFacts> {
+fn incidents(before: &Resources, after: &Resources) -> Vec<IncidentFacts> {
     let mut open: BTreeMap<&str, IncidentFacts> = BTreeMap::new();
     // Base first: what stood there when the proposal was made decides.
     for (name, resource) in [before, after]
         .into_iter()
         .filter_map(|kinds| kinds.get(INCIDENT))
-        .flatten()
+        .flat_map(|names| names.iter())
     {
         let spec = resource.spec.value();
         let word = |field: &str| spec.get(field).and_then(|v| v.as_str()).map(str::to_owned);

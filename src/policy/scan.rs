@@ -4,6 +4,7 @@
 //! A tokenizer, no parser: the Rego engine has the last word on syntax. What is found here only adds findings and is
 //! checked against what the engine answers, so a rule that is overlooked here is still judged.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A function whose answer is not in the input: a verdict that used it could not be replayed.
@@ -96,6 +97,10 @@ pub(super) struct Scan<'a> {
     pub(super) package_range: Range<usize>,
     pub(super) rules: Vec<Rule<'a>>,
     pub(super) forbidden: Vec<ForbiddenCall>,
+    /// The kinds it names after `input.before` and `input.after`.
+    pub(super) kinds: BTreeSet<&'a str>,
+    /// Whether it uses `input`, `input.before` or `input.after` in a way that may reach any kind.
+    pub(super) any_kind: bool,
     /// Where `data.lockstep`, or `data`, is used as a whole.
     pub(super) whole_package: Vec<Range<usize>>,
     /// Where it is more than the engine can take, and what is too much. Such a file must not reach the engine.
@@ -157,6 +162,7 @@ pub(super) fn scan(source: &str) -> Scan<'_> {
                 let (path, used) = dotted(rest);
                 let last = path.last().copied().unwrap_or_default();
                 if token.text == "import" {
+                    scan.any_kind |= path.first() == Some(&"input");
                     let alias = match (rest.get(used), rest.get(used + 1)) {
                         (Some(word), Some(alias)) if word.text == "as" => alias.text,
                         _ => last,
@@ -172,6 +178,11 @@ pub(super) fn scan(source: &str) -> Scan<'_> {
             scan.rules.extend(rule(token, rest));
         }
         scan.forbidden.extend(forbidden(&tokens, at));
+        match kinds(&tokens, at) {
+            Reach::Nothing => {}
+            Reach::Kind(kind) => drop(scan.kinds.insert(kind)),
+            Reach::Any => scan.any_kind = true,
+        }
         scan.whole_package.extend(whole_package(&tokens, at));
         if let (Some(name), Some(rule)) = (call(&tokens, at, &aliases), scan.rules.last_mut())
             && token.start > rule.range.start
@@ -283,6 +294,33 @@ fn forbidden(tokens: &[Token<'_>], at: usize) -> Option<ForbiddenCall> {
         instead: found.instead,
         range: space.start..name.end(),
     })
+}
+
+/// Which resources of `before` and `after` an expression can reach.
+enum Reach<'a> {
+    Nothing,
+    Kind(&'a str),
+    Any,
+}
+
+/// What the `input` at this place reaches. Whatever is not plainly one kind, or plainly something else, may be any.
+fn kinds<'a>(tokens: &[Token<'a>], at: usize) -> Reach<'a> {
+    let get = |n: usize| tokens.get(at + n);
+    let field = at.checked_sub(1).and_then(|before| tokens.get(before));
+    if !get(0).is_some_and(|t| t.sort == Sort::Name && t.text == "input")
+        || field.is_some_and(|t| t.is("."))
+    {
+        return Reach::Nothing;
+    }
+    let name = |n: usize| match (get(n), get(n + 1)) {
+        (Some(dot), Some(name)) if dot.is(".") && name.sort == Sort::Name => Some(name.text),
+        _ => None,
+    };
+    match name(1) {
+        None => Reach::Any,
+        Some("before" | "after") => name(3).map_or(Reach::Any, Reach::Kind),
+        Some(_) => Reach::Nothing,
+    }
 }
 
 /// `data` or `data.lockstep` where no rule of it is named.

@@ -319,8 +319,18 @@ deny contains {\"msg\": msg, \"msg_ja\": msg_ja, \"resource\": resource, \"code\
 | `approval` | `{from, count, because, because_ja}` | so many different people must approve: `from` lists roles, keys of `people`, `system:NAME`, or `*` for all of `people` |
 | `recuse` | `{person, because, because_ja}` | this person's approval does not count; the author's never does |
 
-`input` holds `proposal`, `changes`, `before` and `after` (`{kind: {name: {spec, systems}}}`), `systems`, `people`, `now`, `freezes_active`, `incidents_open`,
-`settings_changed`, `systems_leaving` and `reconciler_addresses`. The time is `input.now`; functions that look outside the input are refused.
+| `input.` | holds |
+| --- | --- |
+| `proposal` | `number`, `title`, `author`, `labels`, `base`, `head`, `opened_at`, `files`, and the `approvals` that still bind: `user`, `commit`, `at` |
+| `changes` | a list of `op` (`create`, `update`, `delete`), `kind`, `name`, `systems`, `before`, `after` (a spec or null), `direction` (`widening`, `narrowing`, `neutral`), `new` and `gone` (on no system before, after), `document`, `line` |
+| `before`, `after` | all resources at the base and at the head: `{kind: {name: {spec, systems}}}` |
+| `systems`, `people` | as the base has them, by name and by key |
+| `now` | the time of judging; functions that look at a clock or anywhere else are refused |
+| `freezes_active` | `name`, `until`, `except` |
+| `incidents_open` | `name`, `systems`, `severity` |
+| `settings_changed`, `systems_leaving`, `reconciler_addresses` | whether `lockstep.yaml` says something else; systems that it no longer has; Lockstep's own IP addresses |
+
+Name kinds plainly, as in `input.after.AccessGrant`: where every policy does, only those kinds are read, however large the others are.
 
 `lockstep policy test` runs the `test_…` rules of all `*_test.rego` files and shows the lines that none of them reaches.
 ";

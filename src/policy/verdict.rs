@@ -19,7 +19,7 @@ pub struct Verdict {
     pub approvals: Vec<ApprovalNeed>,
     /// Whose approvals do not count for this proposal, and why.
     pub recused: Vec<Recusal>,
-    /// SHA-256 over the canonical JSON (RFC 8785) of the input.
+    /// SHA-256 over the canonical JSON (RFC 8785) of the input as these policies can see it: [`PolicyInput::canonical_json`].
     pub input_digest: Digest,
     /// Over the policies that judged.
     pub policies_digest: Digest,

@@ -200,6 +200,8 @@ fn the_contract() {
               "before": {},
               "after": null,
               "direction": "neutral",
+              "new": false,
+              "gone": true,
               "document": "config/x.json",
               "line": null
             },
@@ -215,6 +217,8 @@ fn the_contract() {
               },
               "after": null,
               "direction": "narrowing",
+              "new": false,
+              "gone": false,
               "document": "config/x.json",
               "line": null
             },
@@ -228,6 +232,8 @@ fn the_contract() {
               "before": null,
               "after": {},
               "direction": "neutral",
+              "new": true,
+              "gone": false,
               "document": "config/x.json",
               "line": null
             },
@@ -245,6 +251,8 @@ fn the_contract() {
                 "n": 2
               },
               "direction": "widening",
+              "new": false,
+              "gone": false,
               "document": "config/x.json",
               "line": null
             }
@@ -386,8 +394,18 @@ fn the_contract() {
           ]
         }
         "#);
-    let canonical: Value = serde_json::from_str(&input.canonical_json().unwrap()).unwrap();
-    assert_eq!(canonical, serde_json::to_value(&input).unwrap());
+    let read = |kinds: Option<&_>| -> Value {
+        serde_json::from_str(&input.canonical_json(kinds).unwrap()).unwrap()
+    };
+    let mut whole = serde_json::to_value(&input).unwrap();
+    assert_eq!(read(None), whole);
+    // What policies do not look at is left out, and what they do look at is there even if it is empty.
+    let flags = |at: &str| json!({"FeatureFlag": whole[at]["FeatureFlag"], "Notice": {}});
+    let (before, after) = (flags("before"), flags("after"));
+    whole["before"] = before;
+    whole["after"] = after;
+    let kinds = ["FeatureFlag".to_owned(), "Notice".to_owned()].into();
+    assert_eq!(read(Some(&kinds)), whole);
 }
 
 /// The shipped policies on the input as it is really made, not as their own tests make it.

@@ -129,6 +129,36 @@ warn contains "x"
 }
 
 #[test]
+fn the_kinds_that_a_policy_looks_at_are_seen_or_all_are() {
+    let seen = |text: &str| {
+        let found = scan(text);
+        (!found.any_kind).then(|| {
+            found
+                .kinds
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+    };
+    for (text, kinds) in [
+        ("x if input.now > \"input\"", Some("")),
+        ("x if input.before.A[y]; input.after.B", Some("A B")),
+        ("x if input . after\n. B", Some("B")),
+        ("x if y.input", Some("")),
+        ("x if input.before[kind]", None),
+        ("x if f(input.after)", None),
+        ("x if some kind, names in input.before", None),
+        ("x if input[field]", None),
+        ("x if f(input)", None),
+        ("import input.before as b", None),
+        ("import input", None),
+    ] {
+        assert_eq!(seen(text).as_deref(), kinds, "{text}");
+    }
+}
+
+#[test]
 fn functions_that_call_themselves_are_errors() {
     let direct = "f(x) := f(x - 1) if x > 0\n\nf(0) := 1\n\ndeny contains \"x\" if f(1000000) > 1";
     assert_snapshot!(findings(&rules(direct)), @r#"

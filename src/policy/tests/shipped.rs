@@ -78,3 +78,13 @@ fn the_table_of_policies_is_up_to_date() {
         "policies/README.md is not what the policies say; it should be as target/policies-README.md is now"
     );
 }
+
+#[test]
+fn the_example_in_the_table_of_policies_is_a_policy() {
+    let table = readme(&shipped());
+    let (_, example) = table.split_once("```rego\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (set, findings) = PolicySet::compile(&super::files(&[("policies/notice.rego", example)]));
+    assert_eq!(findings, []);
+    assert!(set.judge(&super::input(&[])).passes());
+}
