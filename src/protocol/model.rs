@@ -12,6 +12,7 @@ use super::*;
 use crate::config::OnFailure;
 
 mod bugs;
+mod mixer;
 mod promises;
 mod systems;
 mod world;
