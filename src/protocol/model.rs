@@ -12,6 +12,7 @@ use super::*;
 use crate::config::OnFailure;
 
 mod bugs;
+mod mixer;
 mod promises;
 mod systems;
 mod world;
@@ -289,9 +290,9 @@ fn promises_hold_when_a_system_lies() {
     holds(Hold, faults, 2_000, &hold);
 }
 
-/// The same with more of everything: a minute, for a change to the protocol.
+/// The same with more of everything: a minute or two, for a change to the protocol.
 #[test]
-#[ignore = "takes a minute: cargo test --lib protocol::model -- --ignored"]
+#[ignore = "takes a minute or two: cargo test --lib protocol::model -- --ignored"]
 fn promises_hold_further_out() {
     let deep = [
         Faults {

@@ -286,6 +286,8 @@ fn states() -> impl Strategy<Value = State> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_release_lets_exactly_that_plan_pass(before in states(), after in states(), other in states()) {
         let mut case = Case::new(before.clone(), &after);

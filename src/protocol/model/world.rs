@@ -1,9 +1,10 @@
 //! The whole small world as one value: engines, store, network, systems; what can happen next, and what must hold.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher as _};
 use std::sync::Arc;
 
 use super::super::*;
+use super::mixer::Mixer;
 use super::systems::{At, Broken, System, digest_of, fail, refuse};
 use super::{Machine, Promise};
 use crate::config::OnFailure;
@@ -132,7 +133,7 @@ impl World {
 
     /// A state's identity. Attempts only set how long is waited and troubles what is said, so they are left out.
     pub(super) fn key(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
+        let mut hash = Mixer(0);
         for engine in &self.engines {
             let Engine {
                 fence,
@@ -422,7 +423,7 @@ fn breaches(call: Call) -> &'static [Broken] {
     }
 }
 
-fn hash_run(run: &Run, hash: &mut DefaultHasher) {
+fn hash_run(run: &Run, hash: &mut Mixer) {
     (run.phase, run.decision, &run.cause, &run.outcome).hash(hash);
     for member in run.members.values() {
         member.state.hash(hash);
