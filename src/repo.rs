@@ -18,6 +18,7 @@ use crate::ids::{DocPath, Revision};
 
 mod edits;
 mod history;
+mod identity;
 mod layout;
 mod notes;
 mod snapshot;
@@ -29,6 +30,7 @@ mod work_tree;
 mod write;
 
 pub use history::CommitInfo;
+pub use identity::Identity;
 pub use layout::Layout;
 
 pub use watch::RefWatch;
@@ -81,54 +83,6 @@ impl<T> Doing<T> for Result<T, git2::Error> {
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> RepoError + use<> {
     let path = path.to_owned();
     move |source| RepoError::Io { path, source }
-}
-
-/// Who made a commit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity {
-    pub name: String,
-    pub email: String,
-}
-
-impl Identity {
-    pub fn new(name: impl Into<String>, email: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            email: email.into(),
-        }
-    }
-
-    /// As git writes it. What git forbids in a name (`<`, `>`, line breaks) is left out rather than refused.
-    fn signature(&self, at: jiff::Timestamp) -> Result<git2::Signature<'static>, RepoError> {
-        let clean = |text: &str, otherwise: &str| {
-            let text: String = text
-                .chars()
-                .filter(|c| !c.is_control() && !matches!(c, '<' | '>'))
-                .collect();
-            let text = text.trim();
-            // Git strips these from both ends and refuses what is then empty.
-            if text
-                .trim_matches(['.', ',', ':', ';', '"', '\\', '\''])
-                .is_empty()
-            {
-                otherwise.to_owned()
-            } else {
-                text.to_owned()
-            }
-        };
-        git2::Signature::new(
-            &clean(&self.name, "unknown"),
-            &clean(&self.email, "unknown@lockstep.invalid"),
-            &git2::Time::new(at.as_second(), 0),
-        )
-        .doing("writing a name and an address")
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} <{}>", self.name, self.email)
-    }
 }
 
 /// How many open handles are kept for reuse; more callers at once open their own.
@@ -344,34 +298,6 @@ impl Repo {
         match &self.place {
             Place::WorkTree { root, at } | Place::Plain { root, at } => Some((root, at)),
             Place::Bare { .. } => None,
-        }
-    }
-
-    /// The user's name and address from git's configuration, where both are set.
-    pub fn identity(&self) -> Result<Option<Identity>, RepoError> {
-        let (name, email) = (
-            self.config_get("user.name")?,
-            self.config_get("user.email")?,
-        );
-        Ok(name
-            .zip(email)
-            .map(|(name, email)| Identity { name, email }))
-    }
-
-    /// A value from git's configuration: the repository's, the user's, the machine's.
-    pub fn config_get(&self, key: &str) -> Result<Option<String>, RepoError> {
-        let read = |config: &git2::Config| match config.get_string(key) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(RepoError::Git {
-                doing: "reading git's configuration",
-                source,
-            }),
-        };
-        if self.has_git() {
-            self.with(|git| read(&git.config().doing("reading git's configuration")?))
-        } else {
-            read(&git2::Config::open_default().doing("reading git's configuration")?)
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::ids::Revision;
 use crate::repo::{Repo, RepoError};
 
 mod appraise;
+mod open;
 mod proposals;
 mod record;
 mod reviews;

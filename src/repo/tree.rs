@@ -293,6 +293,10 @@ fn git_order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
         let end: &[u8] = if is_tree(entry) { b"/" } else { b"" };
         entry.name_bytes().iter().chain(end)
     }
+    // Nearly every pair of a walk is the same name on both sides.
+    if is_tree(a) == is_tree(b) && a.name_bytes() == b.name_bytes() {
+        return Ordering::Equal;
+    }
     key(a).cmp(key(b))
 }
 
