@@ -7,17 +7,17 @@
 //! 3. **Shell**, effects: settings, git, the store, the gate's flow, the engine, the command line.
 #![forbid(unsafe_code)]
 
-pub mod ids;
-pub mod finding;
-pub mod state;
-pub mod document;
-pub mod config;
-pub mod resource;
-pub mod plan;
 pub mod compile;
+pub mod config;
+pub mod document;
+pub mod finding;
+pub mod ids;
+pub mod plan;
 pub mod policy;
-pub mod record;
 pub mod protocol;
+pub mod record;
+pub mod resource;
+pub mod state;
 pub mod view;
 
 pub mod clock;
@@ -25,11 +25,11 @@ pub mod connector;
 pub mod forge;
 pub mod system_api;
 
-pub mod settings;
-pub mod repo;
-pub mod store;
-pub mod gate;
-pub mod engine;
-pub mod reference;
 pub mod app;
 pub mod cli;
+pub mod engine;
+pub mod gate;
+pub mod reference;
+pub mod repo;
+pub mod settings;
+pub mod store;
