@@ -10,27 +10,78 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["ids"]),
     ("document", &["ids", "finding"]),
     ("config", &["ids", "finding", "document"]),
-    ("resource", &["ids", "finding", "state", "document", "config"]),
+    (
+        "resource",
+        &["ids", "finding", "state", "document", "config"],
+    ),
     ("plan", &["ids", "finding", "state", "config", "resource"]),
-    ("compile", &["ids", "finding", "state", "document", "config", "resource", "plan"]),
-    ("policy", &["ids", "finding", "state", "document", "config", "resource", "plan"]),
+    (
+        "compile",
+        &[
+            "ids", "finding", "state", "document", "config", "resource", "plan",
+        ],
+    ),
+    (
+        "policy",
+        &[
+            "ids", "finding", "state", "document", "config", "resource", "plan",
+        ],
+    ),
     ("system_api", &["ids", "state", "plan"]),
-    ("connector", &["ids", "state", "config", "plan", "system_api"]),
-    ("record", &["ids", "state", "config", "resource", "plan", "connector"]),
-    ("protocol", &["ids", "config", "plan", "connector", "record"]),
+    (
+        "connector",
+        &["ids", "state", "config", "plan", "system_api"],
+    ),
+    (
+        "record",
+        &["ids", "state", "config", "resource", "plan", "connector"],
+    ),
+    (
+        "protocol",
+        &["ids", "config", "plan", "connector", "record"],
+    ),
     ("forge", &["ids", "clock", "repo"]),
     ("clock", &[]),
-    ("view", &["ids", "finding", "state", "document", "config", "resource", "plan", "policy", "record", "forge"]),
+    (
+        "view",
+        &[
+            "ids", "finding", "state", "document", "config", "resource", "plan", "policy",
+            "record", "forge",
+        ],
+    ),
     ("settings", &["resource"]),
     ("repo", &["ids", "document"]),
     ("store", &["ids", "state", "record"]),
-    ("reference", &["ids", "state", "plan", "system_api", "resource"]),
+    (
+        "reference",
+        &["ids", "state", "plan", "system_api", "resource"],
+    ),
 ];
 
 /// The shell's upper floors may import anything below them, but never these.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("gate", &["cli", "app", "engine", "connector::http", "connector::registry", "forge::local"]),
-    ("engine", &["cli", "app", "gate", "connector::http", "connector::registry", "forge::local"]),
+    (
+        "gate",
+        &[
+            "cli",
+            "app",
+            "engine",
+            "connector::http",
+            "connector::registry",
+            "forge::local",
+        ],
+    ),
+    (
+        "engine",
+        &[
+            "cli",
+            "app",
+            "gate",
+            "connector::http",
+            "connector::registry",
+            "forge::local",
+        ],
+    ),
     ("app", &["cli"]),
 ];
 
@@ -57,7 +108,13 @@ fn files(under: &str, ending: &str) -> Vec<PathBuf> {
 
 fn module_of(path: &Path) -> String {
     let relative = path.strip_prefix(root().join("src")).unwrap();
-    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    let first = relative
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -71,7 +128,9 @@ fn imports(text: &str) -> Vec<String> {
             let end = group.find('}').unwrap_or(group.len());
             found.extend(group[..end].split(',').map(|part| part.trim().to_owned()));
         } else {
-            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                .unwrap_or(rest.len());
             found.push(rest[..end].trim_end_matches(':').to_owned());
         }
     }
@@ -92,7 +151,10 @@ fn modules_import_only_what_lies_below_them() {
         let text = std::fs::read_to_string(path).unwrap();
         for import in imports(&text) {
             let target = import.split("::").next().unwrap_or_default();
-            if target.is_empty() || target == module || !root().join(format!("src/{target}.rs")).exists() {
+            if target.is_empty()
+                || target == module
+                || !root().join(format!("src/{target}.rs")).exists()
+            {
                 continue;
             }
             let fine = match allowed.get(module.as_str()) {
@@ -103,35 +165,67 @@ fn modules_import_only_what_lies_below_them() {
                     .is_none_or(|(_, never)| !never.iter().any(|n| import.starts_with(n))),
             };
             if !fine {
-                wrong.push(format!("{}: crate::{import}", path.strip_prefix(root()).unwrap().display()));
+                wrong.push(format!(
+                    "{}: crate::{import}",
+                    path.strip_prefix(root()).unwrap().display()
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "imports against the direction of the layers:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports against the direction of the layers:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn files_stay_readable() {
     let mut long = Vec::new();
-    for path in files("src", ".rs").into_iter().chain(files("tests", ".rs")).chain(files("benches", ".rs")) {
+    for path in files("src", ".rs")
+        .into_iter()
+        .chain(files("tests", ".rs"))
+        .chain(files("benches", ".rs"))
+    {
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         if lines > 600 {
-            long.push(format!("{}: {lines} lines", path.strip_prefix(root()).unwrap().display()));
+            long.push(format!(
+                "{}: {lines} lines",
+                path.strip_prefix(root()).unwrap().display()
+            ));
         }
     }
-    assert!(long.is_empty(), "longer than 600 lines, cut along a seam:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "longer than 600 lines, cut along a seam:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
 fn nothing_is_left_undone_or_hushed() {
     // Written in pieces so that this file does not find itself.
-    let banned = [["to", "do!("], ["FIX", "ME"], ["#[all", "ow("], ["#![all", "ow("], ["unimpl", "emented!("]];
+    let banned = [
+        ["to", "do!("],
+        ["FIX", "ME"],
+        ["#[all", "ow("],
+        ["#![all", "ow("],
+        ["unimpl", "emented!("],
+    ];
     let mut found = Vec::new();
-    for path in files("src", ".rs").into_iter().chain(files("tests", ".rs")).chain(files("benches", ".rs")) {
+    for path in files("src", ".rs")
+        .into_iter()
+        .chain(files("tests", ".rs"))
+        .chain(files("benches", ".rs"))
+    {
         let text = std::fs::read_to_string(&path).unwrap();
         for (number, line) in text.lines().enumerate() {
             if banned.iter().any(|parts| line.contains(&parts.concat())) {
-                found.push(format!("{}:{}: {line}", path.strip_prefix(root()).unwrap().display(), number + 1));
+                found.push(format!(
+                    "{}:{}: {line}",
+                    path.strip_prefix(root()).unwrap().display(),
+                    number + 1
+                ));
             }
         }
     }
@@ -140,14 +234,35 @@ fn nothing_is_left_undone_or_hushed() {
 
 #[test]
 fn no_machine_paths_or_registry_hosts_are_committed() {
-    let banned = [["/wo", "rk/"], ["/ro", "ot/"], ["index.cra", "tes.io"], ["registry.np", "mjs"], ["files.python", "hosted"]];
+    let banned = [
+        ["/wo", "rk/"],
+        ["/ro", "ot/"],
+        ["index.cra", "tes.io"],
+        ["registry.np", "mjs"],
+        ["files.python", "hosted"],
+    ];
     let mut found = Vec::new();
-    for folder in ["src", "tests", "benches", "docs", "policies", "shared-config", ".github", ".ci"] {
+    for folder in [
+        "src",
+        "tests",
+        "benches",
+        "docs",
+        "policies",
+        "shared-config",
+        ".github",
+        ".ci",
+    ] {
         for path in files(folder, "") {
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
             for (number, line) in text.lines().enumerate() {
                 if banned.iter().any(|parts| line.contains(&parts.concat())) {
-                    found.push(format!("{}:{}", path.strip_prefix(root()).unwrap().display(), number + 1));
+                    found.push(format!(
+                        "{}:{}",
+                        path.strip_prefix(root()).unwrap().display(),
+                        number + 1
+                    ));
                 }
             }
         }

@@ -17,7 +17,10 @@ use proxy::Proxy;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The one place where the tests start a task; it ends with the test's runtime.
-#[expect(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's tasks end with its runtime"
+)]
 pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
     tokio::spawn(task)
 }
@@ -29,7 +32,10 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "never came true within {DEADLINE:?}: {what}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "never came true within {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -42,9 +48,19 @@ pub struct Process {
 
 impl Process {
     fn start(mut command: Command, log: PathBuf) -> Self {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Self { child: command.spawn().unwrap(), log }
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        Self {
+            child: command.spawn().unwrap(),
+            log,
+        }
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -82,12 +98,27 @@ impl System {
         let process = Self::spawn(name, dir, "127.0.0.1:0");
         let address = Self::address(&process).await;
         let proxy = Proxy::start(address).await;
-        Self { name: name.to_owned(), address, proxy, process: Some(process), dir: dir.to_owned() }
+        Self {
+            name: name.to_owned(),
+            address,
+            proxy,
+            process: Some(process),
+            dir: dir.to_owned(),
+        }
     }
 
     fn spawn(name: &str, dir: &Path, listen: &str) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-        command.args(["system", "serve", "--name", name, "--listen", listen, "--faults", "--database"]);
+        command.args([
+            "system",
+            "serve",
+            "--name",
+            name,
+            "--listen",
+            listen,
+            "--faults",
+            "--database",
+        ]);
         command.arg(dir.join(format!("{name}.db")));
         command.arg("--token-file").arg(dir.join("token"));
         let log = dir.join(format!("{name}.log"));
@@ -99,8 +130,10 @@ impl System {
         eventually("the reference system says where it listens", async || {
             let said = process.output();
             let at = said.find("http://")?;
-            let text: String =
-                said[at + 7..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
+            let text: String = said[at + 7..]
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
+                .collect();
             text.parse().ok()
         })
         .await
@@ -126,29 +159,52 @@ impl System {
             .unwrap()
             .iter()
             .map(|r| {
-                (format!("{}/{}", r["kind"].as_str().unwrap(), r["name"].as_str().unwrap()), r["spec"].clone())
+                (
+                    format!(
+                        "{}/{}",
+                        r["kind"].as_str().unwrap(),
+                        r["name"].as_str().unwrap()
+                    ),
+                    r["spec"].clone(),
+                )
             })
             .collect()
     }
 
     pub async fn state(&self) -> Value {
-        self.call(reqwest::Method::GET, "/lockstep/v1/state", None).await.1
+        self.call(reqwest::Method::GET, "/lockstep/v1/state", None)
+            .await
+            .1
     }
 
     pub async fn set_faults(&self, faults: Value) {
-        let (status, body) = self.call(reqwest::Method::PUT, "/faults", Some(faults)).await;
+        let (status, body) = self
+            .call(reqwest::Method::PUT, "/faults", Some(faults))
+            .await;
         assert!(status.is_success(), "{status}: {body}");
     }
 
     /// Changes a resource behind Lockstep's back.
     pub async fn edit(&self, id: &str, spec: Value) {
-        let (status, body) = self.call(reqwest::Method::PUT, &format!("/admin/resources/{id}"), Some(spec)).await;
+        let (status, body) = self
+            .call(
+                reqwest::Method::PUT,
+                &format!("/admin/resources/{id}"),
+                Some(spec),
+            )
+            .await;
         assert!(status.is_success(), "{status}: {body}");
     }
 
-    pub async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (reqwest::StatusCode, Value) {
-        let mut request =
-            reqwest::Client::new().request(method, format!("http://{}{path}", self.address)).bearer_auth(TOKEN);
+    pub async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (reqwest::StatusCode, Value) {
+        let mut request = reqwest::Client::new()
+            .request(method, format!("http://{}{path}", self.address))
+            .bearer_auth(TOKEN);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -175,7 +231,13 @@ impl World {
             systems.push(System::start(name, dir.path()).await);
         }
         let world = Self { dir, systems };
-        world.git(&["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+        world.git(&[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "config.git",
+        ]);
         world.git(&["clone", "--quiet", "config.git", "work"]);
         world.git_in("work", &["config", "user.name", "Sato"]);
         world.git_in("work", &["config", "user.email", "sato@example.org"]);
@@ -195,8 +257,16 @@ commit = \"10s\"
 [credentials.test]
 token_file = \"token\"
 ";
-        let hosts: Vec<String> = world.systems.iter().map(|s| s.proxy.address.to_string()).collect();
-        std::fs::write(world.path("lockstep.toml"), format!("{settings}hosts = {hosts:?}\n")).unwrap();
+        let hosts: Vec<String> = world
+            .systems
+            .iter()
+            .map(|s| s.proxy.address.to_string())
+            .collect();
+        std::fs::write(
+            world.path("lockstep.toml"),
+            format!("{settings}hosts = {hosts:?}\n"),
+        )
+        .unwrap();
         world
     }
 
@@ -209,7 +279,9 @@ token_file = \"token\"
                 system.name, system.proxy.address
             ));
         }
-        text.push_str("groups:\n  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n");
+        text.push_str(
+            "groups:\n  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n",
+        );
         text.push_str("people:\n  sato: {name: 佐藤, forge: sato, roles: [operator]}\n");
         text.push_str("  suzuki: {name: 鈴木, forge: suzuki, roles: [approver]}\n");
         text.push_str("  tanaka: {name: 田中, forge: tanaka, roles: [approver, security]}\n");
@@ -238,9 +310,14 @@ token_file = \"token\"
     /// Commits the work tree and pushes it to main, past every gate: tests of the engine start from merged state.
     pub fn commit(&self, message: &str) -> String {
         self.git_in("work", &["add", "-A"]);
-        self.git_in("work", &["commit", "--quiet", "--allow-empty", "-m", message]);
+        self.git_in(
+            "work",
+            &["commit", "--quiet", "--allow-empty", "-m", message],
+        );
         self.git_in("work", &["push", "--quiet", "origin", "HEAD:main"]);
-        self.git_in("work", &["rev-parse", "HEAD"]).trim().to_owned()
+        self.git_in("work", &["rev-parse", "HEAD"])
+            .trim()
+            .to_owned()
     }
 
     pub fn git(&self, args: &[&str]) -> String {
@@ -255,7 +332,11 @@ token_file = \"token\"
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .output()
             .unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -264,7 +345,14 @@ token_file = \"token\"
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
         command
             .args(args)
-            .args(["--repo", "config.git", "--settings", "lockstep.toml", "--lang", "en"])
+            .args([
+                "--repo",
+                "config.git",
+                "--settings",
+                "lockstep.toml",
+                "--lang",
+                "en",
+            ])
             .current_dir(self.dir.path())
             .env("LOCKSTEP_USER", "sato")
             .env("NO_COLOR", "1");
@@ -279,7 +367,9 @@ token_file = \"token\"
     pub async fn run_as(&self, user: &str, args: &[&str]) -> Output {
         let mut command = self.lockstep(args);
         command.env("LOCKSTEP_USER", user);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
     }
 
     /// Runs a command that must end with 0, and gives its stdout.
@@ -316,12 +406,16 @@ token_file = \"token\"
         let mut newest = BTreeMap::new();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             if let Ok(note) = serde_json::from_str::<Value>(line)
-                && let (Some(context), Some(state)) = (note["context"].as_str(), note["state"].as_str())
+                && let (Some(context), Some(state)) =
+                    (note["context"].as_str(), note["state"].as_str())
             {
                 newest.insert(context.to_owned(), (note["seq"].as_u64(), state.to_owned()));
             }
         }
-        newest.into_iter().map(|(context, (_, state))| (context, state)).collect()
+        newest
+            .into_iter()
+            .map(|(context, (_, state))| (context, state))
+            .collect()
     }
 }
 

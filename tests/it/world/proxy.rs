@@ -62,7 +62,11 @@ impl Proxy {
         let server = super::spawn(async move {
             let _ = axum::serve(listener, app).await;
         });
-        Self { address, shared, server }
+        Self {
+            address,
+            shared,
+            server,
+        }
     }
 
     /// From now on, stops the world at one request.
@@ -81,7 +85,9 @@ impl Proxy {
     /// Waits until a request is being held.
     pub async fn stopped(&self, deadline: Duration) -> bool {
         let mut seen = self.shared.stopped.subscribe();
-        tokio::time::timeout(deadline, seen.wait_for(|stopped| *stopped)).await.is_ok_and(|r| r.is_ok())
+        tokio::time::timeout(deadline, seen.wait_for(|stopped| *stopped))
+            .await
+            .is_ok_and(|r| r.is_ok())
     }
 
     /// `METHOD path` of every request so far.
@@ -101,7 +107,11 @@ impl Drop for Proxy {
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |p| p.as_str())
+        .to_owned();
     let line = format!("{} {path}", request.method());
     let hold = {
         let mut inner = shared.inner.lock().unwrap();
@@ -129,15 +139,29 @@ async fn stop(shared: &Shared) -> Response {
     std::future::pending().await
 }
 
-async fn relay(shared: &Shared, request: Request, path: &str) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+async fn relay(
+    shared: &Shared,
+    request: Request,
+    path: &str,
+) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await?;
     let url = format!("http://{}{path}", shared.upstream);
     let mut headers = parts.headers;
     headers.remove("host");
-    let answer = shared.client.request(parts.method, url).headers(headers).body(body).send().await?;
+    let answer = shared
+        .client
+        .request(parts.method, url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await?;
     let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers().iter().filter(|(n, _)| *n != "transfer-encoding" && *n != "connection") {
+    for (name, value) in answer
+        .headers()
+        .iter()
+        .filter(|(n, _)| *n != "transfer-encoding" && *n != "connection")
+    {
         response = response.header(name, value);
     }
     Ok(response.body(Body::from(answer.bytes().await?))?)
