@@ -1,5 +1,7 @@
 //! `lockstep run`: the reconciler, until it is told to stop. It also keeps the statuses and comments of open proposals up to date.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use tokio::sync::watch;
 
@@ -26,14 +28,21 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         "lockstep: keeping {} in step; Ctrl-C ends it",
         app.settings.repo.display()
     ));
+    let mut said = BTreeMap::new();
     let passes = supervise(
         engine,
         intervals,
         pushes.clone(),
         stopped.clone(),
         |reports| {
-            for report in reports.iter().filter(|r| r.outcome.is_some()) {
-                talk(super::apply::line(report).trim_end());
+            for report in reports {
+                let line = super::apply::line(report);
+                let quiet = report.outcome.is_none() && report.waits.is_none();
+                // What stays as it is was said once.
+                let before = said.insert(report.group.clone(), line.clone());
+                if !quiet && before.as_ref() != Some(&line) {
+                    talk(line.trim_end());
+                }
             }
         },
     );
