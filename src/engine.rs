@@ -83,13 +83,22 @@ pub struct Engine {
     published: BTreeMap<Revision, Vec<(String, String)>>,
 }
 
+/// Which process acts for a group at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Ours,
+    /// Another process has the group's lease, or had it when it was killed: nothing was looked at, so nothing can be said of the systems.
+    Others,
+}
+
 /// What a pass found or did for one group.
 #[derive(Debug, Clone)]
 pub struct GroupReport {
     pub group: GroupName,
     pub revision: Revision,
-    /// `None` where there was nothing to do and nothing new to say.
+    /// `None` where there was nothing to do and nothing new to say, or where it was not this process's turn.
     pub outcome: Option<Outcome>,
+    pub turn: Turn,
     /// Of systems that are not as they should be, or were changed.
     pub conditions: BTreeMap<SystemName, Condition>,
 }
@@ -97,12 +106,16 @@ pub struct GroupReport {
 impl GroupReport {
     /// When the group wants to be looked at again.
     pub fn next(&self) -> Next {
-        self.outcome.as_ref().map_or(Next::Done, Outcome::next)
+        match self.turn {
+            Turn::Ours => self.outcome.as_ref().map_or(Next::Done, Outcome::next),
+            Turn::Others => Next::Retry,
+        }
     }
 
     /// Whether every system of the group is in step with the revision.
     pub fn in_step(&self) -> bool {
-        self.outcome.as_ref().is_none_or(Outcome::is_success)
+        self.turn == Turn::Ours
+            && self.outcome.as_ref().is_none_or(Outcome::is_success)
             && self.conditions.values().all(|c| c.is_in_step())
     }
 }
@@ -202,6 +215,22 @@ impl Engine {
         }
         self.propose_reverts(&reports).await?;
         Ok(reports)
+    }
+
+    /// Gives the groups' leases back, so that the next process need not wait until they run out. For the orderly end of a process.
+    pub async fn resign(&self) {
+        for group in self.memory.keys() {
+            let lease = Store::group_lease(group);
+            let given_back = match self.lease(group).await {
+                Ok(Some(fence)) => self.store.release_lease(&lease, &self.holder, fence).await,
+                Ok(None) => Ok(()),
+                Err(EngineError::Store(error)) => Err(error),
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = given_back {
+                tracing::warn!(group.name = %group, %error, "the lease stays until it runs out");
+            }
+        }
     }
 
     /// Follows the main branch. Returns whether it moved.

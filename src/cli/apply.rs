@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Env, Exit, print, talk};
 use crate::app::App;
-use crate::engine::GroupReport;
+use crate::engine::{GroupReport, Turn};
 use crate::record::Trigger;
 
 #[derive(Debug, Args)]
@@ -13,7 +13,9 @@ pub(crate) struct ApplyArgs {}
 pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     let app = App::open(env.settings).await?;
     let mut engine = app.engine()?;
-    let reports = engine.pass(Trigger::Manual).await?;
+    let reports = engine.pass(Trigger::Manual).await;
+    engine.resign().await;
+    let reports = reports?;
     for report in &reports {
         print(&line(report))?;
         for (system, condition) in report.conditions.iter().filter(|(_, c)| !c.is_in_step()) {
@@ -29,9 +31,14 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
 
 /// One line for a group: what came of it.
 pub(crate) fn line(report: &GroupReport) -> String {
-    let what = match &report.outcome {
-        Some(outcome) => outcome.to_string(),
-        None => "already in step".to_owned(),
+    let what = match (&report.outcome, report.turn) {
+        (Some(outcome), _) => outcome.to_string(),
+        (None, Turn::Ours) if report.in_step() => "already in step".to_owned(),
+        (None, Turn::Ours) => "nothing to do, and not in step".to_owned(),
+        (None, Turn::Others) => {
+            "not looked at: another process acts for this group, or did until a moment ago; try again shortly"
+                .to_owned()
+        }
     };
     format!("{} @ {}: {what}\n", report.group, report.revision.short())
 }

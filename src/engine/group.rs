@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::execute::{Links, restore};
 use super::observe::Link;
-use super::{Engine, EngineError, GroupReport};
+use super::{Engine, EngineError, GroupReport, Turn};
 use crate::config::{DriftPolicy, Group};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety::{self, GuardContext};
@@ -75,7 +75,7 @@ impl Engine {
     ) -> Result<GroupReport, EngineError> {
         if !memory.recovered {
             if !self.recover_group(&pass).await? {
-                return Ok(report(&pass, pass.head, None));
+                return Ok(others_turn(&pass, pass.head));
             }
             memory.recovered = true;
             self.recall(&pass, memory).await?;
@@ -155,7 +155,7 @@ impl Engine {
                 .await;
         }
         let Some(fence) = self.lease(pass.name).await? else {
-            return Ok(report(&pass, &revision, None));
+            return Ok(others_turn(&pass, &revision));
         };
         let trigger = if settled {
             Trigger::Drift
@@ -174,6 +174,8 @@ impl Engine {
             group: pass.name.clone(),
             revision,
             conditions: run.conditions(),
+            // A run that ended without an outcome was taken over by a newer holder of the lease.
+            turn: run.outcome.as_ref().map_or(Turn::Others, |_| Turn::Ours),
             outcome: run.outcome,
         })
     }
@@ -320,6 +322,7 @@ impl Engine {
             group: pass.name.clone(),
             revision: revision.clone(),
             outcome: Some(outcome),
+            turn: Turn::Ours,
             conditions,
         })
     }
@@ -416,6 +419,7 @@ impl Engine {
             group: pass.name.clone(),
             revision: revision.clone(),
             outcome: None,
+            turn: Turn::Ours,
             conditions,
         })
     }
@@ -606,6 +610,7 @@ impl Engine {
                 group: pass.name.clone(),
                 revision: revision.clone(),
                 outcome: Some(outcome),
+                turn: if known { Turn::Ours } else { Turn::Others },
                 conditions,
             });
         };
@@ -641,6 +646,7 @@ impl Engine {
             group: pass.name.clone(),
             revision: revision.clone(),
             outcome: run.outcome,
+            turn: Turn::Ours,
             conditions,
         })
     }
@@ -772,7 +778,15 @@ fn report(pass: &Pass<'_>, revision: &Revision, outcome: Option<Outcome>) -> Gro
         group: pass.name.clone(),
         revision: revision.clone(),
         outcome,
+        turn: Turn::Ours,
         conditions: BTreeMap::new(),
+    }
+}
+
+fn others_turn(pass: &Pass<'_>, revision: &Revision) -> GroupReport {
+    GroupReport {
+        turn: Turn::Others,
+        ..report(pass, revision, None)
     }
 }
 

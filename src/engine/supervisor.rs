@@ -73,4 +73,5 @@ pub async fn supervise(
             }
         };
     }
+    engine.resign().await;
 }
