@@ -53,7 +53,7 @@ pub(super) fn wanted(
             systems.insert(system, shown);
         }
     }
-    let whole = whole(&systems, revision);
+    let whole = whole(&systems, revision, groups);
     let each = systems
         .iter()
         .map(|(system, shown)| (format!("{CONTEXT}/{system}"), shown.clone()));
@@ -81,26 +81,33 @@ fn of_condition(condition: &Condition) -> (StatusState, String) {
 fn whole(
     systems: &BTreeMap<&SystemName, (StatusState, String)>,
     revision: &Revision,
+    groups: &[GroupAt<'_>],
 ) -> (StatusState, String) {
-    let with = |state| systems.iter().filter(move |(_, (s, _))| *s == state);
-    if let Some((system, (_, why))) = with(StatusState::Failure).next() {
-        return (
-            StatusState::Failure,
+    let with = |state| systems.values().filter(move |(s, _)| *s == state).count();
+    if with(StatusState::Failure) > 0 {
+        // The run's own words say more than a count: who refused or could not be reached, and that nobody moved.
+        let said = groups
+            .iter()
+            .filter(|g| g.overtaken_by.is_none())
+            .filter_map(|g| g.run?.outcome.as_ref());
+        let why = said
+            .filter(|outcome| !outcome.is_success())
+            .map(ToString::to_string)
+            .next();
+        let why = why.unwrap_or_else(|| {
             format!(
-                "{} of {} systems are not there; {system}: {why}",
-                with(StatusState::Failure).count(),
+                "{} of {} systems are not there",
+                with(StatusState::Failure),
                 systems.len()
-            ),
-        );
+            )
+        });
+        return (StatusState::Failure, why);
     }
-    if with(StatusState::Pending).next().is_some() {
+    if with(StatusState::Pending) > 0 {
+        let there = with(StatusState::Success);
         return (
             StatusState::Pending,
-            format!(
-                "{} of {} systems are there",
-                with(StatusState::Success).count(),
-                systems.len()
-            ),
+            format!("{there} of {} systems are there", systems.len()),
         );
     }
     (
