@@ -41,7 +41,12 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone());
+        // A server that listens beyond loopback has an address there that systems know it by.
+        let listens = settings.listen.ip();
+        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
+        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
+            .in_language(settings.language)
+            .reached_from(listens);
         Ok(Self {
             settings,
             repo,

@@ -9,13 +9,18 @@ use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::engine::supervise;
 use crate::gate;
+use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {}
 
 pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
-    let language = env.language;
-    let app = App::open(env.settings).await?;
+    // What a server publishes is in the language it was started in.
+    let app = App::open(Settings {
+        language: env.language,
+        ..env.settings
+    })
+    .await?;
     let engine = app.engine()?;
     let intervals = app.settings.intervals;
     let (stop, stopped) = watch::channel(false);
@@ -46,14 +51,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
             }
         },
     );
-    let proposals = gate::keep_published(
-        &app.gate,
-        &*app.forge,
-        language,
-        intervals.git,
-        pushes,
-        stopped,
-    );
+    let proposals = gate::keep_published(&app.gate, &*app.forge, intervals.git, pushes, stopped);
     let noticed = async {
         let Ok(mut watcher) = watcher else {
             return std::future::pending().await;
