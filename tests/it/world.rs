@@ -9,24 +9,26 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub mod proxy;
+pub(crate) mod proxy;
 
 use proxy::Proxy;
 
 /// How long anything may take before a test gives up: generous, for machines that are busy with other things.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The one place where the tests start a task; it ends with the test's runtime.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test's tasks end with its runtime"
 )]
-pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+pub(crate) fn spawn(
+    task: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(task)
 }
 
 /// Waits for a condition, asking again and again until the deadline.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask().await {
@@ -41,9 +43,9 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 }
 
 /// A process that is killed when the test ends.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
-    pub log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Process {
@@ -64,16 +66,26 @@ impl Process {
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    pub fn running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+    /// How it ended, once it has.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        eventually("the process ends", async || self.child.try_wait().unwrap()).await
     }
 
-    pub fn output(&self) -> String {
+    /// Asks it to end, as an init system does.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -85,10 +97,10 @@ impl Drop for Process {
 }
 
 /// A reference system in a process of its own, with a proxy in front of it.
-pub struct System {
-    pub name: String,
-    pub address: SocketAddr,
-    pub proxy: Proxy,
+pub(crate) struct System {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) proxy: Proxy,
     process: Option<Process>,
     dir: PathBuf,
 }
@@ -139,12 +151,12 @@ impl System {
         .await
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process = None;
     }
 
     /// Starts it again where it was.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.process = None;
         let process = Self::spawn(&self.name, &self.dir, &self.address.to_string());
         Self::address(&process).await;
@@ -152,7 +164,7 @@ impl System {
     }
 
     /// Its state by `kind/name`, straight from the system.
-    pub async fn resources(&self) -> BTreeMap<String, Value> {
+    pub(crate) async fn resources(&self) -> BTreeMap<String, Value> {
         let state = self.state().await;
         state["resources"]
             .as_array()
@@ -171,13 +183,13 @@ impl System {
             .collect()
     }
 
-    pub async fn state(&self) -> Value {
+    pub(crate) async fn state(&self) -> Value {
         self.call(reqwest::Method::GET, "/lockstep/v1/state", None)
             .await
             .1
     }
 
-    pub async fn set_faults(&self, faults: Value) {
+    pub(crate) async fn set_faults(&self, faults: Value) {
         let (status, body) = self
             .call(reqwest::Method::PUT, "/faults", Some(faults))
             .await;
@@ -185,7 +197,7 @@ impl System {
     }
 
     /// Changes a resource behind Lockstep's back.
-    pub async fn edit(&self, id: &str, spec: Value) {
+    pub(crate) async fn edit(&self, id: &str, spec: Value) {
         let (status, body) = self
             .call(
                 reqwest::Method::PUT,
@@ -196,7 +208,7 @@ impl System {
         assert!(status.is_success(), "{status}: {body}");
     }
 
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: reqwest::Method,
         path: &str,
@@ -213,17 +225,30 @@ impl System {
     }
 }
 
-const TOKEN: &str = "a-token-for-tests";
+pub(crate) const TOKEN: &str = "a-token-for-tests";
 
 /// A config repo with two systems, and a folder for everything.
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub systems: Vec<System>,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) systems: Vec<System>,
 }
 
 impl World {
     /// A bare repository with a small configuration, both systems running, nothing applied yet.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same, applied once.
+    pub(crate) async fn in_step() -> Self {
+        let world = Self::new().await;
+        world.ok(&["apply"]).await;
+        world.forget_requests();
+        world
+    }
+
+    /// The same as [`World::new`], with more lines at the end of `lockstep.yaml`.
+    pub(crate) async fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
         let mut systems = Vec::new();
@@ -241,37 +266,131 @@ impl World {
         world.git(&["clone", "--quiet", "config.git", "work"]);
         world.git_in("work", &["config", "user.name", "Sato"]);
         world.git_in("work", &["config", "user.email", "sato@example.org"]);
-        world.write("lockstep.yaml", &world.config(""));
+        world.write("lockstep.yaml", &world.config(more));
         world.write("config/feature-flags.json", FLAGS);
         world.write("config/access-control.json", ACCESS);
         world.write("policies/approvals.rego", POLICY);
         world.commit("start");
-        let settings = "\
-[intervals]
-git = \"200ms\"
-systems = \"500ms\"
-[timeouts]
-request = \"5s\"
-prepare = \"10s\"
-commit = \"10s\"
-[credentials.test]
-token_file = \"token\"
-";
-        let hosts: Vec<String> = world
+        world.settings(&SETTINGS);
+        world
+    }
+
+    /// Writes `lockstep.toml`.
+    pub(crate) fn settings(&self, settings: &Settings) {
+        let Settings {
+            git,
+            systems,
+            request,
+            prepare,
+            commit,
+        } = settings;
+        let hosts: Vec<String> = self
             .systems
             .iter()
             .map(|s| s.proxy.address.to_string())
             .collect();
-        std::fs::write(
-            world.path("lockstep.toml"),
-            format!("{settings}hosts = {hosts:?}\n"),
+        let text = format!(
+            "store = \"store.db\"\n\
+             [intervals]\ngit = {git:?}\nsystems = {systems:?}\n\
+             [timeouts]\nrequest = {request:?}\nprepare = {prepare:?}\ncommit = {commit:?}\n\
+             [credentials.test]\ntoken_file = \"token\"\nhosts = {hosts:?}\n"
+        );
+        std::fs::write(self.path("lockstep.toml"), text).unwrap();
+    }
+
+    /// Forgets what the proxies have seen so far.
+    pub(crate) fn forget_requests(&self) {
+        for system in &self.systems {
+            system.proxy.take_log();
+        }
+    }
+
+    /// Sets a flag's rollout in the documents; not committed yet.
+    pub(crate) fn set_rollout(&self, rollout: u32) {
+        self.write(
+            "config/feature-flags.json",
+            &FLAGS.replace("\"rollout\": 10", &format!("\"rollout\": {rollout}")),
+        );
+    }
+
+    /// The rollout of that flag on each system.
+    pub(crate) async fn rollouts(&self) -> Vec<Option<u64>> {
+        let mut all = Vec::new();
+        for system in &self.systems {
+            let resources = system.resources().await;
+            all.push(
+                resources
+                    .get("FeatureFlag/ai_assistant")
+                    .and_then(|spec| spec["rollout"].as_u64()),
+            );
+        }
+        all
+    }
+
+    /// One pass, and how it ended: exit code, stdout and stderr.
+    pub(crate) async fn apply(&self) -> Ended {
+        Ended::of(&self.run(&["apply"]).await)
+    }
+
+    /// The store, for looking into it.
+    pub(crate) async fn store(&self) -> lockstep::store::Store {
+        lockstep::store::Store::open(self.path("store.db"))
+            .await
+            .unwrap()
+    }
+
+    /// How many changesets lie staged on the systems.
+    pub(crate) async fn staged(&self) -> i64 {
+        let mut all = 0;
+        for system in &self.systems {
+            let options = sqlx::sqlite::SqliteConnectOptions::new()
+                .filename(self.path(&format!("{}.db", system.name)));
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            let staged: i64 =
+                sqlx::query_scalar("SELECT COUNT(*) FROM changesets WHERE status = 'staged'")
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+            all += staged;
+        }
+        all
+    }
+
+    /// The ledger's entries of one action, oldest first.
+    pub(crate) async fn entries(&self, action: &str) -> Vec<lockstep::store::Entry> {
+        let filter = lockstep::store::EntryFilter {
+            action: Some(action.to_owned()),
+            ..lockstep::store::EntryFilter::default()
+        };
+        self.store().await.entries(&filter).await.unwrap()
+    }
+
+    /// The outcomes of all finished runs, oldest first.
+    pub(crate) async fn outcomes(&self) -> Vec<String> {
+        let entries = self.entries("run.finished").await;
+        entries
+            .iter()
+            .map(|e| e.body["outcome"]["outcome"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// How a system stands, as `lockstep status` says: its standing and why.
+    pub(crate) async fn standing(&self, system: &str) -> (String, String) {
+        let status = self.status().await;
+        let groups = status["groups"].as_array().cloned().unwrap_or_default();
+        let of = groups
+            .iter()
+            .flat_map(|g| g["systems"].as_array().cloned().unwrap_or_default())
+            .find(|s| s["system"] == system)
+            .unwrap_or_else(|| panic!("no {system} in {status}"));
+        (
+            of["standing"].as_str().unwrap().to_owned(),
+            of["why"].as_str().unwrap_or_default().to_owned(),
         )
-        .unwrap();
-        world
     }
 
     /// The usual `lockstep.yaml`, with more lines at its end.
-    pub fn config(&self, more: &str) -> String {
+    pub(crate) fn config(&self, more: &str) -> String {
         let mut text = String::from("version: 1\ntimezone: Asia/Tokyo\nsystems:\n");
         for system in &self.systems {
             text.push_str(&format!(
@@ -289,26 +408,26 @@ token_file = \"token\"
         text
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn system(&self, name: &str) -> &System {
+    pub(crate) fn system(&self, name: &str) -> &System {
         self.systems.iter().find(|s| s.name == name).unwrap()
     }
 
-    pub fn system_mut(&mut self, name: &str) -> &mut System {
+    pub(crate) fn system_mut(&mut self, name: &str) -> &mut System {
         self.systems.iter_mut().find(|s| s.name == name).unwrap()
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path("work").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// Commits the work tree and pushes it to main, past every gate: tests of the engine start from merged state.
-    pub fn commit(&self, message: &str) -> String {
+    pub(crate) fn commit(&self, message: &str) -> String {
         self.git_in("work", &["add", "-A"]);
         self.git_in(
             "work",
@@ -320,11 +439,11 @@ token_file = \"token\"
             .to_owned()
     }
 
-    pub fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         self.git_in(".", args)
     }
 
-    pub fn git_in(&self, folder: &str, args: &[&str]) -> String {
+    pub(crate) fn git_in(&self, folder: &str, args: &[&str]) -> String {
         let output = Command::new("git")
             .args(args)
             .current_dir(self.path(folder))
@@ -341,7 +460,7 @@ token_file = \"token\"
     }
 
     /// The binary with arguments, on the bare repository.
-    pub fn lockstep(&self, args: &[&str]) -> Command {
+    pub(crate) fn lockstep(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
         command
             .args(args)
@@ -360,11 +479,11 @@ token_file = \"token\"
     }
 
     /// Runs a command to its end, off the async threads: a proxy may have to answer meanwhile.
-    pub async fn run(&self, args: &[&str]) -> Output {
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
         self.run_as("sato", args).await
     }
 
-    pub async fn run_as(&self, user: &str, args: &[&str]) -> Output {
+    pub(crate) async fn run_as(&self, user: &str, args: &[&str]) -> Output {
         let mut command = self.lockstep(args);
         command.env("LOCKSTEP_USER", user);
         tokio::task::spawn_blocking(move || command.output().unwrap())
@@ -373,7 +492,7 @@ token_file = \"token\"
     }
 
     /// Runs a command that must end with 0, and gives its stdout.
-    pub async fn ok(&self, args: &[&str]) -> String {
+    pub(crate) async fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args).await;
         assert!(
             output.status.success(),
@@ -386,18 +505,18 @@ token_file = \"token\"
     }
 
     /// A command in the background.
-    pub fn start(&self, args: &[&str], log: &str) -> Process {
+    pub(crate) fn start(&self, args: &[&str], log: &str) -> Process {
         Process::start(self.lockstep(args), self.path(log))
     }
 
     /// What `lockstep status --format json` says.
-    pub async fn status(&self) -> Value {
+    pub(crate) async fn status(&self) -> Value {
         let output = self.run(&["status", "--format", "json"]).await;
         serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
     }
 
-    /// The apply statuses on a commit, as plain git shows them: context to state.
-    pub fn statuses(&self, commit: &str) -> BTreeMap<String, String> {
+    /// The apply statuses on a commit, as plain git shows them: context to state and description.
+    pub(crate) fn statuses(&self, commit: &str) -> BTreeMap<String, (String, String)> {
         let output = Command::new("git")
             .args(["notes", "--ref=lockstep/statuses", "show", commit])
             .current_dir(self.path("config.git"))
@@ -409,18 +528,68 @@ token_file = \"token\"
                 && let (Some(context), Some(state)) =
                     (note["context"].as_str(), note["state"].as_str())
             {
-                newest.insert(context.to_owned(), (note["seq"].as_u64(), state.to_owned()));
+                let description = note["description"].as_str().unwrap_or_default();
+                newest.insert(
+                    context.to_owned(),
+                    (state.to_owned(), description.to_owned()),
+                );
             }
         }
         newest
-            .into_iter()
-            .map(|(context, (_, state))| (context, state))
+    }
+
+    /// The state of each apply status on a commit: the whole, then each system.
+    pub(crate) fn states(&self, commit: &str) -> Vec<String> {
+        let statuses = self.statuses(commit);
+        ["", "/medical", "/voicedrive"]
+            .iter()
+            .map(|of| {
+                statuses
+                    .get(&format!("lockstep/apply{of}"))
+                    .map_or("none".to_owned(), |(state, _)| state.clone())
+            })
             .collect()
     }
 }
 
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The server's intervals and time limits.
+pub(crate) struct Settings {
+    pub(crate) git: &'static str,
+    pub(crate) systems: &'static str,
+    pub(crate) request: &'static str,
+    pub(crate) prepare: &'static str,
+    pub(crate) commit: &'static str,
+}
+
+/// Generous, for machines that are busy with other things; tests of what is timed out take their own.
+pub(crate) const SETTINGS: Settings = Settings {
+    git: "200ms",
+    systems: "500ms",
+    request: "20s",
+    prepare: "40s",
+    commit: "40s",
+};
+
 /// Four flags on both systems and one on each.
-pub const FLAGS: &str = r#"{
+pub(crate) const FLAGS: &str = r#"{
   // flags for both
   "ai_assistant": { "enabled": true, "rollout": 10, "teams": ["medical", "voicedrive"], "owner": "sato", "expires": "2027-12-31" },
   "night_mode": { "enabled": false, "teams": ["medical", "voicedrive"], "owner": "sato", "expires": "2027-12-31" },

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,44 +11,50 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
+use super::DEADLINE;
+
 /// On which side of the system's work a request is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     Before,
     After,
 }
 
-/// Stop at the nth request (from 1) that matches.
+/// A request that came through, as far as tests look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// Part of `METHOD path`.
-    pub matches: String,
-    pub nth: usize,
-    pub side: Side,
+pub(crate) struct Seen {
+    /// `METHOD path`, with the changeset's id cut out.
+    pub(crate) what: String,
+    /// Whether it asked only for what is not known yet.
+    pub(crate) conditional: bool,
+    pub(crate) status: Option<u16>,
 }
 
 #[derive(Default)]
 struct Inner {
-    hold: Option<Hold>,
-    matched: usize,
-    log: Vec<String>,
+    /// Stop at the nth request from now (from 1).
+    hold: Option<(usize, Side)>,
+    counted: usize,
+    log: Vec<Seen>,
 }
 
 struct Shared {
     upstream: SocketAddr,
     client: reqwest::Client,
     inner: Mutex<Inner>,
+    /// Whether a request is being held, and how often held requests were let go.
     stopped: watch::Sender<bool>,
+    resumed: watch::Sender<u64>,
 }
 
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    pub async fn start(upstream: SocketAddr) -> Self {
+    pub(crate) async fn start(upstream: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -57,6 +62,7 @@ impl Proxy {
             client: reqwest::Client::new(),
             inner: Mutex::default(),
             stopped: watch::channel(false).0,
+            resumed: watch::channel(0).0,
         });
         let app = Router::new().fallback(forward).with_state(shared.clone());
         let server = super::spawn(async move {
@@ -69,34 +75,39 @@ impl Proxy {
         }
     }
 
-    /// From now on, stops the world at one request.
-    pub fn hold(&self, hold: Hold) {
-        let mut inner = self.shared.inner.lock().unwrap();
-        inner.hold = Some(hold);
-        inner.matched = 0;
+    /// Stops the world at the nth request from now.
+    pub(crate) fn hold(&self, nth: usize, side: Side) {
         self.shared.stopped.send_replace(false);
+        let mut inner = self.shared.inner.lock().unwrap();
+        inner.hold = Some((nth, side));
+        inner.counted = 0;
     }
 
-    /// Lets everything through again. What was stopped stays stopped: its sender is dead.
-    pub fn release(&self) {
+    /// Lets everything through again, also what is held; nobody may be left to hear the answer.
+    pub(crate) fn release(&self) {
         self.shared.inner.lock().unwrap().hold = None;
+        self.shared.resumed.send_modify(|n| *n += 1);
     }
 
     /// Waits until a request is being held.
-    pub async fn stopped(&self, deadline: Duration) -> bool {
+    pub(crate) async fn stopped(&self) {
         let mut seen = self.shared.stopped.subscribe();
-        tokio::time::timeout(deadline, seen.wait_for(|stopped| *stopped))
-            .await
-            .is_ok_and(|r| r.is_ok())
+        let waited = tokio::time::timeout(DEADLINE, seen.wait_for(|stopped| *stopped)).await;
+        assert!(
+            waited.is_ok(),
+            "no request came that was to be held; so far: {:#?}",
+            self.log()
+        );
     }
 
-    /// `METHOD path` of every request so far.
-    pub fn log(&self) -> Vec<String> {
+    /// Every request so far.
+    pub(crate) fn log(&self) -> Vec<Seen> {
         self.shared.inner.lock().unwrap().log.clone()
     }
 
-    pub fn clear_log(&self) {
-        self.shared.inner.lock().unwrap().log.clear();
+    /// The requests since the last time, and forgets them.
+    pub(crate) fn take_log(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.inner.lock().unwrap().log)
     }
 }
 
@@ -106,37 +117,57 @@ impl Drop for Proxy {
     }
 }
 
+/// The path without what differs from run to run.
+fn plain(path: &str) -> String {
+    let (path, _query) = path.split_once('?').unwrap_or((path, ""));
+    match path.split_once("/changesets/") {
+        Some((before, rest)) => match rest.split_once('/') {
+            Some((_, what)) => format!("{before}/changesets/{what}"),
+            None => format!("{before}/changesets"),
+        },
+        None => path.to_owned(),
+    }
+}
+
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request
         .uri()
         .path_and_query()
         .map_or("/", |p| p.as_str())
         .to_owned();
-    let line = format!("{} {path}", request.method());
-    let hold = {
+    let (hold, place, released) = {
         let mut inner = shared.inner.lock().unwrap();
-        inner.log.push(line.clone());
-        match inner.hold.clone() {
-            Some(hold) if line.contains(&hold.matches) => {
-                inner.matched += 1;
-                (inner.matched == hold.nth).then_some(hold.side)
-            }
-            _ => None,
-        }
+        inner.log.push(Seen {
+            what: format!("{} {}", request.method(), plain(&path)),
+            conditional: request.headers().contains_key("if-none-match"),
+            status: None,
+        });
+        inner.counted += 1;
+        let (counted, place) = (inner.counted, inner.log.len() - 1);
+        let hold = inner
+            .hold
+            .and_then(|(nth, side)| (counted == nth).then_some(side));
+        (hold, place, shared.resumed.subscribe())
     };
     if hold == Some(Side::Before) {
-        return stop(&shared).await;
+        stop(&shared, released.clone()).await;
     }
     let answer = relay(&shared, request, &path).await;
+    if let Ok(answer) = &answer
+        && let Some(seen) = shared.inner.lock().unwrap().log.get_mut(place)
+    {
+        seen.status = Some(answer.status().as_u16());
+    }
     if hold == Some(Side::After) {
-        return stop(&shared).await;
+        stop(&shared, released).await;
     }
     answer.unwrap_or_else(|e| (StatusCode::BAD_GATEWAY, e.to_string()).into_response())
 }
 
-async fn stop(shared: &Shared) -> Response {
+/// Holds a request until it is let go; one whose sender is gone ends here, since the server drops it.
+async fn stop(shared: &Shared, mut released: watch::Receiver<u64>) {
     shared.stopped.send_replace(true);
-    std::future::pending().await
+    let _ = released.changed().await;
 }
 
 async fn relay(
