@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::input::InputArgs;
-use super::{Env, Exit, print};
+use super::{Env, Exit, leave, print};
 use crate::compile;
 use crate::view::{self, ReportView};
 
@@ -35,9 +35,7 @@ pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
         Format::Github => view::annotations::annotations(&report, input.root().as_ref()),
     };
     print(&text)?;
-    Ok(if compiled.report.passes() {
-        Exit::Done
-    } else {
-        Exit::Findings
-    })
+    let passes = compiled.report.passes();
+    leave((input, compiled));
+    Ok(if passes { Exit::Done } else { Exit::Findings })
 }
