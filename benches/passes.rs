@@ -1,1 +1,403 @@
-fn main() {}
+//! The resident half: an engine, two reference systems on loopback, and what a pass costs where nothing changed and where one flag did.
+//!
+//! `cargo bench --bench passes [-- LARGEST]`. The engine and each system are processes of their own; the CPU is the engine's. Every commit is
+//! in the repository before the clock starts, as after a fetch: what is measured begins with the branch's new tip and ends with both
+//! systems verified, the ledger written and the statuses set.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use lockstep::app::App;
+use lockstep::clock::SystemClock;
+use lockstep::connector::registry::{self, Timeouts};
+use lockstep::connector::{
+    Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen,
+};
+use lockstep::engine::{Engine, GroupReport, Timing};
+use lockstep::ids::{ChangesetId, Digest, Fence};
+use lockstep::record::Trigger;
+use lockstep::reference::{self, Options};
+use lockstep::settings::Settings;
+use lockstep::state::Item;
+
+mod fixture;
+mod measure;
+
+use fixture::{Layout, Shape, Syntax};
+use measure::{exponent, millis, shown};
+
+const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
+const IDLE_PASSES: usize = 300;
+
+/// What one shape came to, in milliseconds of CPU and of wall time.
+struct Figures {
+    first: f64,
+    first_wall: f64,
+    idle: f64,
+    idle_wall: f64,
+    idle_requests: f64,
+    change: f64,
+    change_wall_least: f64,
+    change_wall_median: f64,
+    change_requests: f64,
+    memory: f64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|w| w != "--bench")
+        .collect();
+    match words.split_first() {
+        Some((role, rest)) if role == "system" => system(rest),
+        Some((role, rest)) if role == "engine" => engine(rest),
+        _ => all(words.first().map(|w| w.parse()).transpose()?),
+    }
+}
+
+fn all(largest: Option<usize>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for layout in [Layout::OneEach, Layout::OneFile] {
+        let mut rows = vec![
+            [
+                "flags",
+                "first pass",
+                "wall",
+                "no-op pass",
+                "wall",
+                "requests",
+                "one change",
+                "wall: least",
+                "median",
+                "requests",
+                "peak MiB",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ];
+        let (mut first, mut idle, mut change) = (Vec::new(), Vec::new(), Vec::new());
+        for flags in SIZES
+            .into_iter()
+            .filter(|n| *n <= largest.unwrap_or(usize::MAX))
+        {
+            let found = shape(Shape {
+                layout,
+                syntax: Syntax::Json,
+                flags,
+            })?;
+            first.push((flags, found.first));
+            idle.push((flags, found.idle));
+            change.push((flags, found.change));
+            let mut row = vec![flags.to_string()];
+            row.extend(
+                [
+                    found.first,
+                    found.first_wall,
+                    found.idle,
+                    found.idle_wall,
+                    found.idle_requests,
+                    found.change,
+                    found.change_wall_least,
+                    found.change_wall_median,
+                    found.change_requests,
+                    found.memory,
+                ]
+                .map(shown),
+            );
+            rows.push(row);
+        }
+        let mut growth = vec![String::new(); 7];
+        for (place, mut points) in [(1, first), (3, idle), (6, change)] {
+            points.retain(|(flags, _)| *flags >= 1_000);
+            if let (Some(cell), Some(e)) = (growth.get_mut(place), exponent(&points)) {
+                *cell = format!("N^{e:.2}");
+            }
+        }
+        if let Some(cell) = growth.first_mut() {
+            "growth from 1000".clone_into(cell);
+        }
+        rows.push(growth);
+        writeln!(
+            out,
+            "{}, JSON: ms of our CPU, ms of wall time\n{}",
+            layout.name(),
+            measure::table(&rows)
+        )?;
+    }
+    Ok(())
+}
+
+/// A child that is ended when it is no longer wanted.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn shape(shape: Shape) -> anyhow::Result<Figures> {
+    let folder = tempfile::tempdir()?;
+    let (_medical, first) = start_system("medical", folder.path())?;
+    let (_voicedrive, second) = start_system("voicedrive", folder.path())?;
+    let mut documents = shape.documents();
+    if let Some((_, text)) = documents.first_mut() {
+        *text = fixture::config(shape, [first, second]);
+    }
+    let changes = match (shape.layout, shape.flags) {
+        (Layout::OneFile, 100_000..) => 8,
+        _ => 40,
+    };
+    let editions: Vec<_> = (1..=changes).map(|n| shape.edited(n)).collect();
+    let bare = folder.path().join("config.git");
+    fixture::write_bare(&bare, &documents, &editions)?;
+    let bare = bare.to_str().context("a path as text")?.to_owned();
+    let cost = measure::run_self(&["engine".to_owned(), bare, changes.to_string()])?;
+    anyhow::ensure!(
+        cost.exit == Some(0),
+        "the engine ended with {:?}",
+        cost.exit
+    );
+    let [
+        first,
+        first_wall,
+        idle,
+        idle_wall,
+        idle_requests,
+        change,
+        least,
+        median,
+        change_requests,
+        memory,
+    ] = cost.figures.as_slice()
+    else {
+        anyhow::bail!("{:?}", cost.figures);
+    };
+    Ok(Figures {
+        first: *first,
+        first_wall: *first_wall,
+        idle: *idle,
+        idle_wall: *idle_wall,
+        idle_requests: *idle_requests,
+        change: *change,
+        change_wall_least: *least,
+        change_wall_median: *median,
+        change_requests: *change_requests,
+        memory: *memory,
+    })
+}
+
+fn start_system(name: &str, folder: &Path) -> anyhow::Result<(Ended, u16)> {
+    let database = folder.join(format!("{name}.db"));
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("system")
+        .arg(name)
+        .arg(database)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let out = child.stdout.take().context("a pipe")?;
+    let child = Ended(child);
+    let mut port = String::new();
+    BufReader::new(out).read_line(&mut port)?;
+    Ok((child, port.trim().parse().context("a port")?))
+}
+
+/// A reference system in a process of its own; prints the port that it got.
+fn system(words: &[String]) -> anyhow::Result<()> {
+    let [name, database] = words else {
+        anyhow::bail!("system NAME FILE");
+    };
+    let options = Options {
+        name: name.parse()?,
+        title: None,
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        database: PathBuf::from(database),
+        token: None,
+        kinds: ["FeatureFlag".parse()?].into(),
+        faults: None,
+    };
+    runtime()?.block_on(reference::serve(options, |addr| {
+        // A parent that is gone will end us soon.
+        let _ = writeln!(std::io::stdout(), "{}", addr.port());
+    }))?;
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+/// The engine in a process of its own.
+fn engine(words: &[String]) -> anyhow::Result<()> {
+    let [bare, changes] = words else {
+        anyhow::bail!("engine REPO CHANGES");
+    };
+    let changes = changes.parse()?;
+    runtime()?.block_on(passes(Path::new(bare), changes))
+}
+
+async fn passes(bare: &Path, changes: usize) -> anyhow::Result<()> {
+    let git = git2::Repository::open(bare)?;
+    let app = App::open(Settings::load(None, Some(bare))?).await?;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let mut engine = counting(&app, &requests)?;
+
+    let (cpu, start) = (cpu_of_threads()?, Instant::now());
+    in_step(&engine.pass(Trigger::Start).await?, true)?;
+    let first = [cpu_of_threads()? - cpu, millis(start.elapsed())];
+    // The pass after it settles what the first one left to say.
+    engine.pass(Trigger::Drift).await?;
+
+    requests.store(0, Ordering::Relaxed);
+    let (cpu, start) = (cpu_of_threads()?, Instant::now());
+    for _ in 0..IDLE_PASSES {
+        in_step(&engine.pass(Trigger::Drift).await?, false)?;
+    }
+    let idle = [
+        (cpu_of_threads()? - cpu) / count(IDLE_PASSES),
+        millis(start.elapsed()) / count(IDLE_PASSES),
+        count(requests.swap(0, Ordering::Relaxed)) / count(IDLE_PASSES),
+    ];
+
+    let (mut spent, mut walls) = (0.0, Vec::new());
+    for n in 1..=changes {
+        let tip = git.refname_to_id(&format!("refs/heads/edition-{n}"))?;
+        git.reference("refs/heads/main", tip, true, "bench")?;
+        let (cpu, start) = (cpu_of_threads()?, Instant::now());
+        let reports = engine.pass(Trigger::Merge).await?;
+        walls.push(millis(start.elapsed()));
+        spent += cpu_of_threads()? - cpu;
+        in_step(&reports, true)?;
+    }
+    walls.sort_by(f64::total_cmp);
+    let change = [
+        spent / count(changes),
+        walls.first().copied().unwrap_or_default(),
+        walls.get(walls.len() / 2).copied().unwrap_or_default(),
+        count(requests.swap(0, Ordering::Relaxed)) / count(changes),
+    ];
+    let figures: Vec<String> = first
+        .iter()
+        .chain(&idle)
+        .chain(&change)
+        .chain(&[measure::peak_mib()?])
+        .map(ToString::to_string)
+        .collect();
+    writeln!(std::io::stderr(), "{} {}", measure::MARK, figures.join(" "))?;
+    Ok(())
+}
+
+/// Fails unless the pass did what it should: the benchmark of an engine that does nothing would be a fast one.
+fn in_step(reports: &[GroupReport], changed: bool) -> anyhow::Result<()> {
+    for report in reports {
+        anyhow::ensure!(report.in_step(), "not in step: {report:?}");
+        anyhow::ensure!(
+            report.outcome.is_some() == changed,
+            "unexpected: {report:?}"
+        );
+    }
+    anyhow::ensure!(reports.len() == 1, "{} groups", reports.len());
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn count(n: usize) -> f64 {
+    n as f64
+}
+
+/// Milliseconds of CPU of all threads that are alive. A running thread's share is as old as its last switch, which evens out
+/// over many passes.
+fn cpu_of_threads() -> anyhow::Result<f64> {
+    let mut nanos = 0.0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread may end while the list is read.
+        if let Ok(times) = fs::read_to_string(thread?.path().join("schedstat")) {
+            let first = times.split_whitespace().next().context("a time")?;
+            nanos += first.parse::<f64>()?;
+        }
+    }
+    Ok(nanos / 1e6)
+}
+
+/// The engine as the program makes it, with its requests counted.
+fn counting(app: &App, requests: &Arc<AtomicUsize>) -> anyhow::Result<Engine> {
+    let requests = requests.clone();
+    let connect: lockstep::engine::Connect = Box::new(move |name, system| {
+        let inner = registry::connect(name, system, &|_, _| None, Timeouts::default())
+            .map_err(|e| e.to_string())?;
+        Ok(Arc::new(Counting {
+            inner,
+            requests: requests.clone(),
+        }))
+    });
+    Ok(Engine::new(
+        app.store.clone(),
+        app.forge.clone(),
+        app.repo.clone(),
+        &app.settings.branch,
+        Arc::new(SystemClock),
+        connect,
+        Timing {
+            prepare: Duration::from_secs(60),
+            commit: Duration::from_secs(60),
+            lease: Duration::from_secs(30),
+        },
+        "bench".to_owned(),
+        "lockstep/engine".parse()?,
+    ))
+}
+
+struct Counting {
+    inner: Box<dyn Apply>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Observe for Counting {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
+        self.count();
+        self.inner.digests(known).await
+    }
+    async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError> {
+        self.count();
+        self.inner.items(buckets).await
+    }
+}
+
+#[async_trait]
+impl Apply for Counting {
+    async fn prepare(&self, changeset: &Changeset) -> Result<Prepared, ConnectorError> {
+        self.count();
+        self.inner.prepare(changeset).await
+    }
+    async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError> {
+        self.count();
+        self.inner.commit(id, fence).await
+    }
+    async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError> {
+        self.count();
+        self.inner.abort(id, fence).await
+    }
+}

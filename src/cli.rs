@@ -238,6 +238,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Leaves memory to the end of the process, which is near: freeing a large repo piece by piece would be a tenth of the work.
+fn leave<T>(memory: T) {
+    std::mem::forget(memory);
+}
+
 /// Says something to the person at the terminal.
 pub(crate) fn talk(text: &str) {
     let mut err = anstream::stderr().lock();

@@ -7,15 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::config::{self, Config};
 use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, limits};
 use crate::finding::{Finding, Report, Span};
 use crate::ids::{DocPath, KindName, ResourceRef, Revision};
 use crate::plan::Plan;
 use crate::resource::custom::{self, CustomKind};
+use crate::resource::form::Declared;
 use crate::resource::form::{Context, Reading, Source};
 use crate::resource::kinds::{self, Forms};
-use crate::resource::{Bundle, Kinds, Resource};
+use crate::resource::{Bundle, Kinds, Repeated, Resource};
 use crate::state::Item;
 
 #[cfg(test)]
@@ -29,7 +32,8 @@ pub const CONFIG: &str = "lockstep.yaml";
 pub struct Compiled {
     pub bundle: Arc<Bundle>,
     pub report: Report,
-    custom: Custom,
+    /// Which document is read how: a matter of `lockstep.yaml` and the kinds, so the same until one of them changes.
+    forms: Arc<Forms>,
     documents: BTreeMap<DocPath, Document>,
     /// Documents with something to report; the others are not looked at when the report is made.
     findings: BTreeMap<DocPath, Vec<Finding>>,
@@ -45,7 +49,7 @@ type Custom = BTreeMap<KindName, Arc<CustomKind>>;
 #[derive(Debug, Clone)]
 struct Document {
     blob: BlobId,
-    resources: Vec<Arc<Resource>>,
+    resources: Arc<[Arc<Resource>]>,
 }
 
 /// Compiles all of a snapshot.
@@ -62,38 +66,41 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         kinds,
         custom,
     } = definitions(snapshot, &mut overall);
+    let forms = Arc::new(Forms::new(&config, &custom));
     let reader = Reader {
-        forms: Forms::new(&config, &custom),
+        forms: &forms,
         config: &config,
         kinds: &kinds,
     };
-    let mut documents = BTreeMap::new();
+    let mut documents = Vec::new();
     let mut findings = BTreeMap::new();
     for (path, blob) in &snapshot.files {
         let known = earlier
             .and_then(|e| e.documents.get(path))
             .filter(|d| d.blob == blob.id);
         if let (Some(document), Some(earlier)) = (known, earlier) {
-            documents.insert(path.clone(), document.clone());
+            documents.push((path.clone(), document.clone()));
             if let Some(found) = earlier.findings.get(path) {
                 findings.insert(path.clone(), found.clone());
             }
         } else if let Some((document, found)) = reader.read(path, blob, None) {
-            documents.insert(path.clone(), document);
+            documents.push((path.clone(), document));
             if !found.is_empty() {
                 findings.insert(path.clone(), found);
             }
         }
     }
-    let (resources, duplicates) = unique(&documents);
-    let has_duplicates = !duplicates.is_empty();
-    overall.extend(reader.duplicate_findings(snapshot, duplicates));
-    let bundle = Bundle::new(
+    let resources = documents
+        .iter()
+        .flat_map(|(_, d)| d.resources.iter().cloned());
+    let (bundle, repeated) = Bundle::gather(
         snapshot.revision.clone(),
         config.clone(),
         kinds.clone(),
         resources,
     );
+    let has_duplicates = !repeated.is_empty();
+    overall.extend(reader.duplicate_findings(snapshot, &repeated));
     let report = Report::new(
         overall
             .iter()
@@ -104,8 +111,8 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
     Compiled {
         bundle: Arc::new(bundle),
         report,
-        custom,
-        documents,
+        forms,
+        documents: documents.into_iter().collect(),
         findings,
         overall,
         has_duplicates,
@@ -123,11 +130,11 @@ impl Compiled {
             *self = compile_reusing(snapshot, if redefined { None } else { Some(self) });
             return;
         }
-        let (config, kinds) = (self.bundle.config.clone(), self.bundle.kinds.clone());
+        let (bundle, forms) = (self.bundle.clone(), self.forms.clone());
         let reader = Reader {
-            forms: Forms::new(&config, &self.custom),
-            config: &config,
-            kinds: &kinds,
+            forms: &forms,
+            config: &bundle.config,
+            kinds: &bundle.kinds,
         };
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         for (path, blob) in &delta.files {
@@ -138,8 +145,8 @@ impl Compiled {
                 self.overall.extend(content_finding(path, blob));
                 reader.read(path, blob, old.as_ref())
             });
-            let old_resources = old.as_ref().map_or(&[][..], |d| &d.resources);
-            let new_resources = new.as_ref().map_or(&[][..], |(d, _)| &d.resources);
+            let old_resources = old.as_ref().map_or(&[][..], |d| &*d.resources);
+            let new_resources = new.as_ref().map_or(&[][..], |(d, _)| &*d.resources);
             differences(old_resources, new_resources, &mut gone, &mut come);
             if let Some((document, found)) = new {
                 self.documents.insert(path.clone(), document);
@@ -181,11 +188,25 @@ fn differences(
     gone: &mut Vec<Arc<Resource>>,
     come: &mut Vec<Arc<Resource>>,
 ) {
-    let before: HashMap<&ResourceRef, &Arc<Resource>> =
-        old.iter().map(|r| (&r.item.id, r)).collect();
-    let after: HashMap<&ResourceRef, &Arc<Resource>> =
-        new.iter().map(|r| (&r.item.id, r)).collect();
-    let differs = |other: &HashMap<_, &Arc<Resource>>, resource: &Arc<Resource>| {
+    let same = |(a, b): &(&Arc<Resource>, &Arc<Resource>)| Arc::ptr_eq(a, b) || a == b;
+    // Most edits leave what is before and after them as it was.
+    let start = old.iter().zip(new).take_while(same).count();
+    let (old, new) = (
+        old.get(start..).unwrap_or_default(),
+        new.get(start..).unwrap_or_default(),
+    );
+    let end = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take_while(same)
+        .count();
+    let (old, new) = (
+        old.get(..old.len() - end).unwrap_or_default(),
+        new.get(..new.len() - end).unwrap_or_default(),
+    );
+    let (before, after) = (by_name(old), by_name(new));
+    let differs = |other: &ByName<'_>, resource: &Arc<Resource>| {
         other
             .get(&resource.item.id)
             .is_none_or(|o| !Arc::ptr_eq(o, resource) && **o != *resource)
@@ -194,27 +215,34 @@ fn differences(
     come.extend(new.iter().filter(|r| differs(&before, r)).cloned());
 }
 
-/// Each resource once, and those declared again with the document that was first.
-#[expect(
-    clippy::type_complexity,
-    reason = "the pair is taken apart at once by the only caller"
-)]
-fn unique(
-    documents: &BTreeMap<DocPath, Document>,
-) -> (Vec<Arc<Resource>>, Vec<(Arc<Resource>, DocPath)>) {
-    let total = documents.values().map(|d| d.resources.len()).sum();
-    let mut first: HashMap<&ResourceRef, &DocPath> = HashMap::with_capacity(total);
-    let (mut resources, mut duplicates) = (Vec::with_capacity(total), Vec::new());
-    for resource in documents.values().flat_map(|d| &d.resources) {
-        match first.get(&resource.item.id) {
-            Some(document) => duplicates.push((resource.clone(), (*document).clone())),
-            None => {
-                first.insert(&resource.item.id, &resource.document);
-                resources.push(resource.clone());
-            }
-        }
+/// What a document declared before, to be shared with what it declares now.
+struct Earlier<'a> {
+    resources: &'a [Arc<Resource>],
+    /// Made when the first one is met that is not at the place where it was.
+    by_name: Option<ByName<'a>>,
+}
+
+type ByName<'a> = HashMap<&'a ResourceRef, &'a Arc<Resource>, RandomState>;
+
+fn by_name(resources: &[Arc<Resource>]) -> ByName<'_> {
+    resources.iter().map(|r| (&r.item.id, r)).collect()
+}
+
+impl Earlier<'_> {
+    /// The resource that is declared just as it was before; `n` is its place in the document now.
+    fn find(&mut self, n: usize, declared: &Declared) -> Option<Arc<Resource>> {
+        let Declared { id, spec, systems } = declared;
+        let here = self.resources.get(n).filter(|r| r.item.id == *id);
+        let old = match here {
+            Some(old) => old,
+            None if self.resources.is_empty() => return None,
+            None => self
+                .by_name
+                .get_or_insert_with(|| by_name(self.resources))
+                .get(id)?,
+        };
+        (old.item.spec == *spec && old.systems == *systems).then(|| old.clone())
     }
-    (resources, duplicates)
 }
 
 /// What must be known before any document can be read.
@@ -331,7 +359,7 @@ fn content_finding(path: &DocPath, blob: &Blob) -> Option<Finding> {
 
 /// Reads documents of one revision.
 struct Reader<'a> {
-    forms: Forms,
+    forms: &'a Forms,
     config: &'a Config,
     kinds: &'a Kinds,
 }
@@ -360,7 +388,7 @@ impl Reader<'_> {
             return Some((
                 Document {
                     blob: blob.id,
-                    resources: Vec::new(),
+                    resources: Arc::default(),
                 },
                 vec![stray],
             ));
@@ -380,18 +408,16 @@ impl Reader<'_> {
                 message,
             ));
         }
-        let known: HashMap<&ResourceRef, &Arc<Resource>> = earlier
-            .iter()
-            .flat_map(|d| &d.resources)
-            .map(|r| (&r.item.id, r))
-            .collect();
+        let mut earlier = Earlier {
+            resources: earlier.map_or(&[][..], |d| &*d.resources),
+            by_name: None,
+        };
         let resources = resources
             .into_iter()
-            .map(|declared| match known.get(&declared.id) {
-                Some(old) if old.item.spec == declared.spec && old.systems == declared.systems => {
-                    (*old).clone()
-                }
-                _ => Arc::new(Resource {
+            .enumerate()
+            .map(|(n, declared)| match earlier.find(n, &declared) {
+                Some(old) => old,
+                None => Arc::new(Resource {
                     item: Arc::new(Item::new(declared.id, declared.spec)),
                     systems: declared.systems,
                     document: path.clone(),
@@ -407,13 +433,9 @@ impl Reader<'_> {
         ))
     }
 
-    fn duplicate_findings(
-        &self,
-        snapshot: &Snapshot,
-        duplicates: Vec<(Arc<Resource>, DocPath)>,
-    ) -> Vec<Finding> {
+    fn duplicate_findings(&self, snapshot: &Snapshot, repeated: &[Repeated]) -> Vec<Finding> {
         let mut wanted: BTreeMap<DocPath, BTreeSet<ResourceRef>> = BTreeMap::new();
-        for (resource, _) in &duplicates {
+        for Repeated { resource, first: _ } in repeated {
             wanted
                 .entry(resource.document.clone())
                 .or_default()
@@ -423,10 +445,10 @@ impl Reader<'_> {
             .iter()
             .map(|(path, ids)| (path.clone(), self.locate(snapshot, path, ids)))
             .collect();
-        duplicates
+        repeated
             .iter()
             .take(limits::FINDINGS)
-            .map(|(resource, first)| {
+            .map(|Repeated { resource, first }| {
                 let span = places
                     .get(&resource.document)
                     .and_then(|p| p.get(&resource.item.id))
@@ -475,7 +497,7 @@ pub fn fill_lines(
         };
         let Bundle { config, kinds, .. } = &*compiled.bundle;
         let reader = Reader {
-            forms: Forms::new(config, &compiled.custom),
+            forms: &compiled.forms,
             config,
             kinds,
         };

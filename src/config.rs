@@ -4,11 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
 pub mod read;
+
+/// The time zone of an IANA name. From the database that is compiled in: a repo means the same on every host, whatever is installed
+/// there, and reading it touches no file.
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
 
 /// `lockstep.yaml`, checked: every name in it refers to something that exists.
 #[derive(Debug, Clone, Default, PartialEq)]

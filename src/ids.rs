@@ -84,6 +84,12 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(is_name_char)
 }
 
+fn is_kind(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
@@ -112,8 +118,7 @@ text_id!(
 text_id!(
     /// A type of resource: `FeatureFlag`, or a custom kind's name.
     KindName, "a kind: an upper-case ASCII letter, then letters and digits, at most 64 long",
-    |t| t.len() <= 64 && t.starts_with(|c: char| c.is_ascii_uppercase())
-        && t.bytes().all(|b| b.is_ascii_alphanumeric())
+    is_kind
 );
 text_id!(
     /// Who did something: a person's key in `people:`, or a part of Lockstep such as `lockstep/engine`.
@@ -143,10 +148,14 @@ impl ResourceRef {
     /// Joins a kind and a name. A name is what may follow `kind/`: not empty, at most 512 bytes, without white space
     /// or control characters (the digest's lines are separated by both).
     pub fn new(kind: &str, name: &str) -> Result<Self, InvalidId> {
-        KindName::from_str(kind)?;
+        if !is_kind(kind) {
+            KindName::from_str(kind)?;
+        }
+        // Nearly all names are plain ASCII, which is quickly seen.
+        let plain = name.bytes().all(|b| b.is_ascii_graphic());
         if name.is_empty()
             || name.len() > 512
-            || name.chars().any(|c| c.is_whitespace() || c.is_control())
+            || (!plain && name.chars().any(|c| c.is_whitespace() || c.is_control()))
         {
             return Err(InvalidId::new(
                 name,

@@ -136,9 +136,20 @@ struct ResourceBucket {
     digest: Digest,
 }
 
+/// A resource whose name another one has already, and the document of that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    pub resource: Arc<Resource>,
+    pub first: DocPath,
+}
+
 impl ResourceBucket {
     fn new(mut resources: Vec<Arc<Resource>>) -> Self {
         resources.sort_by(|a, b| a.item.id.cmp(&b.item.id));
+        Self::sorted(resources)
+    }
+
+    fn sorted(resources: Vec<Arc<Resource>>) -> Self {
         let mut hash = Sha256::new();
         for resource in &resources {
             hash.update(resource.item.id.as_str());
@@ -168,26 +179,51 @@ impl fmt::Debug for Bundle {
 }
 
 impl Bundle {
-    /// Puts resources together. Each name is there once: the compiler has reported and left out the second.
+    /// Puts resources together. Of two with one name the first counts.
     pub fn new(
         revision: Option<Revision>,
         config: Arc<Config>,
         kinds: Kinds,
         resources: impl IntoIterator<Item = Arc<Resource>>,
     ) -> Self {
+        Self::gather(revision, config, kinds, resources).0
+    }
+
+    /// The same, with those that were left out because their name was taken.
+    pub fn gather(
+        revision: Option<Revision>,
+        config: Arc<Config>,
+        kinds: Kinds,
+        resources: impl IntoIterator<Item = Arc<Resource>>,
+    ) -> (Self, Vec<Repeated>) {
         let mut split: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); BUCKETS];
-        let mut counts = BTreeMap::new();
         for resource in resources {
-            count(&mut counts, &resource, |n| n + 1);
             if let Some(bucket) = split.get_mut(usize::from(resource.item.bucket)) {
                 bucket.push(resource);
             }
         }
-        let buckets = split
-            .into_iter()
-            .map(|r| Arc::new(ResourceBucket::new(r)))
-            .collect();
-        Self::from_buckets(revision, config, kinds, buckets, counts)
+        let (mut counts, mut repeated) = (BTreeMap::new(), Vec::new());
+        let mut buckets = Vec::with_capacity(BUCKETS);
+        for mut resources in split {
+            // Stable, so that of equal names the first stays first.
+            resources.sort_by(|a, b| a.item.id.cmp(&b.item.id));
+            resources.dedup_by(|again, first| {
+                let same = again.item.id == first.item.id;
+                if same {
+                    repeated.push(Repeated {
+                        resource: again.clone(),
+                        first: first.document.clone(),
+                    });
+                }
+                same
+            });
+            for resource in &resources {
+                count(&mut counts, resource, |n| n + 1);
+            }
+            buckets.push(Arc::new(ResourceBucket::sorted(resources)));
+        }
+        let bundle = Self::from_buckets(revision, config, kinds, buckets, counts);
+        (bundle, repeated)
     }
 
     fn from_buckets(

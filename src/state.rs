@@ -42,12 +42,13 @@ impl Spec {
     }
 
     /// Takes over text that is canonical already, as the typed kinds write it. Debug builds check it.
-    pub(crate) fn from_canonical(text: String) -> Self {
+    pub(crate) fn from_canonical(text: &str) -> Self {
         debug_assert_eq!(
-            serde_json::from_str::<Value>(&text)
+            serde_json::from_str::<Value>(text)
                 .ok()
-                .and_then(|v| serde_json_canonicalizer::to_string(&v).ok()),
-            Some(text.clone()),
+                .and_then(|v| serde_json_canonicalizer::to_string(&v).ok())
+                .as_deref(),
+            Some(text),
             "a kind wrote a spec that is not canonical"
         );
         Self(text.into())

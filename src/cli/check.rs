@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::input::InputArgs;
-use super::{Env, Exit, print};
+use super::{Env, Exit, leave, print};
 use crate::compile;
 use crate::view::{self, ReportView};
 
@@ -37,9 +37,7 @@ pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
         Format::Github => view::annotations::annotations(&in_git()),
     };
     print(&text)?;
-    Ok(if found.passes() {
-        Exit::Done
-    } else {
-        Exit::Findings
-    })
+    let passes = found.passes();
+    leave((input, compiled));
+    Ok(if passes { Exit::Done } else { Exit::Findings })
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::compile::Compiled;
-use crate::document::Snapshot;
+use crate::document::{Snapshot, SnapshotDelta};
 use crate::finding::Report;
 use crate::ids::Revision;
 use crate::policy::PolicySet;
-use crate::repo::Repo;
+use crate::repo::{MergedTree, Repo};
 
 use super::Env;
 
@@ -30,8 +30,8 @@ pub(crate) struct InputArgs {
 pub(crate) struct Input {
     pub(crate) repo: Arc<Repo>,
     pub(crate) snapshot: Snapshot,
-    /// The base, where a proposal is meant.
-    pub(crate) before: Option<Snapshot>,
+    /// The base and what leads from it to `snapshot`, where a proposal is meant.
+    pub(crate) before: Option<(Snapshot, SnapshotDelta)>,
 }
 
 impl InputArgs {
@@ -41,7 +41,11 @@ impl InputArgs {
             (Some(rev), _, _) => (repo.snapshot(&repo.resolve(rev)?)?, None),
             (None, Some(base), Some(head)) => {
                 let (base, head) = (repo.resolve(base)?, repo.resolve(head)?);
-                (merged(&repo, &base, &head)?, Some(repo.snapshot(&base)?))
+                let before = repo.snapshot(&base)?;
+                let delta = merged(&repo, &base, &head)?;
+                let mut after = before.clone();
+                after.succeed(Some(head), &delta);
+                (after, Some((before, delta)))
             }
             // A bare repository has no work tree; its main branch is what is meant.
             _ if repo.has_git() && !repo.has_work_tree() => {
@@ -64,13 +68,11 @@ impl InputArgs {
     }
 }
 
-fn merged(repo: &Repo, base: &Revision, head: &Revision) -> anyhow::Result<Snapshot> {
-    match repo.snapshot_merged(base, head)? {
-        Ok((snapshot, _tree)) => Ok(Snapshot {
-            revision: Some(head.clone()),
-            ..snapshot
-        }),
-        Err(paths) => anyhow::bail!(
+/// What merging `head` into `base` would change.
+fn merged(repo: &Repo, base: &Revision, head: &Revision) -> anyhow::Result<SnapshotDelta> {
+    match repo.merged_tree(base, head)? {
+        MergedTree::Clean(tree) => Ok(repo.delta_to_tree(base, tree)?),
+        MergedTree::Conflict(paths) => anyhow::bail!(
             "{} and {} conflict in {}",
             base.short(),
             head.short(),

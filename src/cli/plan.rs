@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 
 use super::input::InputArgs;
-use super::{Env, Exit, print, talk, wait_for};
+use super::{Env, Exit, leave, print, talk, wait_for};
 use crate::app;
 use crate::compile;
 use crate::ids::SystemName;
@@ -38,20 +38,31 @@ enum Format {
 
 pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
     let input = args.input.read(env)?;
-    let compiled = compile::compile(&input.snapshot);
+    let base = input
+        .before
+        .as_ref()
+        .map(|(before, _)| compile::compile(before));
+    let compiled = match (&base, &input.before) {
+        (Some(base), Some((_, delta))) => {
+            let mut compiled = base.clone();
+            compiled.succeed(&input.snapshot, delta);
+            compiled
+        }
+        _ => compile::compile(&input.snapshot),
+    };
     let found = input.report(&compiled);
     if !found.passes() {
         let report = ReportView::new(&found, |path| input.snapshot.text(path));
         talk(&view::text::report(&report, env.language));
         return Ok(Exit::Findings);
     }
-    let base = input.before.as_ref().map(compile::compile);
     let mut plan = if args.live {
         wait_for(live(&compiled.bundle, env))?
     } else {
         Plan::between(base.as_ref().map(|b| &*b.bundle), &compiled.bundle)
     };
-    let before = input.before.as_ref().zip(base.as_ref());
+    let before = input.before.as_ref().map(|(before, _)| before);
+    let before = before.zip(base.as_ref());
     compile::fill_lines(&mut plan, (&input.snapshot, &compiled), before);
     let shown = || PlanView::new(&plan, &compiled.bundle.kinds, env.language);
     let text = match args.format {
@@ -60,7 +71,9 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
         Format::Markdown => view::markdown::plan(&shown()),
     };
     print(&text)?;
-    Ok(if args.exit_code && !plan.is_empty() {
+    let differs = !plan.is_empty();
+    leave((input, compiled, base, plan));
+    Ok(if args.exit_code && differs {
         Exit::Findings
     } else {
         Exit::Done

@@ -94,7 +94,7 @@ pub(crate) async fn of(
 }
 
 pub(crate) fn timezone(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    crate::config::time_zone(name).unwrap_or(TimeZone::UTC)
 }
 
 fn standing(known: Option<&SystemState>, head: &crate::ids::Revision) -> Standing {

@@ -3,7 +3,7 @@
 //! What a connector's own settings mean is the connector's business; here they are carried as they stand, and only
 //! what looks like a secret is refused.
 
-use super::{Config, DocumentMapping};
+use super::{Config, DocumentMapping, time_zone};
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::tree::{Member, Node};
 use crate::document::{data, faults::Faults, suggest};
@@ -68,7 +68,7 @@ impl Reader<'_, '_> {
         };
         self.version(&top);
         if let Some(zone) = top.text(self.faults, "timezone") {
-            if zone_exists(zone.text) {
+            if time_zone(zone.text).is_some() {
                 config.timezone = zone.text.to_owned();
             } else {
                 self.faults.error(
@@ -200,13 +200,4 @@ fn key(member: &Member) -> Placed<'_> {
 
 fn owned(placed: Option<Placed<'_>>) -> Option<String> {
     placed.map(|p| p.text.to_owned())
-}
-
-/// Whether a time zone is known. Where no time zone database is installed, any name that looks like one is taken.
-fn zone_exists(name: &str) -> bool {
-    let database = jiff::tz::db();
-    if database.is_definitively_empty() {
-        return !name.is_empty() && name.is_ascii() && !name.contains(char::is_whitespace);
-    }
-    database.get(name).is_ok()
 }

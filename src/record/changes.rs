@@ -106,5 +106,5 @@ fn restore(stored: Stored) -> Result<Change, String> {
 fn item(id: &ResourceRef, value: &Value) -> Result<Arc<Item>, String> {
     let text = serde_json_canonicalizer::to_string(value)
         .map_err(|error| format!("the stored spec of {id} has no canonical form: {error}"))?;
-    Ok(Arc::new(Item::new(id.clone(), Spec::from_canonical(text))))
+    Ok(Arc::new(Item::new(id.clone(), Spec::from_canonical(&text))))
 }

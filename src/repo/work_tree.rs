@@ -1,8 +1,10 @@
 //! A person's files as they lie: read into a snapshot, or made into a commit on a new branch without touching the index.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use git2::{Delta, DiffOptions, Oid, Repository};
 use jiff::Timestamp;
@@ -285,14 +287,14 @@ impl<'a> Reader<'a> {
             if self.bytes > SNAPSHOT_BYTES {
                 return Err(too_many_bytes());
             }
-            let bytes = match std::fs::read(full) {
+            let bytes = match read(full, meta.len()) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(io_error(full)(error)),
             };
             Blob {
                 id: BlobId::from_digest(Digest::of(&bytes)),
-                content: Content::Bytes(bytes.into()),
+                content: Content::Bytes(bytes),
             }
         };
         self.files.insert(doc, blob);
@@ -304,6 +306,30 @@ impl<'a> Reader<'a> {
         // The slash says that it is a folder, which patterns such as `/target/` ask for.
         (self.ignored)(&relative.join(""))
     }
+}
+
+/// A file's bytes, read straight into the place where they are kept. `size` is what it was a moment ago.
+fn read(full: &Path, size: u64) -> std::io::Result<Arc<[u8]>> {
+    let mut file = File::open(full)?;
+    let size = usize::try_from(size).unwrap_or(0);
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+    let mut filled = 0;
+    while let Some(rest) = Arc::get_mut(&mut bytes).and_then(|b| b.get_mut(filled..)) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // A file that is written to meanwhile may be longer or shorter than it was.
+    let mut more = Vec::new();
+    if file.read_to_end(&mut more)? > 0 || filled < size {
+        let mut whole = bytes.get(..filled).unwrap_or_default().to_vec();
+        whole.append(&mut more);
+        return Ok(whole.into());
+    }
+    Ok(bytes)
 }
 
 /// What has no bytes to be known by is known by where it is and what it is.

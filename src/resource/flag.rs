@@ -161,8 +161,9 @@ impl Form for FlagForm {
         }
     }
 
-    fn locate(&self, source: Source<'_>, _: Context<'_>, id: &ResourceRef) -> Option<Span> {
-        places(source, std::slice::from_ref(id), declared).remove(id)
+    fn locate(&self, source: Source<'_>, context: Context<'_>, id: &ResourceRef) -> Option<Span> {
+        self.locate_all(source, context, std::slice::from_ref(id))
+            .remove(id)
     }
 
     fn locate_all(
@@ -171,7 +172,7 @@ impl Form for FlagForm {
         _: Context<'_>,
         ids: &[ResourceRef],
     ) -> BTreeMap<ResourceRef, Span> {
-        places(source, ids, declared)
+        quick::places(source, ids).unwrap_or_else(|| places(source, ids, declared))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The table of kinds and of the documents that declare them: the only place where one is registered.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use globset::{Glob, GlobMatcher};
 
@@ -89,7 +90,45 @@ pub fn default_paths() -> impl Iterator<Item = &'static str> {
 
 /// Which form reads which document: `documents:` of the config first, then the default map.
 pub struct Forms {
-    rules: Vec<(GlobMatcher, Arc<dyn Form>)>,
+    rules: Vec<(Pattern, Arc<dyn Form>)>,
+}
+
+/// A path pattern, compiled when the first path comes that could fit it: compiling all of them costs more than reading a small
+/// repo, and of a large one most paths fit only one.
+struct Pattern {
+    text: String,
+    /// How many bytes at its start stand for themselves.
+    literal: usize,
+    matcher: OnceLock<Option<GlobMatcher>>,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            literal: text.find(['*', '?', '[', '{', '\\']).unwrap_or(text.len()),
+            matcher: OnceLock::new(),
+        }
+    }
+
+    /// A pattern that is none fits nothing: it has been reported where the config was read.
+    fn fits(&self, path: &str) -> bool {
+        let literal = self.text.get(..self.literal).unwrap_or_default();
+        path.starts_with(literal)
+            && self
+                .matcher
+                .get_or_init(|| matcher(&self.text))
+                .as_ref()
+                .is_some_and(|matcher| matcher.is_match(path))
+    }
+}
+
+impl fmt::Debug for Forms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.rules.iter().map(|(pattern, _)| &pattern.text))
+            .finish()
+    }
 }
 
 impl Forms {
@@ -97,13 +136,13 @@ impl Forms {
     /// the config was read, and are left out.
     pub fn new(config: &Config, custom: &BTreeMap<KindName, Arc<CustomKind>>) -> Self {
         let mapped = config.documents.iter().filter_map(|mapping| {
-            let form = form_of(&mapping.kind, custom)?;
-            Some((matcher(&mapping.path)?, form))
+            Some((Pattern::new(&mapping.path), form_of(&mapping.kind, custom)?))
         });
         let default = TABLE.iter().flat_map(|row| {
             let form = (row.form)();
-            let globs = row.paths.iter().filter_map(|path| matcher(path));
-            globs.map(move |glob| (glob, form.clone()))
+            row.paths
+                .iter()
+                .map(move |path| (Pattern::new(path), form.clone()))
         });
         Self {
             rules: mapped.chain(default).collect(),
@@ -117,7 +156,7 @@ impl Forms {
         }
         self.rules
             .iter()
-            .find(|(glob, _)| glob.is_match(path.as_str()))
+            .find(|(pattern, _)| pattern.fits(path.as_str()))
             .map(|(_, form)| form.clone())
     }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 
 use super::Reader;
-use crate::config::{Ceiling, Freeze, Safety, System};
+use crate::config::{Ceiling, Freeze, Safety, System, time_zone};
 use crate::document::fields::{self, Fields};
 use crate::document::suggest;
 use crate::document::tree::{Member, Node};
@@ -205,12 +204,10 @@ fn moment(text: &str, timezone: &str) -> Option<Timestamp> {
     } else {
         text.parse().ok()?
     };
-    let zone = if timezone == "UTC" {
-        TimeZone::UTC
-    } else {
-        TimeZone::get(timezone).ok()?
-    };
-    local.to_zoned(zone).ok().map(|z| z.timestamp())
+    local
+        .to_zoned(time_zone(timezone)?)
+        .ok()
+        .map(|z| z.timestamp())
 }
 
 /// `24h` or `7d` in hours.

@@ -2,17 +2,20 @@
 //! gives up at the first thing that is not as it should be, and leaves saying what to the careful pass.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::{self, Write as _};
 
+use foldhash::fast::RandomState;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::KIND;
 use crate::document::data::{Syntax, syntax};
+use crate::document::faults::spans;
 use crate::document::json::{Strict, blank};
 use crate::document::{fields, yaml};
+use crate::finding::Span;
 use crate::ids::ResourceRef;
 use crate::resource::SystemSet;
 use crate::resource::declare::Targets;
@@ -32,6 +35,82 @@ pub(super) fn read(source: Source<'_>, targets: &mut Targets<'_>) -> Option<Vec<
                 Cow::Owned(strict) => declare(serde_json::from_str(&strict).ok()?, targets),
             },
         },
+    }
+}
+
+/// Where flags stand in a document of JSON, found without a tree; `None` where that takes one.
+pub(super) fn places(
+    source: Source<'_>,
+    wanted: &[ResourceRef],
+) -> Option<BTreeMap<ResourceRef, Span>> {
+    let text = source.text;
+    match syntax(source.path, text) {
+        Syntax::Yaml => None,
+        Syntax::Json => match serde_json::from_str(text) {
+            Ok(keys) => keys_at(text, &keys, text, wanted),
+            Err(_) => match blank(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(strict) => {
+                    keys_at(text, &serde_json::from_str(&strict).ok()?, &strict, wanted)
+                }
+            },
+        },
+    }
+}
+
+/// The members' keys alone, in order.
+struct Keys<'t>(Vec<Text<'t>>);
+
+/// The places in `text` of keys that were read from `strict`, which is as long.
+fn keys_at(
+    text: &str,
+    Keys(keys): &Keys<'_>,
+    strict: &str,
+    wanted: &[ResourceRef],
+) -> Option<BTreeMap<ResourceRef, Span>> {
+    let names: HashMap<&str, &ResourceRef> = wanted
+        .iter()
+        .filter(|id| id.kind() == KIND)
+        .map(|id| (id.name(), id))
+        .collect();
+    let mut found = Vec::new();
+    for Text(key) in keys {
+        // With escapes it is a text of its own, which does not say where it came from.
+        let Cow::Borrowed(key) = key else { return None };
+        if let Some(id) = names.get(key) {
+            let start = key.as_ptr().addr().checked_sub(strict.as_ptr().addr())?;
+            let end = start + key.len();
+            if strict.get(start..end) != Some(key) {
+                return None;
+            }
+            found.push(((*id).clone(), start.checked_sub(1)?..end + 1));
+        }
+    }
+    let mut places = BTreeMap::new();
+    for (id, span) in spans(text, found) {
+        places.entry(id).or_insert(span);
+    }
+    Some(places)
+}
+
+impl<'de: 't, 't> Deserialize<'de> for Keys<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Keys<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of flags")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Keys<'de>, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(Key(key)) = members.next_key()? {
+                    members.next_value::<IgnoredAny>()?;
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_any(V)
     }
 }
 
@@ -57,12 +136,13 @@ struct Flag<'t> {
 
 fn declare(flags: Flags<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>> {
     let Flags(flags) = flags;
-    let mut keys = HashSet::with_capacity(flags.len());
-    if !flags.iter().all(|(key, _)| keys.insert(key)) {
+    let mut keys = HashSet::with_capacity_and_hasher(flags.len(), RandomState::default());
+    if !flags.iter().all(|(key, _)| keys.insert(&*key.0)) {
         return None;
     }
-    let mut sets: HashMap<&[Text<'_>], SystemSet> = HashMap::new();
+    let mut sets: HashMap<&[Text<'_>], SystemSet, RandomState> = HashMap::default();
     let mut declared = Vec::with_capacity(flags.len());
+    let mut spec = String::new();
     for (key, flag) in &flags {
         let systems = match &flag.teams {
             None => targets.all(),
@@ -80,7 +160,7 @@ fn declare(flags: Flags<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>>
         }
         declared.push(Declared {
             id: ResourceRef::new(KIND, &key.0).ok()?,
-            spec: flag.spec()?,
+            spec: flag.spec(&mut spec)?,
             systems,
         });
     }
@@ -88,8 +168,8 @@ fn declare(flags: Flags<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>>
 }
 
 impl Flag<'_> {
-    /// The spec as canonical JSON: members sorted by name.
-    fn spec(&self) -> Option<Spec> {
+    /// The spec as canonical JSON: members sorted by name. `out` is only lent, to save an allocation a flag.
+    fn spec(&self, out: &mut String) -> Option<Spec> {
         let Self {
             enabled,
             rollout,
@@ -107,22 +187,20 @@ impl Flag<'_> {
             return None;
         }
         self.variants_are_right()?;
-        let mut out = String::with_capacity(192);
+        out.clear();
         out.push('{');
-        text(&mut out, "default_variant", default_variant.as_ref())?;
-        text(&mut out, "description", description.as_ref())?;
+        text(out, "default_variant", default_variant.as_ref())?;
+        text(out, "description", description.as_ref())?;
         out.push_str(if enabled {
             "\"enabled\":true,"
         } else {
             "\"enabled\":false,"
         });
-        text(&mut out, "expires", expires.as_ref())?;
-        text(&mut out, "owner", owner.as_ref())?;
-        out.push_str("\"rollout\":");
-        out.push_str(&rollout.to_string());
-        out.push(',');
-        value(&mut out, "targeting", targeting.as_ref())?;
-        value(&mut out, "variants", variants.as_ref())?;
+        text(out, "expires", expires.as_ref())?;
+        text(out, "owner", owner.as_ref())?;
+        write!(out, "\"rollout\":{rollout},").ok()?;
+        value(out, "targeting", targeting.as_ref())?;
+        value(out, "variants", variants.as_ref())?;
         out.pop();
         out.push('}');
         Some(Spec::from_canonical(out))

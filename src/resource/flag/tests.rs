@@ -421,3 +421,23 @@ fn flags_for_the_same_systems_share_their_set() {
     let all: BTreeSet<&str> = sets[2].iter().map(|s| s.as_str()).collect();
     assert_eq!(all, BTreeSet::from(["medical", "voicedrive"]));
 }
+
+proptest! {
+    #[test]
+    fn a_place_found_without_a_tree_is_the_tree_s(
+        keys in prop::collection::vec("[a-cé日]{1,2}|\\$schema", 0..6),
+        title in "(日 title\n)?",
+        comment in prop::bool::ANY,
+    ) {
+        let remark = if comment { "/* 日 */ " } else { "" };
+        let members: Vec<String> =
+            keys.iter().map(|k| format!("{remark}\"{k}\":\n {{\"enabled\": true, \"日\": [{{\"a\": 1}}]}}")).collect();
+        let text = format!("{title}{{{}}}", members.join(", "));
+        let path: DocPath = JSON.parse().unwrap();
+        let source = Source { path: &path, text: &text };
+        let mut ids: Vec<_> =
+            keys.iter().filter(|k| *k != "$schema").map(|k| ResourceRef::new(KIND, k).unwrap()).collect();
+        ids.push(ResourceRef::new(KIND, "absent").unwrap());
+        prop_assert_eq!(quick::places(source, &ids), Some(places(source, &ids, declared)), "{}", text);
+    }
+}
