@@ -137,9 +137,15 @@ fn connect(
     system: &System,
     settings: &Settings,
 ) -> Result<Arc<dyn Apply>, String> {
-    registry::connect(name, system, &credentials(settings), timeouts(settings))
-        .map(Arc::from)
-        .map_err(|e| e.to_string())
+    registry::connect(
+        name,
+        system,
+        &credentials(settings),
+        timeouts(settings),
+        settings.files.as_deref(),
+    )
+    .map(Arc::from)
+    .map_err(|e| e.to_string())
 }
 
 /// The reading half of a system's connector: all that planning is given.
@@ -148,8 +154,14 @@ pub fn observe_only(
     system: &System,
     settings: &Settings,
 ) -> Result<Box<dyn Observe>, String> {
-    registry::observe_only(name, system, &credentials(settings), timeouts(settings))
-        .map_err(|e| e.to_string())
+    registry::observe_only(
+        name,
+        system,
+        &credentials(settings),
+        timeouts(settings),
+        settings.files.as_deref(),
+    )
+    .map_err(|e| e.to_string())
 }
 
 fn timeouts(settings: &Settings) -> registry::Timeouts {
