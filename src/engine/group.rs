@@ -356,7 +356,7 @@ impl Engine {
             .unwrap_or(24);
         let window = i64::try_from(hours)
             .ok()
-            .and_then(|h| SignedDuration::try_from_hours(h));
+            .and_then(SignedDuration::try_from_hours);
         let since = window
             .and_then(|w| self.clock.now().checked_sub(w).ok())
             .unwrap_or(Timestamp::MIN);

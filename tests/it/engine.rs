@@ -443,5 +443,6 @@ async fn a_main_that_never_compiled_is_said_too() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("lockstep.yaml"), "{ended:?}");
     assert_eq!(world.states(broken.trim())[0], "failure");
+    assert_eq!(world.run(&["status"]).await.status.code(), Some(2));
     assert_eq!(world.rollouts().await, [None, None]);
 }
