@@ -20,6 +20,7 @@ use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 use crate::store::{Alive, Store, StoreError};
 
+mod conclude;
 mod drift;
 mod execute;
 mod finish;
@@ -226,15 +227,10 @@ impl Engine {
 
     /// Gives back what other processes may be waiting for.
     pub async fn rest(&mut self) -> Result<(), EngineError> {
-        for (group, memory) in std::mem::take(&mut self.memory) {
-            if let Some(fence) = memory.into_inner().fence() {
-                let lease = Store::group_lease(&group);
-                self.store
-                    .release_lease(&lease, &self.holder, fence)
-                    .await?;
-            }
+        self.memory.clear();
+        if let Some(alive) = self.alive.take() {
+            self.store.depart(&self.holder, alive).await?;
         }
-        self.alive = OnceCell::new();
         Ok(())
     }
 

@@ -51,6 +51,9 @@ pub(crate) async fn of(
         broken,
         bundle: _,
     } = app.head().await?;
+    if let (Some(why), true) = (&broken, config.systems.is_empty()) {
+        anyhow::bail!("nothing is applied: {why}");
+    }
     let states: BTreeMap<SystemName, SystemState> = app
         .store
         .system_states()

@@ -113,10 +113,9 @@ impl Engine {
             .collect();
         for id in hot {
             let still_differs = share.changes.iter().any(|c| c.id == id);
-            if !still_differs || self.store.heat(system, &id, now).await? < COOL {
-                if let Some(hot) = memory.hot.get_mut(system) {
-                    hot.remove(&id);
-                }
+            let cool = !still_differs || self.store.heat(system, &id, now).await? < COOL;
+            if let Some(hot) = memory.hot.get_mut(system).filter(|_| cool) {
+                hot.remove(&id);
             }
         }
         Ok(())

@@ -103,13 +103,17 @@ impl Engine {
         let known = self.store.group_state(&run.group).await?;
         // Healing drift at the last good revision says nothing about a newer one that failed.
         let healing = known.good.as_ref() == Some(&run.revision);
-        let failed = match outcome {
-            Outcome::RolledBack { .. } if !healing => FailedUpdate::Set(FailedRevision {
+        let failed = if healing {
+            FailedUpdate::Keep
+        } else if success {
+            FailedUpdate::Clear
+        } else if matches!(outcome, Outcome::RolledBack { .. }) {
+            FailedUpdate::Set(FailedRevision {
                 revision: run.revision.clone(),
                 why: outcome.to_string(),
-            }),
-            _ if success && !healing => FailedUpdate::Clear,
-            _ => FailedUpdate::Keep,
+            })
+        } else {
+            FailedUpdate::Keep
         };
         let update = GroupUpdate {
             good: success.then(|| run.revision.clone()),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
-use super::finish::{same, standings};
+use super::finish::standings;
 use super::lead::{Held, Lead};
 use super::observe::Link;
 use super::source::Head;
@@ -18,13 +18,9 @@ use crate::ids::{Digest, Fence, GroupName, Revision, RunId, SystemName};
 use crate::plan::safety::{self, GuardContext};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
-use crate::record::{
-    Condition, ConditionReason, ConditionState, ConnectorError, Failure, Failures, Opening,
-    Outcome, Run, Trigger,
-};
+use crate::record::{Condition, ConnectorError, Failure, Failures, Opening, Outcome, Run, Trigger};
 use crate::resource::Bundle;
 use crate::state::State;
-use crate::store::SystemState;
 
 /// What the engine remembers of a group between passes. All of it can be lost: it saves work and repetition, nothing more.
 #[derive(Default)]
@@ -41,15 +37,9 @@ pub(super) struct Memory {
     /// The outcome that was recorded last, so that the same one is not recorded on every retry.
     pub(super) outcome: Option<(Revision, Outcome)>,
     /// The newest revision that was refused because it does not compile.
-    refused: Option<Revision>,
+    pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
-}
-
-impl Memory {
-    pub(super) fn fence(&self) -> Option<Fence> {
-        self.lease.map(|held| held.fence)
-    }
 }
 
 /// What one pass over a group is given.
@@ -71,7 +61,7 @@ pub(super) struct Scene {
     pub(super) good: Option<Revision>,
     pub(super) desired: BTreeMap<SystemName, State>,
     pub(super) observed: BTreeMap<SystemName, State>,
-    failures: Failures,
+    pub(super) failures: Failures,
 }
 
 impl Scene {
@@ -80,13 +70,13 @@ impl Scene {
         self.good.as_ref() == Some(&self.revision)
     }
 
-    fn is_there(&self, system: &SystemName, observed: &State) -> bool {
+    pub(super) fn is_there(&self, system: &SystemName, observed: &State) -> bool {
         self.desired
             .get(system)
             .is_some_and(|d| d.digest() == observed.digest())
     }
 
-    fn digests(&self) -> BTreeMap<SystemName, Digest> {
+    pub(super) fn digests(&self) -> BTreeMap<SystemName, Digest> {
         let observed = self.observed.iter();
         observed.map(|(s, o)| (s.clone(), o.digest())).collect()
     }
@@ -238,164 +228,6 @@ impl Engine {
         (desired, observed, failures)
     }
 
-    /// The newest revision does not compile: recorded once, against every system of the group.
-    async fn refuse_head(
-        &self,
-        pass: &Pass<'_>,
-        fence: Fence,
-        why: &str,
-        memory: &mut Memory,
-    ) -> Result<(), EngineError> {
-        let revision = &pass.head.revision;
-        if memory.refused.as_ref() == Some(revision) {
-            return Ok(());
-        }
-        let earlier = self.store.runs_of_revision(revision).await?;
-        if !earlier
-            .iter()
-            .any(|r| r.run.group == *pass.name && r.outcome.is_some())
-        {
-            let error = ConnectorError::Terminal {
-                message: why.to_owned(),
-            };
-            let failure = Failure::Said { error };
-            let systems = pass.group.systems.iter();
-            let outcome = Outcome::Misconfigured {
-                systems: systems.map(|s| (s.clone(), failure.clone())).collect(),
-            };
-            let opening = self.opening_for(pass, revision, fence, pass.trigger);
-            let run = Run::open(opening, &Plan::default()).concluded(outcome, self.clock.now());
-            // Where the systems stand is as before: it is the revision that is at fault.
-            self.finish(&run, &Ending::default()).await?;
-        }
-        memory.refused = Some(revision.clone());
-        Ok(())
-    }
-
-    /// A system can't be observed: nothing moves. Where the revision is applied already it is only noted on the system.
-    async fn out_of_reach(
-        &self,
-        pass: &Pass<'_>,
-        scene: &Scene,
-        memory: &mut Memory,
-    ) -> Result<GroupReport, EngineError> {
-        let outcome = Outcome::aborted(scene.failures.clone());
-        if !scene.settled() {
-            let ending = Ending::of(pass.group);
-            return self
-                .conclude(pass, scene, &Plan::default(), outcome, ending, memory)
-                .await;
-        }
-        let reason = match outcome {
-            Outcome::Misconfigured { .. } => ConditionReason::Misconfigured,
-            Outcome::Refused { .. } => ConditionReason::Refused,
-            Outcome::Stale { .. } => ConditionReason::Stale,
-            Outcome::InStep
-            | Outcome::Applied { .. }
-            | Outcome::Unreachable { .. }
-            | Outcome::Interrupted
-            | Outcome::Held { .. }
-            | Outcome::RolledBack { .. }
-            | Outcome::Stuck { .. } => ConditionReason::Unreachable,
-        };
-        let mut done = report(pass, &scene.revision, None);
-        for (system, failure) in &scene.failures {
-            let condition = Condition {
-                state: ConditionState::Behind,
-                reason,
-                message: failure.to_string(),
-            };
-            self.note(system, &condition, None, memory).await?;
-            done.conditions.insert(system.clone(), condition);
-        }
-        done.outcome = Some(outcome);
-        Ok(done)
-    }
-
-    /// Zero changes: recorded once for a revision, and afterwards only where a system's condition was another.
-    async fn already_there(
-        &self,
-        pass: &Pass<'_>,
-        scene: &Scene,
-        memory: &mut Memory,
-    ) -> Result<GroupReport, EngineError> {
-        memory.hot.clear();
-        self.remember_good(scene, memory);
-        let digests = scene.digests();
-        if !scene.settled() {
-            let ending = Ending {
-                digests: digests.clone(),
-                ..Ending::of(pass.group)
-            };
-            memory.known.extend(digests);
-            return self
-                .conclude(
-                    pass,
-                    scene,
-                    &Plan::default(),
-                    Outcome::InStep,
-                    ending,
-                    memory,
-                )
-                .await;
-        }
-        let condition = Condition {
-            state: ConditionState::InStep,
-            reason: ConditionReason::AlreadyInStep,
-            message: Outcome::InStep.to_string(),
-        };
-        for (system, digest) in digests {
-            let known = memory.known.insert(system.clone(), digest);
-            let was_there = memory.conditions.get(&system);
-            if known != Some(digest) || !was_there.is_some_and(Condition::is_in_step) {
-                self.note(&system, &condition, Some(digest), memory).await?;
-            }
-        }
-        Ok(report(pass, &scene.revision, None))
-    }
-
-    /// There are differences, and what is to be done about them is nothing: the systems are only watched, or their drift is only reported.
-    async fn left_alone(
-        &self,
-        pass: &Pass<'_>,
-        scene: &Scene,
-        mut adrift: BTreeMap<SystemName, Condition>,
-        memory: &mut Memory,
-    ) -> Result<GroupReport, EngineError> {
-        for (system, observed) in &scene.observed {
-            if !scene.is_there(system, observed) {
-                adrift.entry(system.clone()).or_insert_with(|| Condition {
-                    state: ConditionState::Behind,
-                    reason: ConditionReason::Drifted,
-                    message: "differs from the repo, and is only watched".to_owned(),
-                });
-            }
-        }
-        if !scene.settled() {
-            let ending = Ending {
-                adrift,
-                ..Ending::of(pass.group)
-            };
-            self.remember_good(scene, memory);
-            return self
-                .conclude(
-                    pass,
-                    scene,
-                    &Plan::default(),
-                    Outcome::InStep,
-                    ending,
-                    memory,
-                )
-                .await;
-        }
-        for (system, condition) in &adrift {
-            self.note(system, condition, None, memory).await?;
-        }
-        let mut done = report(pass, &scene.revision, None);
-        done.conditions = adrift;
-        Ok(done)
-    }
-
     /// What every system's share is, after its mode and its drift policy; and the systems that are left with what somebody else
     /// changed on them.
     async fn plan_group(
@@ -435,38 +267,11 @@ impl Engine {
         Ok((plan, adrift))
     }
 
-    /// Ends a pass without a run of the protocol. The same outcome for the same revision is recorded once.
-    async fn conclude(
-        &self,
-        pass: &Pass<'_>,
-        scene: &Scene,
-        plan: &Plan,
-        outcome: Outcome,
-        ending: Ending,
-        memory: &mut Memory,
-    ) -> Result<GroupReport, EngineError> {
-        let known = memory
-            .outcome
-            .as_ref()
-            .is_some_and(|(r, o)| *r == scene.revision && same(o, &outcome));
-        let mut done = report(pass, &scene.revision, None);
-        if !known {
-            let run = Run::open(self.opening(pass, scene, pass.trigger), plan)
-                .concluded(outcome.clone(), self.clock.now());
-            self.finish(&run, &ending).await?;
-            memory.conditions = standings(&run, &outcome, &ending);
-            memory.outcome = Some((scene.revision.clone(), outcome.clone()));
-        }
-        done.conditions = memory.conditions.clone();
-        done.outcome = Some(outcome);
-        Ok(done)
-    }
-
-    fn opening(&self, pass: &Pass<'_>, scene: &Scene, trigger: Trigger) -> Opening {
+    pub(super) fn opening(&self, pass: &Pass<'_>, scene: &Scene, trigger: Trigger) -> Opening {
         self.opening_for(pass, &scene.revision, scene.fence, trigger)
     }
 
-    fn opening_for(
+    pub(super) fn opening_for(
         &self,
         pass: &Pass<'_>,
         revision: &Revision,
@@ -485,31 +290,7 @@ impl Engine {
         }
     }
 
-    /// Writes a system's condition down where it is another than before.
-    pub(super) async fn note(
-        &self,
-        system: &SystemName,
-        condition: &Condition,
-        digest: Option<Digest>,
-        memory: &mut Memory,
-    ) -> Result<(), EngineError> {
-        if memory.conditions.get(system) == Some(condition) && digest.is_none() {
-            return Ok(());
-        }
-        let state = SystemState {
-            system: system.clone(),
-            revision: None,
-            digest,
-            condition: serde_json::to_value(condition).unwrap_or_default(),
-            last_change_at: None,
-            last_seen_at: Some(self.clock.now()),
-        };
-        self.store.put_system_state(&state).await?;
-        memory.conditions.insert(system.clone(), condition.clone());
-        Ok(())
-    }
-
-    fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
+    pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
         for (system, state) in &scene.desired {
             let good = (scene.revision.clone(), state.clone());
             memory.good.insert(system.clone(), good);
@@ -575,7 +356,7 @@ impl Engine {
             .unwrap_or(24);
         let window = i64::try_from(hours)
             .ok()
-            .and_then(|h| SignedDuration::try_from_hours(h));
+            .and_then(SignedDuration::try_from_hours);
         let since = window
             .and_then(|w| self.clock.now().checked_sub(w).ok())
             .unwrap_or(Timestamp::MIN);
@@ -594,7 +375,7 @@ pub(super) fn connected(links: &BTreeMap<SystemName, Result<Arc<Link>, String>>)
         .collect()
 }
 
-fn report(pass: &Pass<'_>, revision: &Revision, waits: Option<String>) -> GroupReport {
+pub(super) fn report(pass: &Pass<'_>, revision: &Revision, waits: Option<String>) -> GroupReport {
     GroupReport {
         group: pass.name.clone(),
         revision: revision.clone(),

@@ -10,6 +10,9 @@ use crate::ids::Revision;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 
+/// Where the definitions are.
+const CONFIG: &str = "lockstep.yaml";
+
 /// How far back a revision that compiles is looked for, where the newest does not.
 const LOOK_BACK: usize = 50;
 
@@ -128,7 +131,11 @@ impl Source {
 
 fn first_error(compiled: &Compiled, revision: &Revision) -> Option<String> {
     let findings = compiled.report.findings();
-    let first = findings.iter().find(|f| f.severity == Severity::Error)?;
+    let errors = || findings.iter().filter(|f| f.severity == Severity::Error);
+    // What is wrong in the definitions makes documents wrong that are not.
+    let first = errors()
+        .find(|f| f.location.path.as_str() == CONFIG)
+        .or_else(|| errors().next())?;
     Some(format!(
         "{} does not compile: {}: {}",
         revision.short(),

@@ -7,19 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 
-/// Says that its holder lives, for as long as it is kept.
+/// Says that its holder lives, for as long as it is kept. Dropped without [`Store::depart`] the file stays behind unlocked, which says that
+/// its holder is gone.
 #[derive(Debug)]
 pub struct Alive {
     path: PathBuf,
     /// The lock; closing the file lets go of it.
     _file: File,
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        // One that stays behind is found unlocked, which says the same.
-        let _ = std::fs::remove_file(&self.path);
-    }
 }
 
 impl Store {
@@ -45,6 +39,14 @@ impl Store {
             .map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(Alive { path, _file: file })
+    }
+
+    /// Gives back all leases of a holder that has nothing left to do, so that the next one need not wait.
+    pub async fn depart(&self, holder: &str, alive: Alive) -> Result<(), StoreError> {
+        self.release_leases(holder).await?;
+        // What stays behind is swept later.
+        let _ = std::fs::remove_file(&alive.path);
+        Ok(())
     }
 
     /// Whether a holder announced itself and is gone. One that never did may live: its lease runs out by itself.

@@ -101,6 +101,18 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Gives back whatever leases a holder has.
+    pub(super) async fn release_leases(&self, holder: &str) -> Result<(), StoreError> {
+        let doing = "give the leases back";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        sqlx::query("UPDATE leases SET expires_ms = 0, holder = '' WHERE holder = $1")
+            .bind(holder)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
+    }
+
     /// Gives a lease back, so that the next holder need not wait; one that passed on already is left alone.
     pub async fn release_lease(
         &self,

@@ -1,4 +1,9 @@
 //! The tests that run the built binary, and the house rules that a machine can check.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test does not expect ends it"
+)]
 
 mod crash;
 mod drift;

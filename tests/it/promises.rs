@@ -52,26 +52,38 @@ async fn promise_02_merged_only() {
 async fn promise_03_judged_by_the_base() {
     // A proposal that drops the policy which asks for approvals is still judged by it.
     let world = World::in_step().await;
-    world.git_in("work", &["checkout", "--quiet", "-b", "drop"]);
+    let opened = world
+        .run(&["propose", "--set", "flag.ai_assistant.rollout=25"])
+        .await;
+    assert!(opened.status.success(), "{opened:?}");
+    let branches = world.git_in(
+        "config.git",
+        &[
+            "for-each-ref",
+            "--format=%(refname:short)",
+            "refs/heads/proposal",
+        ],
+    );
+    let branch = branches.trim();
+    world.git_in("work", &["fetch", "--quiet", "origin", branch]);
+    world.git_in("work", &["checkout", "--quiet", "FETCH_HEAD"]);
     world.write("policies/approvals.rego", "package lockstep\n");
-    world.set_rollout(25);
-    let merged = open_and_merge(&world, "drop").await;
-    assert_eq!(merged.status.code(), Some(1), "{merged:?}");
-    assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
-}
-
-/// Pushes the work tree as a branch, opens a proposal from it and tries to merge it without any approval.
-async fn open_and_merge(world: &World, branch: &str) -> std::process::Output {
-    world.git_in("work", &["add", "-A"]);
-    world.git_in("work", &["commit", "--quiet", "-m", "change"]);
+    world.git_in("work", &["commit", "--quiet", "-am", "nobody need agree"]);
     world.git_in(
         "work",
         &["push", "--quiet", "origin", &format!("HEAD:{branch}")],
     );
-    world
-        .ok(&["propose", "--branch", branch, "--title", "change"])
-        .await;
-    world.run(&["proposal", "merge", "1"]).await
+    let merged = world.run(&["proposal", "merge", "1"]).await;
+    assert_eq!(merged.status.code(), Some(1), "{merged:?}");
+    let main = world.git_in("config.git", &["show", "main:policies/approvals.rego"]);
+    assert!(main.contains("second pair of eyes"), "{main}");
+
+    // With the approval that the base asks for it may.
+    let approved = world.run_as("suzuki", &["proposal", "approve", "1"]).await;
+    assert!(approved.status.success(), "{approved:?}");
+    world.ok(&["proposal", "merge", "1"]).await;
+    world.ok(&["apply"]).await;
+    assert_eq!(world.rollouts().await, [Some(25), Some(25)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
