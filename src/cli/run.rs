@@ -26,14 +26,22 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         "lockstep: keeping {} in step; Ctrl-C ends it",
         app.settings.repo.display()
     ));
+    let mut said = std::collections::BTreeMap::new();
     let passes = supervise(
         engine,
         intervals,
         pushes.clone(),
         stopped.clone(),
         |reports| {
-            for report in reports.iter().filter(|r| r.outcome.is_some()) {
-                talk(super::apply::line(report).trim_end());
+            for report in reports {
+                let line = super::apply::line(report);
+                let known = said.insert(report.group.clone(), line.clone());
+                // A retry that ends as the one before it is no news; nor is a group that stays in step.
+                let news = known.as_ref() != Some(&line);
+                let quiet = report.outcome.is_none() && report.in_step() && known.is_some();
+                if news && !quiet {
+                    talk(line.trim_end());
+                }
             }
         },
     );
