@@ -27,6 +27,7 @@ mod release;
 mod run;
 mod status;
 pub mod system;
+mod upstream;
 
 /// Lockstep keeps every connected system equal to one reviewed config repository.
 #[derive(Debug, Parser)]

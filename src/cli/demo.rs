@@ -130,7 +130,7 @@ async fn reviewed_change(stage: &mut Stage, teller: &Teller) -> anyhow::Result<(
     ensure!(
         judged.verdict.passes(),
         "25 % should be allowed: {}",
-        judged.missing().join("; ")
+        judged.missing(teller.language).join("; ")
     );
     let view = gate::view_of(&judged, teller.language);
     teller.show(&view::text::plan(&view.plan));

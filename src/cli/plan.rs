@@ -39,8 +39,9 @@ enum Format {
 pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
     let input = args.input.read(env)?;
     let compiled = compile::compile(&input.snapshot);
-    if !compiled.report.passes() {
-        let report = ReportView::new(&compiled.report, |path| input.snapshot.text(path));
+    let found = input.report(&compiled);
+    if !found.passes() {
+        let report = ReportView::new(&found, |path| input.snapshot.text(path));
         talk(&view::text::report(&report, env.language));
         return Ok(Exit::Findings);
     }

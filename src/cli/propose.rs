@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::proposal::show;
+use super::upstream::{self, Origin};
 use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::document::edit::{Edit, parse_set};
@@ -14,6 +15,7 @@ use crate::document::{Content, Snapshot};
 use crate::forge::{NewProposal, Proposal, ProposalState};
 use crate::ids::{DocPath, Revision};
 use crate::repo::{Identity, Repo};
+use crate::resource::Language;
 
 #[derive(Debug, Args)]
 pub(crate) struct ProposeArgs {
@@ -38,14 +40,18 @@ pub(crate) struct ProposeArgs {
 }
 
 pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
-    let app = App::open(env.settings).await?;
+    let language = env.language;
+    let origin = upstream::origin(&env.settings)?;
+    let clone = env.settings.repo.clone();
+    let app = App::open(upstream::settings(env.settings)?).await?;
     let user = app.user(args.as_user.as_deref())?;
     let title = args
         .title
         .clone()
-        .unwrap_or_else(|| match args.set.as_slice() {
-            [] => "Changes from the work tree".to_owned(),
-            edits => edits.join(", "),
+        .unwrap_or_else(|| match (args.set.as_slice(), language) {
+            ([], Language::English) => "Changes from the work tree".to_owned(),
+            ([], Language::Japanese) => "作業ツリーの変更".to_owned(),
+            (edits, _) => edits.join(", "),
         });
     let request = Request {
         title,
@@ -53,21 +59,50 @@ pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
         edits: args.set,
         labels: args.label,
     };
-    let proposal = match args.update {
-        Some(number) => update(&app, number, &user, &request).await?,
-        None => open(&app, &user, &request).await?,
+    let proposal = match (args.update, &origin) {
+        (Some(number), _) => update(&app, number, &user, &request).await?,
+        (None, Origin::Local(_)) if request.edits.is_empty() => {
+            open_from(&app, Arc::new(Repo::open(&clone)?), &user, &request).await?
+        }
+        (None, Origin::Local(_) | Origin::Here | Origin::Remote(_)) => {
+            open(&app, &user, &request).await?
+        }
     };
-    talk(&format!(
-        "proposal {} on branch {}",
-        proposal.number, proposal.branch
-    ));
+    talk(&place(&proposal, &origin, language));
     show(
         &app,
         proposal.number,
-        env.language,
+        language,
         super::proposal::Format::Human,
     )
     .await
+}
+
+/// Where the proposal went, and what is left to do about it.
+fn place(proposal: &Proposal, origin: &Origin, language: Language) -> String {
+    let (number, branch) = (proposal.number, &proposal.branch);
+    match (origin, language) {
+        (Origin::Here, Language::English) => format!("proposal {number} on branch {branch}"),
+        (Origin::Here, Language::Japanese) => {
+            format!("提案 {number}（ブランチ {branch}）")
+        }
+        (Origin::Local(path), Language::English) => format!(
+            "proposal {number} on branch {branch} of origin, {}",
+            path.display()
+        ),
+        (Origin::Local(path), Language::Japanese) => format!(
+            "提案 {number}（origin {} のブランチ {branch}）",
+            path.display()
+        ),
+        (Origin::Remote(url), Language::English) => format!(
+            "proposal {number} on branch {branch} of this clone; nobody at {url} sees it before\n  \
+             git push origin {branch} 'refs/notes/*:refs/notes/*' 'refs/lockstep/*:refs/lockstep/*'"
+        ),
+        (Origin::Remote(url), Language::Japanese) => format!(
+            "提案 {number}（この複製のブランチ {branch}）。次を実行するまで {url} の人には見えません\n  \
+             git push origin {branch} 'refs/notes/*:refs/notes/*' 'refs/lockstep/*:refs/lockstep/*'"
+        ),
+    }
 }
 
 /// What is to be proposed.
@@ -81,38 +116,65 @@ pub(crate) struct Request {
 
 /// Opens a proposal.
 pub(crate) async fn open(app: &App, user: &str, request: &Request) -> anyhow::Result<Proposal> {
+    if request.edits.is_empty() {
+        return open_from(app, app.repo.clone(), user, request).await;
+    }
     let main = app.forge.main().await?;
     let at = app.clock.now();
-    let branch = format!(
-        "proposal/{}-{}",
-        at.strftime("%Y%m%d%H%M%S"),
-        slug(&request.title)
-    );
+    let branch = branch(&request.title, at);
     let identity = identity(&app.repo, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
-    if request.edits.is_empty() {
-        let (repo, name) = (app.repo.clone(), branch.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            repo.commit_work_tree_changes(&name, &message, &identity, at)
-        })
-        .await??;
+    commit_edits(
+        &app.repo,
+        &branch,
+        &main,
+        &main,
+        &request.edits,
+        &identity,
+        &message,
+        at,
+    )
+    .await?;
+    announce(app, user, request, branch).await
+}
+
+/// Opens a proposal of what someone has edited in a work tree: the proposals' own, or a clone of it.
+async fn open_from(
+    app: &App,
+    clone: Arc<Repo>,
+    user: &str,
+    request: &Request,
+) -> anyhow::Result<Proposal> {
+    let at = app.clock.now();
+    let branch = branch(&request.title, at);
+    let identity = identity(&clone, user)?;
+    let message = format!("{}\n\n{}", request.title, request.message);
+    let (there, name) = (app.repo.clone(), branch.clone());
+    tokio::task::spawn_blocking(move || {
+        let made = clone.commit_work_tree_changes(&name, &message, &identity, at)?;
         anyhow::ensure!(
             made.is_some(),
             "the work tree has no changes to propose; edit a document, or use --set"
         );
-    } else {
-        commit_edits(
-            &app.repo,
-            &branch,
-            &main,
-            &main,
-            &request.edits,
-            &identity,
-            &message,
-            at,
-        )
-        .await?;
-    }
+        if clone.path() != there.path() {
+            there.bring_branch(&clone, &name)?;
+        }
+        Ok(())
+    })
+    .await??;
+    announce(app, user, request, branch).await
+}
+
+fn branch(title: &str, at: jiff::Timestamp) -> String {
+    format!("proposal/{}-{}", at.strftime("%Y%m%d%H%M%S"), slug(title))
+}
+
+async fn announce(
+    app: &App,
+    user: &str,
+    request: &Request,
+    branch: String,
+) -> anyhow::Result<Proposal> {
     let new = NewProposal {
         title: request.title.clone(),
         description: request.message.clone(),

@@ -24,16 +24,21 @@ pub(super) struct GroupAt<'a> {
     pub(super) overtaken_by: Option<&'a Revision>,
 }
 
-/// The statuses that a commit should show.
+/// The statuses that a commit should show. `fault` is why it can't be applied at all.
 pub(super) fn wanted(
     revision: &Revision,
     groups: &[GroupAt<'_>],
+    fault: Option<&str>,
     at: jiff::Timestamp,
 ) -> Vec<Status> {
     let mut systems: BTreeMap<&SystemName, (StatusState, String)> = BTreeMap::new();
     for known in groups {
         let conditions = known.run.map(Run::conditions).unwrap_or_default();
         for system in &known.group.systems {
+            if let Some(fault) = fault {
+                systems.insert(system, (StatusState::Failure, fault.to_owned()));
+                continue;
+            }
             let shown = match (known.overtaken_by, known.run) {
                 (Some(newer), _) => (
                     StatusState::Success,
@@ -53,7 +58,10 @@ pub(super) fn wanted(
             systems.insert(system, shown);
         }
     }
-    let whole = whole(&systems, revision, groups);
+    let whole = match fault {
+        Some(fault) => (StatusState::Failure, fault.to_owned()),
+        None => whole(&systems, revision, groups),
+    };
     let each = systems
         .iter()
         .map(|(system, shown)| (format!("{CONTEXT}/{system}"), shown.clone()));
@@ -109,6 +117,10 @@ fn whole(
             StatusState::Pending,
             format!("{there} of {} systems are there", systems.len()),
         );
+    }
+    if systems.is_empty() {
+        let nothing = "nothing to apply: lockstep.yaml names no systems";
+        return (StatusState::Success, nothing.to_owned());
     }
     (
         StatusState::Success,

@@ -13,7 +13,7 @@ use crate::record::{Next, Trigger};
 use crate::settings::Intervals;
 
 /// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed. A run in progress
-/// is finished first: its time is bounded.
+/// is finished first: its time is bounded. What the engine holds is given back at the end.
 pub async fn supervise(
     mut engine: Engine,
     intervals: Intervals,
@@ -79,5 +79,10 @@ pub async fn supervise(
             }
         };
     }
-    engine.resign().await;
+    if let Err(error) = engine.rest().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the leases run out by themselves"
+        );
+    }
 }
