@@ -288,14 +288,6 @@ fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
                     Finding::error("tree/name", &root, None, message).with_hint("rename the file")
                 }),
         );
-        if snapshot.files.len() > limits::FILES {
-            let message = format!(
-                "{} files, more than the {} that are read",
-                snapshot.files.len(),
-                limits::FILES
-            );
-            findings.push(Finding::error("tree/too-many-files", &root, None, message));
-        }
     }
     findings
 }
@@ -367,19 +359,8 @@ impl Reader<'_> {
         };
         let Reading {
             resources,
-            mut findings,
+            findings,
         } = form.read(source(path, text), self.context());
-        if findings.len() > limits::FINDINGS {
-            let more = findings.len() - limits::FINDINGS;
-            findings.truncate(limits::FINDINGS);
-            let message = format!("{more} more findings in this file are not shown");
-            findings.push(Finding::error(
-                "document/many-findings",
-                path,
-                None,
-                message,
-            ));
-        }
         let known: HashMap<&ResourceRef, &Arc<Resource>> = earlier
             .iter()
             .flat_map(|d| &d.resources)

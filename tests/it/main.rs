@@ -1,1 +1,3 @@
+//! Behaviour tests: everything here is seen through the built binary, real git and real files.
 
+mod left;
