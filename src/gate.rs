@@ -277,7 +277,8 @@ impl Gate {
             if !judgement.passes() {
                 return Err(GateError::Refused(Refusal::NotReady {
                     number,
-                    missing: judgement.missing(self.language),
+                    missing: judgement.missing(Language::English),
+                    missing_ja: judgement.missing(Language::Japanese),
                 }));
             }
             tries += 1;

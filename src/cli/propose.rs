@@ -29,6 +29,9 @@ pub(crate) struct ProposeArgs {
     /// Why, in as many lines as it takes.
     #[arg(long, short = 'm', default_value = "")]
     message: String,
+    /// Propose this branch, as it was pushed. Where there is none yet, the edits or the work tree's changes make it.
+    #[arg(long, value_name = "NAME", conflicts_with = "update")]
+    branch: Option<String>,
     /// Add to this open proposal instead of opening one.
     #[arg(long, value_name = "NUMBER")]
     update: Option<u64>,
@@ -45,28 +48,36 @@ pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
     let clone = env.settings.repo.clone();
     let app = App::open(upstream::settings(env.settings)?).await?;
     let user = app.user(args.as_user.as_deref())?;
-    let title = args
-        .title
-        .clone()
-        .unwrap_or_else(|| match (args.set.as_slice(), language) {
-            ([], Language::English) => "Changes from the work tree".to_owned(),
-            ([], Language::Japanese) => "作業ツリーの変更".to_owned(),
-            (edits, _) => edits.join(", "),
-        });
+    let pushed = match &args.branch {
+        Some(name) => app.repo.head(name)?,
+        None => None,
+    };
+    let title = match args.title {
+        Some(title) => title,
+        None => default_title(&app, pushed.as_ref(), &args.set, language)?,
+    };
     let request = Request {
         title,
         message: args.message,
         edits: args.set,
         labels: args.label,
     };
-    let proposal = match (args.update, &origin) {
-        (Some(number), _) => update(&app, number, &user, &request).await?,
-        (None, Origin::Local(_)) if request.edits.is_empty() => {
-            open_from(&app, Arc::new(Repo::open(&clone)?), &user, &request).await?
-        }
-        (None, Origin::Local(_) | Origin::Here | Origin::Remote(_)) => {
-            open(&app, &user, &request).await?
-        }
+    let at = app.clock.now();
+    let branch = args.branch.unwrap_or_else(|| branch(&request.title, at));
+    let from_clone = matches!(origin, Origin::Local(_)) && request.edits.is_empty();
+    let proposal = if let Some(number) = args.update {
+        update(&app, number, &user, &request).await?
+    } else if pushed.is_some() {
+        anyhow::ensure!(
+            request.edits.is_empty(),
+            "there is a branch {branch:?} already; propose it without --set, or name another"
+        );
+        announce(&app, &user, &request, branch).await?
+    } else if from_clone {
+        let clone = Arc::new(Repo::open(&clone)?);
+        open_from(&app, clone, &user, &request, branch).await?
+    } else {
+        open(&app, &user, &request, branch).await?
     };
     talk(&place(&proposal, &origin, language));
     show(
@@ -114,14 +125,32 @@ pub(crate) struct Request {
     pub(crate) labels: Vec<String>,
 }
 
-/// Opens a proposal.
-pub(crate) async fn open(app: &App, user: &str, request: &Request) -> anyhow::Result<Proposal> {
+/// The edits, or what the last commit of a pushed branch says.
+fn default_title(
+    app: &App,
+    pushed: Option<&Revision>,
+    edits: &[String],
+    language: Language,
+) -> anyhow::Result<String> {
+    Ok(match (pushed, edits, language) {
+        (Some(head), _, _) => app.repo.commit(head)?.subject().to_owned(),
+        (None, [], Language::English) => "Changes from the work tree".to_owned(),
+        (None, [], Language::Japanese) => "作業ツリーの変更".to_owned(),
+        (None, edits, _) => edits.join(", "),
+    })
+}
+
+/// Opens a proposal of edits or, where there are none, of what was edited in the work tree, on this new branch.
+async fn open(
+    app: &App,
+    user: &str,
+    request: &Request,
+    branch: String,
+) -> anyhow::Result<Proposal> {
     if request.edits.is_empty() {
-        return open_from(app, app.repo.clone(), user, request).await;
+        return open_from(app, app.repo.clone(), user, request, branch).await;
     }
     let main = app.forge.main().await?;
-    let at = app.clock.now();
-    let branch = branch(&request.title, at);
     let identity = identity(&app.repo, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
     commit_edits(
@@ -132,7 +161,7 @@ pub(crate) async fn open(app: &App, user: &str, request: &Request) -> anyhow::Re
         &request.edits,
         &identity,
         &message,
-        at,
+        app.clock.now(),
     )
     .await?;
     announce(app, user, request, branch).await
@@ -144,17 +173,21 @@ async fn open_from(
     clone: Arc<Repo>,
     user: &str,
     request: &Request,
+    branch: String,
 ) -> anyhow::Result<Proposal> {
-    let at = app.clock.now();
-    let branch = branch(&request.title, at);
     let identity = identity(&clone, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
-    let (there, name) = (app.repo.clone(), branch.clone());
+    anyhow::ensure!(
+        clone.has_work_tree(),
+        "{} is a bare repository, so nothing was edited there: say what to change with --set, or name a pushed branch with --branch",
+        clone.path().display()
+    );
+    let (there, name, at) = (app.repo.clone(), branch.clone(), app.clock.now());
     tokio::task::spawn_blocking(move || {
         let made = clone.commit_work_tree_changes(&name, &message, &identity, at)?;
         anyhow::ensure!(
             made.is_some(),
-            "the work tree has no changes to propose; edit a document, or use --set"
+            "the work tree has no changes to propose; edit a document, use --set, or name a branch that was pushed with --branch"
         );
         if clone.path() != there.path() {
             there.bring_branch(&clone, &name)?;

@@ -22,10 +22,11 @@ pub enum Refusal {
     },
     /// An author who would approve.
     OwnProposal,
-    /// Something required for a merge is not there: one reason an entry, as the statuses say it.
+    /// Something required for a merge is not there: one reason an entry, as the statuses say it in either language.
     NotReady {
         number: u64,
         missing: Vec<String>,
+        missing_ja: Vec<String>,
     },
 }
 
@@ -62,14 +63,22 @@ impl Refusal {
                 "the author of a proposal can't approve it; ask someone else".to_owned()
             }
             Self::OwnProposal => "自分の提案は承認できません。ほかの人に頼んでください".to_owned(),
-            Self::NotReady { number, missing } => {
-                let missing = missing.join("\n  ");
-                if english {
-                    format!("proposal {number} may not be merged yet:\n  {missing}")
-                } else {
-                    format!("提案 {number} はまだマージできません:\n  {missing}")
-                }
-            }
+            Self::NotReady {
+                number,
+                missing,
+                missing_ja: _,
+            } if english => format!(
+                "proposal {number} may not be merged yet:\n  {}",
+                missing.join("\n  ")
+            ),
+            Self::NotReady {
+                number,
+                missing: _,
+                missing_ja,
+            } => format!(
+                "提案 {number} はまだマージできません:\n  {}",
+                missing_ja.join("\n  ")
+            ),
         }
     }
 }

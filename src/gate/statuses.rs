@@ -25,7 +25,7 @@ pub(super) fn statuses(j: &Judgement, language: Language) -> Vec<Status> {
     let usable = checked.0 == StatusState::Success;
     [
         (check, checked),
-        (policy, judged(j, language)),
+        (policy, judged(j, usable, language)),
         (plan, planned(j, usable, language)),
         (approval, approved(j, language)),
     ]
@@ -99,7 +99,7 @@ fn placed(finding: &Finding) -> String {
     }
 }
 
-fn judged(j: &Judgement, language: Language) -> Told {
+fn judged(j: &Judgement, usable: bool, language: Language) -> Told {
     let (denials, warnings) = (j.verdict.denials.len(), j.verdict.warnings.len());
     match j.verdict.denials.first() {
         Some(first) => {
@@ -110,6 +110,14 @@ fn judged(j: &Judgement, language: Language) -> Told {
                 Language::Japanese => format!("却下 {denials} 件。最初: {msg}"),
             };
             (StatusState::Failure, text)
+        }
+        // What could not be read was not judged.
+        None if !usable => {
+            let text = match language {
+                Language::English => "not known before the check passes",
+                Language::Japanese => "検査に通るまで分かりません",
+            };
+            (StatusState::Pending, text.to_owned())
         }
         None => {
             let text = match language {

@@ -8,6 +8,7 @@
 mod crash;
 mod drift;
 mod engine;
+mod left;
 mod promises;
 mod tidy;
 mod world;

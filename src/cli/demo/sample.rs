@@ -25,6 +25,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
     sample!("incidents/2025-09-15-db-pool.md"),
     sample!("kinds/Ward.schema.json"),
     sample!("lockstep.yaml"),
+    sample!("schemas/AccessGrant.schema.json"),
+    sample!("schemas/Config.schema.json"),
+    sample!("schemas/FeatureFlag.schema.json"),
+    sample!("schemas/InterviewType.schema.json"),
     sample!("security/urgent.md"),
 ];
 
