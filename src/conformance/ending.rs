@@ -220,8 +220,15 @@ pub(super) async fn left_as_found(s: &mut Session) -> Judged {
     if let Some(why) = s.untidy.clone() {
         return Err(failed("what the test made to be removable", why));
     }
-    s.state = baseline;
-    s.shows("at the end, unless others have changed it meanwhile,")
-        .await?;
+    let (_, state) = s.observe().await?;
+    if state.digest() != baseline.digest() {
+        return Err(failed(
+            format!(
+                "the digest {}, unless others have changed the system meanwhile",
+                baseline.digest()
+            ),
+            state.digest().to_string(),
+        ));
+    }
     Ok(None)
 }

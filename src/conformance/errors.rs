@@ -71,7 +71,7 @@ pub(super) async fn malformed(s: &mut Session) -> Judged {
         (
             Method::PUT,
             &changeset,
-            text(json!({"fence": 1})),
+            text(json!({"fence": s.fence})),
             "a body without changes",
         ),
         (Method::PUT, &changeset, None, "no body"),

@@ -97,7 +97,7 @@ pub(super) async fn other_content(s: &mut Session) -> Judged {
 
 pub(super) async fn stale_base(s: &mut Session) -> Judged {
     let step = s.create("stale", 0)?;
-    let mut draft = s.draft(&[step.clone()])?;
+    let mut draft = s.draft(std::slice::from_ref(&step))?;
     draft.request.base_digest = Digest::of(b"a state that never was");
     let answer = s.prepare(&draft).await?;
     s.refusal(
