@@ -28,7 +28,7 @@ mod tests;
 
 use content::Content;
 use desk::Desk;
-use journal::Journal;
+use journal::{Becomes, Journal};
 pub use place::{FilePath, FilePathError};
 use place::{Found, Place};
 
@@ -216,11 +216,8 @@ fn lost(place: &Place) -> ConnectorError {
     }
 }
 
-/// The state after the steps; `None` deletes.
-fn advance(
-    state: &State,
-    steps: impl IntoIterator<Item = (crate::ids::ResourceRef, Option<Arc<Item>>)>,
-) -> State {
+/// The state after the steps.
+fn advance(state: &State, steps: impl IntoIterator<Item = Becomes>) -> State {
     let mut items: BTreeMap<_, _> = state
         .items()
         .map(|i| (i.id.clone(), Some(i.clone())))

@@ -147,6 +147,9 @@ pub(super) fn content_digest(changeset: &Changeset) -> Digest {
     Digest::from_bytes(hash.finalize().into())
 }
 
+/// A resource and what it becomes; `None` is deleted.
+pub(super) type Becomes = (ResourceRef, Option<Arc<Item>>);
+
 /// What a changeset makes of each resource, as it is kept for its commit.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,8 +187,8 @@ impl Steps {
         place.replace_beside(&changes_name(id), &bytes)
     }
 
-    /// What each resource becomes; `None` is deleted.
-    pub(super) fn items(&self) -> Result<Vec<(ResourceRef, Option<Arc<Item>>)>, ConnectorError> {
+    /// What the changeset makes of each resource.
+    pub(super) fn items(&self) -> Result<Vec<Becomes>, ConnectorError> {
         let item = |(id, spec): (&ResourceRef, &Vec<Value>)| {
             let item = match spec.first() {
                 None => None,
