@@ -86,7 +86,7 @@ async fn reviewed_change(stage: &mut Stage, teller: &Teller) -> anyhow::Result<(
         ja: "変更の提案: AI アシスタントを職員の 70 % に",
     });
     teller.command("lockstep propose --set flag.ai_assistant.rollout=70");
-    let proposal = propose::open(
+    let proposal = propose::open_edits(
         &app,
         "sato",
         &request(
@@ -301,7 +301,7 @@ async fn publish(app: &App, number: u64, language: Language) -> anyhow::Result<J
 }
 
 async fn propose_and_merge(app: &App, edit: &str, request: &Request) -> anyhow::Result<Revision> {
-    let proposal = propose::open(app, "sato", request).await?;
+    let proposal = propose::open_edits(app, "sato", request).await?;
     for reviewer in ["takahashi", "watanabe"] {
         app.gate
             .review(proposal.number, reviewer, ReviewKind::Approve, "")

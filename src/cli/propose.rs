@@ -140,6 +140,16 @@ fn default_title(
     })
 }
 
+/// Opens a proposal of edits, on a branch named after its title.
+pub(crate) async fn open_edits(
+    app: &App,
+    user: &str,
+    request: &Request,
+) -> anyhow::Result<Proposal> {
+    let branch = branch(&request.title, app.clock.now());
+    open(app, user, request, branch).await
+}
+
 /// Opens a proposal of edits or, where there are none, of what was edited in the work tree, on this new branch.
 async fn open(
     app: &App,
