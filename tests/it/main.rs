@@ -1,6 +1,7 @@
 //! The tests that run the built binary, and the house rules that a machine can check.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "what a test does not expect ends it"
 )]
