@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::compile;
 use crate::config::{Config, System};
 use crate::connector::{Apply, Observe, registry};
-use crate::engine::{Engine, Timing};
+use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
 use crate::forge::local::LocalForge;
 use crate::gate::Gate;
@@ -42,7 +41,12 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone());
+        // A server that listens beyond loopback has an address there that systems know it by.
+        let listens = settings.listen.ip();
+        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
+        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
+            .in_language(settings.language)
+            .reached_from(listens);
         Ok(Self {
             settings,
             repo,
@@ -87,12 +91,15 @@ impl App {
         })
     }
 
+    /// The main branch as the engine sees it: its newest revision, and the definitions of the newest one that compiles.
+    pub async fn head(&self) -> anyhow::Result<Head> {
+        let (repo, branch) = (self.repo.clone(), self.settings.branch.clone());
+        Ok(tokio::task::spawn_blocking(move || engine::read_head(repo, &branch)).await??)
+    }
+
     /// `lockstep.yaml` on the main branch: what judges.
     pub async fn base_config(&self) -> anyhow::Result<Arc<Config>> {
-        let main = self.forge.main().await?;
-        let repo = self.repo.clone();
-        let snapshot = tokio::task::spawn_blocking(move || repo.snapshot(&main)).await??;
-        Ok(compile::compile(&snapshot).bundle.config.clone())
+        Ok(self.head().await?.config)
     }
 
     /// The plans that wait for a person.
@@ -130,9 +137,15 @@ fn connect(
     system: &System,
     settings: &Settings,
 ) -> Result<Arc<dyn Apply>, String> {
-    registry::connect(name, system, &credentials(settings), timeouts(settings))
-        .map(Arc::from)
-        .map_err(|e| e.to_string())
+    registry::connect(
+        name,
+        system,
+        &credentials(settings),
+        timeouts(settings),
+        settings.files.as_deref(),
+    )
+    .map(Arc::from)
+    .map_err(|e| e.to_string())
 }
 
 /// The reading half of a system's connector: all that planning is given.
@@ -141,8 +154,14 @@ pub fn observe_only(
     system: &System,
     settings: &Settings,
 ) -> Result<Box<dyn Observe>, String> {
-    registry::observe_only(name, system, &credentials(settings), timeouts(settings))
-        .map_err(|e| e.to_string())
+    registry::observe_only(
+        name,
+        system,
+        &credentials(settings),
+        timeouts(settings),
+        settings.files.as_deref(),
+    )
+    .map_err(|e| e.to_string())
 }
 
 fn timeouts(settings: &Settings) -> registry::Timeouts {

@@ -27,6 +27,7 @@ mod release;
 mod run;
 mod status;
 pub mod system;
+mod upstream;
 
 /// Lockstep keeps every connected system equal to one reviewed config repository.
 #[derive(Debug, Parser)]
@@ -88,7 +89,7 @@ enum Command {
     Release(release::ReleaseArgs),
     /// Test the policies.
     Policy(policy::PolicyArgs),
-    /// Serve the reference system.
+    /// Serve the reference system, or test a real one.
     System(system::SystemArgs),
     /// Show what happened, and verify that the record is whole.
     Audit(audit::AuditArgs),
@@ -168,7 +169,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
         Command::Policy(args) => policy::run(&args, &env),
-        Command::System(args) => wait_for(system::run(args)).map(|()| Exit::Done),
+        Command::System(args) => wait_for(system::run(args)),
         Command::Audit(args) => wait_for(audit::run(args, env)),
         Command::Schema { kind } => schema(&kind),
         Command::Demo(args) => wait_for(demo::run(args, env)),

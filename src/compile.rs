@@ -316,14 +316,6 @@ fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
                     Finding::error("tree/name", &root, None, message).with_hint("rename the file")
                 }),
         );
-        if snapshot.files.len() > limits::FILES {
-            let message = format!(
-                "{} files, more than the {} that are read",
-                snapshot.files.len(),
-                limits::FILES
-            );
-            findings.push(Finding::error("tree/too-many-files", &root, None, message));
-        }
     }
     findings
 }
@@ -395,19 +387,8 @@ impl Reader<'_> {
         };
         let Reading {
             resources,
-            mut findings,
+            findings,
         } = form.read(source(path, text), self.context());
-        if findings.len() > limits::FINDINGS {
-            let more = findings.len() - limits::FINDINGS;
-            findings.truncate(limits::FINDINGS);
-            let message = format!("{more} more findings in this file are not shown");
-            findings.push(Finding::error(
-                "document/many-findings",
-                path,
-                None,
-                message,
-            ));
-        }
         let mut earlier = Earlier {
             resources: earlier.map_or(&[][..], |d| &*d.resources),
             by_name: None,

@@ -15,8 +15,12 @@ use crate::state::Item;
 
 pub use crate::record::{ConnectorError, Reason, Receipt};
 
+pub mod file;
 pub mod http;
 pub mod registry;
+
+#[cfg(test)]
+mod suite;
 
 /// What a connector can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

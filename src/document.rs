@@ -131,9 +131,10 @@ impl Snapshot {
         self.unreadable.sort();
     }
 
-    /// The text of a file, if it is there and is UTF-8.
+    /// The text of a document or policy, if it is there and is UTF-8.
     pub fn text(&self, path: &DocPath) -> Option<&str> {
-        match &self.files.get(path)?.content {
+        let blob = self.files.get(path).or_else(|| self.policies.get(path))?;
+        match &blob.content {
             Content::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
             Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
         }

@@ -1,28 +1,31 @@
 //! The engine: carries merged state to the systems, one group at a time, over and over.
 //!
-//! [`Engine::pass`] reads as the pipeline: refresh, recover, observe, plan, guard, then the run itself, which `protocol` decides
+//! [`Engine::pass`] reads as the pipeline: refresh, lead, observe, plan, guard, then the run itself, which `protocol` decides
 //! and `execute` carries out. Why the loop woke is recorded and never branched on: every pass starts from what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::clock::Clock;
 use crate::config::{Config, Group, System};
 use crate::connector::Apply;
-use crate::finding::Severity;
 use crate::forge::{Forge, ForgeError};
 use crate::ids::{Actor, GroupName, Revision, SystemName};
 use crate::record::{Condition, Next, Outcome, Trigger};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
-use crate::store::{Store, StoreError};
+use crate::store::{Alive, Store, StoreError};
 
+mod conclude;
+mod drift;
 mod execute;
 mod finish;
 mod group;
+mod lead;
 mod observe;
 mod publish;
 mod revert;
@@ -32,6 +35,7 @@ mod supervisor;
 
 use observe::Link;
 pub use observe::observe;
+pub use source::{Head, read_head};
 pub use supervisor::supervise;
 
 /// What the engine itself can't get past. What a system or a revision does wrong is an outcome, not an error.
@@ -46,6 +50,9 @@ pub enum EngineError {
     /// A stored run that this version can't read.
     #[error("the stored run {run} can't be read: {why}; it was written by another version")]
     Unreadable { run: String, why: String },
+    /// The main branch does not compile, and never did: it is not even known which systems there are.
+    #[error("nothing is applied: {0}")]
+    Unsound(String),
     #[error("the engine's work was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -75,35 +82,51 @@ pub struct Engine {
     timing: Timing,
     /// Unique to this start of the process.
     holder: String,
+    /// Says that the holder lives, from the first pass on.
+    alive: OnceCell<Alive>,
     actor: Actor,
-    source: Option<source::Source>,
+    source: Arc<std::sync::Mutex<source::Source>>,
+    head: Option<Head>,
     links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
-    memory: BTreeMap<GroupName, group::Memory>,
+    memory: BTreeMap<GroupName, Mutex<group::Memory>>,
     /// The statuses written by this process, so that only what changed is compared with the forge again.
-    published: BTreeMap<Revision, Vec<(String, String)>>,
+    published: BTreeMap<Revision, publish::Shown>,
+    /// Whether the last writing of statuses came to its end.
+    publish_again: bool,
+    /// Failed revisions whose reverting proposal is there.
+    reverts: BTreeSet<Revision>,
 }
 
 /// What a pass found or did for one group.
 #[derive(Debug, Clone)]
 pub struct GroupReport {
     pub group: GroupName,
+    /// The revision that the group was held to.
     pub revision: Revision,
     /// `None` where there was nothing to do and nothing new to say.
     pub outcome: Option<Outcome>,
     /// Of systems that are not as they should be, or were changed.
     pub conditions: BTreeMap<SystemName, Condition>,
+    /// Why the group is not at the newest revision whatever came of this pass: that one can't be applied, another process acts for the
+    /// group, or a run is not over.
+    pub waits: Option<String>,
 }
 
 impl GroupReport {
     /// When the group wants to be looked at again.
     pub fn next(&self) -> Next {
-        self.outcome.as_ref().map_or(Next::Done, Outcome::next)
+        match &self.outcome {
+            Some(outcome) => outcome.next(),
+            None if self.waits.is_some() => Next::Retry,
+            None => Next::Done,
+        }
     }
 
-    /// Whether every system of the group is in step with the revision.
+    /// Whether every system of the group is in step with the newest revision.
     pub fn in_step(&self) -> bool {
-        self.outcome.as_ref().is_none_or(Outcome::is_success)
-            && self.conditions.values().all(|c| c.is_in_step())
+        self.waits.is_none()
+            && self.outcome.as_ref().is_none_or(Outcome::is_success)
+            && self.conditions.values().all(Condition::is_in_step)
     }
 }
 
@@ -123,7 +146,7 @@ impl Engine {
         holder: String,
         actor: Actor,
     ) -> Self {
-        let source = Some(source::Source::new(repo.clone(), branch.to_owned()));
+        let source = source::Source::new(repo.clone(), branch.to_owned());
         Self {
             store,
             forge,
@@ -132,108 +155,129 @@ impl Engine {
             connect,
             timing,
             holder,
+            alive: OnceCell::new(),
             actor,
-            source,
+            source: Arc::new(std::sync::Mutex::new(source)),
+            head: None,
             links: BTreeMap::new(),
             memory: BTreeMap::new(),
             published: BTreeMap::new(),
+            publish_again: true,
+            reverts: BTreeSet::new(),
         }
     }
 
-    /// One pass over all groups: each ends in step, or the reports say why not. Groups do not wait for each other.
+    /// One pass over all groups: each ends in step, or the reports say why not. The groups' runs do not wait for each other.
     pub async fn pass(&mut self, trigger: Trigger) -> Result<Vec<GroupReport>, EngineError> {
         let moved = self.refresh().await?;
-        let Some((revision, config)) = self.head_config() else {
+        let Some(head) = self.head.clone() else {
             return Ok(Vec::new());
         };
         if moved {
-            self.connect_systems(&config);
+            self.connect_systems(&head.config);
+            self.publish_again = true;
         }
-        let groups = config.effective_groups();
-        let mut tasks = Vec::new();
-        for (name, group) in &groups {
-            let memory = self.memory.remove(name).unwrap_or_default();
-            let target = self.target(name, &revision).await?;
-            tasks.push((name, group, memory, target, self.links_of(group)));
+        let groups = head.config.effective_groups();
+        self.memory.retain(|name, _| groups.contains_key(name));
+        for name in groups.keys() {
+            self.memory.entry(name.clone()).or_default();
         }
         let engine = &*self;
-        let head = &revision;
-        let runs = join_all(tasks.into_iter().map(
-            async |(name, group, mut memory, target, links)| {
-                let pass = group::Pass {
-                    name,
-                    group,
-                    links: &links,
-                    head,
-                    target,
-                    trigger,
-                };
-                let result = engine.pass_group(pass, &mut memory).await;
-                (name.clone(), memory, result)
-            },
-        ));
+        let runs = join_all(groups.iter().map(async |(name, group)| {
+            let links = engine.links_of(group);
+            let pass = group::Pass {
+                name,
+                group,
+                links: &links,
+                head: &head,
+                trigger,
+            };
+            engine.pass_remembering(pass).await
+        }));
         let announced = async {
             if moved {
-                engine.publish(&groups, head, &[]).await
+                engine.publish(&groups, &head).await.map(Some)
             } else {
-                Ok(BTreeMap::new())
+                Ok(None)
             }
         };
         let (runs, announced) = futures_util::future::join(runs, announced).await;
-        let mut memories = BTreeMap::new();
-        let mut reports = Vec::new();
-        let mut failure = None;
-        for (name, memory, result) in runs {
-            memories.insert(name, memory);
-            match result {
-                Ok(report) => reports.push(report),
-                // The other groups' passes are done and stay done; what could not be is tried again.
-                Err(error) => failure = Some(error),
-            }
+        // The other groups' passes are done and stay done; what could not be is tried again.
+        let reports: Vec<GroupReport> = runs
+            .iter()
+            .filter_map(|r| r.as_ref().ok().cloned())
+            .collect();
+        if let Some(shown) = announced? {
+            self.published = shown;
         }
-        self.memory = memories;
-        self.published.extend(announced?);
-        if moved || self.published.is_empty() || reports.iter().any(|r| r.outcome.is_some()) {
-            let published = self.publish(&groups, &revision, &reports).await?;
-            self.published.extend(published);
+        if self.publish_again || reports.iter().any(|r| r.outcome.is_some()) {
+            self.publish_again = true;
+            self.published = self.publish(&groups, &head).await?;
+            self.publish_again = false;
         }
-        if let Some(error) = failure {
-            return Err(error);
+        self.propose_reverts(&groups, &head).await?;
+        for run in runs {
+            run?;
         }
-        self.propose_reverts(&reports).await?;
-        Ok(reports)
+        match head.broken {
+            Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
+            _ => Ok(reports),
+        }
+    }
+
+    /// Gives back what other processes may be waiting for.
+    pub async fn rest(&mut self) -> Result<(), EngineError> {
+        self.memory.clear();
+        if let Some(alive) = self.alive.take() {
+            self.store.depart(&self.holder, alive).await?;
+        }
+        Ok(())
+    }
+
+    /// A group's pass with what is remembered of the group. After an error nothing is: what holds is in the store.
+    async fn pass_remembering(&self, pass: group::Pass<'_>) -> Result<GroupReport, EngineError> {
+        let Some(memory) = self.memory.get(pass.name) else {
+            return Err(EngineError::Unsound(format!("{} is no group", pass.name)));
+        };
+        let mut memory = memory.lock().await;
+        let result = self.pass_group(&pass, &mut memory).await;
+        if result.is_err() {
+            *memory = group::Memory::default();
+        }
+        result
     }
 
     /// Follows the main branch. Returns whether it moved.
     async fn refresh(&mut self) -> Result<bool, EngineError> {
-        let Some(mut source) = self.source.take() else {
-            return Ok(false);
-        };
-        let (source, moved) = tokio::task::spawn_blocking(move || {
-            let moved = source.refresh();
-            (source, moved)
-        })
-        .await?;
-        self.source = Some(source);
-        Ok(moved?)
+        let head = self.with_source(source::Source::refresh).await?;
+        let moved = self.head.as_ref().map(|h| &h.revision) != Some(&head.revision);
+        if moved {
+            self.head = Some(head);
+        }
+        Ok(moved)
+    }
+
+    /// Reads git and documents where blocking is fine.
+    async fn with_source<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut source::Source) -> Result<T, RepoError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let source = self.source.clone();
+        let result = tokio::task::spawn_blocking(move || {
+            let mut source = source
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            read(&mut source)
+        });
+        Ok(result.await??)
     }
 
     /// Whether the main branch is elsewhere than at the last pass. What can't be read is no news; the next pass will say why.
     async fn has_news(&self) -> bool {
-        let Some(known) = self
-            .source
-            .as_ref()
-            .and_then(|s| s.head())
-            .map(|(revision, _)| revision.clone())
-        else {
+        let Some(known) = self.head.as_ref().map(|h| &h.revision) else {
             return true;
         };
-        self.forge.main().await.is_ok_and(|newest| newest != known)
-    }
-
-    fn head_config(&self) -> Option<(Revision, Arc<Config>)> {
-        let (revision, compiled) = self.source.as_ref()?.head()?;
-        Some((revision.clone(), compiled.bundle.config.clone()))
+        self.forge.main().await.is_ok_and(|newest| newest != *known)
     }
 
     /// Connects to what `lockstep.yaml` names. A system whose definition is as before keeps its connection and what is known of it.
@@ -256,64 +300,9 @@ impl Engine {
         known.collect()
     }
 
-    /// What a group is to be brought to: the newest revision, or the last good one while the newest can't be applied.
-    async fn target(
-        &mut self,
-        group: &GroupName,
-        head: &Revision,
-    ) -> Result<group::Target, EngineError> {
-        let Some((_, compiled)) = self.source.as_ref().and_then(source::Source::head) else {
-            return Ok(group::Target::Nothing {
-                why: "the config repo has not been read".to_owned(),
-            });
-        };
-        let newest = compiled.bundle.clone();
-        let invalid = compiled
-            .report
-            .findings()
-            .iter()
-            .find(|f| f.severity == Severity::Error);
-        let why = invalid.map(|f| {
-            format!(
-                "{} does not compile: {}: {}",
-                head.short(),
-                f.location.path,
-                f.message
-            )
-        });
-        let state = self.store.group_state(group).await?;
-        let failed = state.failed.filter(|f| f.revision == *head).map(|f| f.why);
-        match (failed.or(why.clone()), state.good) {
-            (None, _) => Ok(group::Target::Bundle {
-                revision: head.clone(),
-                bundle: newest,
-            }),
-            // An invalid revision is said on its own commit; a failed one has been said by the run that failed.
-            (Some(_), Some(good)) if why.is_none() => {
-                let bundle = self.bundle_of(&good).await?;
-                Ok(group::Target::Bundle {
-                    revision: good,
-                    bundle,
-                })
-            }
-            (Some(why), _) => Ok(group::Target::Nothing { why }),
-        }
-    }
-
-    async fn bundle_of(&mut self, revision: &Revision) -> Result<Arc<Bundle>, EngineError> {
-        let Some(mut source) = self.source.take() else {
-            return Err(EngineError::Unreadable {
-                run: revision.to_string(),
-                why: "no source".to_owned(),
-            });
-        };
+    async fn bundle_of(&self, revision: &Revision) -> Result<Arc<Bundle>, EngineError> {
         let wanted = revision.clone();
-        let (source, bundle) = tokio::task::spawn_blocking(move || {
-            let bundle = source.bundle_of(&wanted);
-            (source, bundle)
-        })
-        .await?;
-        self.source = Some(source);
-        Ok(bundle?)
+        self.with_source(move |source| source.bundle_of(&wanted))
+            .await
     }
 }

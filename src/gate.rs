@@ -12,19 +12,25 @@ use crate::clock::Clock;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
 use crate::document::{Blob, Snapshot};
-use crate::finding::{Report, Severity};
+use crate::finding::{Finding, Report};
 use crate::forge::{
     Forge, ForgeError, Proposal, ProposalState, Review, ReviewKind, Status, StatusState,
 };
 use crate::ids::{Digest, DocPath, PlanDigest, Revision};
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::policy::{PolicySet, Verdict};
 use crate::repo::{Repo, RepoError};
+use crate::resource::Language;
+use crate::view;
 
+mod refusal;
+mod reviews;
+mod statuses;
 mod summary;
 mod watch;
 
+pub use refusal::Refusal;
 pub use summary::{json_of, view_of};
 pub use watch::keep_published;
 
@@ -46,9 +52,9 @@ pub enum GateError {
     Forge(#[from] ForgeError),
     #[error(transparent)]
     Repo(#[from] RepoError),
-    /// The proposal may not be merged; the message says what is missing.
+    /// The proposal's state or the person asking forbids it.
     #[error("{0}")]
-    Closed(String),
+    Refused(Refusal),
     /// A worker thread died.
     #[error("the gate's work was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -66,7 +72,10 @@ pub struct Judgement {
     pub scope: PlanDigest,
     pub verdict: Verdict,
     pub reviews: Vec<CountedReview>,
+    /// In the gate's language, so that who looks does not change what is published.
     pub statuses: Vec<Status>,
+    /// When it was judged.
+    pub at: Timestamp,
     /// The tree after the merge, and the config repo at the base: for showing sources and kinds.
     pub after: Arc<Snapshot>,
     pub before: Arc<Snapshot>,
@@ -117,9 +126,9 @@ impl Judgement {
     }
 
     /// What is missing, one reason a line; empty where it passes.
-    pub fn missing(&self) -> Vec<String> {
+    pub fn missing(&self, language: Language) -> Vec<String> {
         let open = |s: &&Status| s.state != StatusState::Success;
-        self.statuses
+        statuses::statuses(self, language)
             .iter()
             .filter(open)
             .map(|s| format!("{}: {}", s.context, s.description))
@@ -127,24 +136,81 @@ impl Judgement {
     }
 }
 
+/// How often a merge is judged anew because the main branch or the proposal moved meanwhile.
+const MERGE_TRIES: usize = 5;
+
 /// Judges proposals and publishes what it finds.
 pub struct Gate {
     forge: Arc<dyn Forge>,
     repo: Arc<Repo>,
     clock: Arc<dyn Clock>,
+    language: Language,
+    addresses: Vec<String>,
 }
 
 impl Gate {
     pub fn new(forge: Arc<dyn Forge>, repo: Arc<Repo>, clock: Arc<dyn Clock>) -> Self {
-        Self { forge, repo, clock }
+        Self {
+            forge,
+            repo,
+            clock,
+            language: Language::English,
+            addresses: ["127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The language of what is published: the server's, whatever language the person has who happens to look.
+    #[must_use]
+    pub fn in_language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+
+    /// Adds IP addresses from which the systems are reached, which no block may take in (`input.reconciler_addresses`). Loopback
+    /// always is one: systems on the same machine are reached over it.
+    #[must_use]
+    pub fn reached_from(mut self, addresses: impl IntoIterator<Item = String>) -> Self {
+        self.addresses.extend(addresses);
+        self
     }
 
     /// Judges a proposal as it stands now. Reads only.
     pub async fn judge(&self, number: u64) -> Result<Judgement, GateError> {
         let proposal = self.forge.proposal(number).await?;
         let reviews = self.forge.reviews(number).await?;
-        let (repo, now) = (self.repo.clone(), self.clock.now());
-        tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, now)).await?
+        let outside = Outside {
+            now: self.clock.now(),
+            language: self.language,
+            addresses: self.addresses.clone(),
+        };
+        let repo = self.repo.clone();
+        tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside)).await?
+    }
+
+    /// Judges a proposal and, while it is open, publishes what was found. A head that nobody has judged yet shows its statuses as
+    /// pending first, so that no forge takes their absence for success.
+    pub async fn judge_and_publish(&self, number: u64) -> Result<Judgement, GateError> {
+        let proposal = self.forge.proposal(number).await?;
+        if proposal.state == ProposalState::Open {
+            self.announce(&proposal.head).await?;
+        }
+        let judgement = self.judge(number).await?;
+        if judgement.proposal.state == ProposalState::Open {
+            let comment = view::markdown::comment(&view_of(&judgement, self.language));
+            self.publish(&judgement, &comment).await?;
+        }
+        Ok(judgement)
+    }
+
+    async fn announce(&self, head: &Revision) -> Result<(), GateError> {
+        let shown = self.forge.statuses(head).await?;
+        for context in CONTEXTS {
+            if !shown.iter().any(|s| s.context == context) {
+                let status = statuses::pending(context, self.clock.now(), self.language);
+                self.forge.set_status(head, status).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the statuses on the proposal's head and replaces the comment. Statuses that are there already are left.
@@ -180,35 +246,14 @@ impl Gate {
         message: &str,
     ) -> Result<(), GateError> {
         let judgement = self.judge(number).await?;
-        if judgement.proposal.state != ProposalState::Open {
-            return Err(GateError::Closed(format!(
-                "proposal {number} is not open any more"
-            )));
-        }
-        let Some((person, _)) = judgement.base.bundle.config.person(user) else {
-            return Err(GateError::Closed(format!(
-                "{user} is not in people: at the base commit; known are: {}",
-                judgement
-                    .base
-                    .bundle
-                    .config
-                    .people
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )));
-        };
-        let author = judgement
-            .base
-            .bundle
-            .config
+        open_only(&judgement.proposal)?;
+        let config = &judgement.base.bundle.config;
+        let person = member(config, user)?;
+        let author = config
             .person(&judgement.proposal.author)
             .map(|(key, _)| key);
         if kind == ReviewKind::Approve && author == Some(person) {
-            return Err(GateError::Closed(
-                "the author of a proposal can't approve it".to_owned(),
-            ));
+            return Err(GateError::Refused(Refusal::OwnProposal));
         }
         let review = Review {
             user: user.to_owned(),
@@ -222,42 +267,68 @@ impl Gate {
     }
 
     /// Merges a proposal that passes. It is judged at this moment, whatever its statuses show, and the forge merges only the head and
-    /// base that were judged.
+    /// base that were judged. Where either moved in between, it is judged and tried again.
     pub async fn merge(&self, number: u64, by: &str) -> Result<Revision, GateError> {
-        let judgement = self.judge(number).await?;
-        match &judgement.proposal.state {
-            ProposalState::Open => {}
-            ProposalState::Merged { commit } => {
-                return Err(GateError::Closed(format!(
-                    "proposal {number} is merged already, as {}",
-                    commit.short()
-                )));
+        let mut tries = 0;
+        loop {
+            let judgement = self.judge(number).await?;
+            open_only(&judgement.proposal)?;
+            member(&judgement.base.bundle.config, by)?;
+            if !judgement.passes() {
+                return Err(GateError::Refused(Refusal::NotReady {
+                    number,
+                    missing: judgement.missing(Language::English),
+                    missing_ja: judgement.missing(Language::Japanese),
+                }));
             }
-            ProposalState::Closed => {
-                return Err(GateError::Closed(format!("proposal {number} is closed")));
+            tries += 1;
+            match self.forge.merge(&judgement.proposal, by).await {
+                Err(ForgeError::Conflict(why)) if tries < MERGE_TRIES => {
+                    tracing::info!(proposal = number, why, "judged again");
+                }
+                merged => return Ok(merged?),
             }
         }
-        if judgement.base.bundle.config.person(by).is_none() {
-            return Err(GateError::Closed(format!(
-                "{by} is not in people: at the base commit"
-            )));
-        }
-        if !judgement.passes() {
-            return Err(GateError::Closed(format!(
-                "proposal {number} may not be merged yet:\n  {}",
-                judgement.missing().join("\n  ")
-            )));
-        }
-        Ok(self.forge.merge(&judgement.proposal, by).await?)
     }
+}
+
+fn open_only(proposal: &Proposal) -> Result<(), GateError> {
+    let number = proposal.number;
+    match &proposal.state {
+        ProposalState::Open => Ok(()),
+        ProposalState::Merged { commit } => Err(GateError::Refused(Refusal::Merged {
+            number,
+            commit: commit.clone(),
+        })),
+        ProposalState::Closed => Err(GateError::Refused(Refusal::Closed { number })),
+    }
+}
+
+/// The key of someone under `people:`.
+fn member<'c>(config: &'c Config, user: &str) -> Result<&'c str, GateError> {
+    match config.person(user) {
+        Some((key, _)) => Ok(key),
+        None => Err(GateError::Refused(Refusal::Stranger {
+            user: user.to_owned(),
+            known: config.people.keys().cloned().collect(),
+        })),
+    }
+}
+
+/// What is not in the repository.
+struct Outside {
+    now: Timestamp,
+    language: Language,
+    addresses: Vec<String>,
 }
 
 fn judge(
     repo: &Repo,
     proposal: Proposal,
     reviews: Vec<Review>,
-    now: Timestamp,
+    outside: Outside,
 ) -> Result<Judgement, GateError> {
+    let now = outside.now;
     let base_revision = proposal.base.clone();
     let before = Arc::new(repo.snapshot(&base_revision)?);
     let base = Arc::new(compile::compile(&before));
@@ -266,10 +337,12 @@ fn judge(
         Err(paths) => (before.clone(), paths),
     };
     let compiled = Arc::new(compile::compile(&after));
-    let plan = Plan::between(Some(&base.bundle), &compiled.bundle);
+    let mut plan = Plan::between(Some(&base.bundle), &compiled.bundle);
+    // Where a change is written is shown, and policies may ask for it.
+    compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
     let scope = scope(&plan, &before, &after);
     let config = &base.bundle.config;
-    let reviews = count_reviews(repo, &proposal, reviews, &before, &base, &plan, scope)?;
+    let reviews = reviews::count_reviews(repo, &proposal, reviews, &before, &base, &plan, scope)?;
     let (policies, faults) = PolicySet::compile(&before.policies);
     let facts = ProposalFacts {
         number: proposal.number,
@@ -297,14 +370,16 @@ fn judge(
         &compiled.bundle,
         config,
         now,
-    );
-    let mut verdict = policies.judge(&input);
-    if let Some(fault) = faults.iter().find(|f| f.severity == Severity::Error) {
-        verdict.denials.extend(
-            Verdict::of_error(format!("{}: {}", fault.location.path, fault.message)).denials,
-        );
-    }
-    let report = compiled.report.clone();
+    )
+    .with_reconciler_addresses(outside.addresses);
+    let verdict = policies.judge(&input);
+    let faults = if after.policies == before.policies {
+        faults
+    } else {
+        policies_to_come(&after)
+    };
+    let findings = compiled.report.findings().iter().cloned();
+    let report = Report::new(findings.chain(faults).collect());
     let mut judgement = Judgement {
         proposal,
         conflicts,
@@ -314,13 +389,30 @@ fn judge(
         verdict,
         reviews,
         statuses: Vec::new(),
+        at: now,
         after,
         before,
         compiled,
         base,
     };
-    judgement.statuses = statuses(&judgement, now);
+    judgement.statuses = statuses::statuses(&judgement, outside.language);
     Ok(judgement)
+}
+
+/// What is wrong with the policies that the merge would put in place. They don't judge this proposal; but a set that denies
+/// everything would let no proposal through any more, its own correction included.
+fn policies_to_come(after: &Snapshot) -> Vec<Finding> {
+    let (policies, mut faults) = PolicySet::compile(&after.policies);
+    if policies.is_empty()
+        && let Ok(folder) = "policies".parse::<DocPath>()
+    {
+        let message = "no policy would be left, and without any nothing can be merged any more";
+        faults.push(
+            Finding::error("policy/missing", &folder, None, message)
+                .with_hint("keep at least one `deny` or `approval` rule in package lockstep"),
+        );
+    }
+    faults
 }
 
 fn person_key(config: &Config, login: &str) -> String {
@@ -373,193 +465,4 @@ fn scope(plan: &Plan, before: &Snapshot, after: &Snapshot) -> PlanDigest {
         text.push_str(&format!("\n{path} {}", blob.unwrap_or_default()));
     }
     PlanDigest(Digest::of(text.as_bytes()))
-}
-
-/// Which reviews still count. An approval holds for the head it was given on, and beyond it while the proposal does nothing that was not
-/// approved then.
-fn count_reviews(
-    repo: &Repo,
-    proposal: &Proposal,
-    reviews: Vec<Review>,
-    before: &Snapshot,
-    base: &Compiled,
-    plan: &Plan,
-    scope_now: PlanDigest,
-) -> Result<Vec<CountedReview>, GateError> {
-    let config = &base.bundle.config;
-    let author = person_key(config, &proposal.author);
-    let mut counted: Vec<CountedReview> = Vec::new();
-    for review in reviews {
-        let person = config.person(&review.user).map(|(key, _)| key.to_owned());
-        let standing = match &person {
-            _ if review.kind == ReviewKind::Comment => Standing::Comment,
-            None => Standing::Unknown,
-            Some(key) if *key == author && review.kind == ReviewKind::Approve => Standing::Author,
-            Some(_) if review.kind == ReviewKind::RequestChanges => Standing::Counts,
-            Some(_) if holds(repo, proposal, &review, before, base, plan, scope_now)? => {
-                Standing::Counts
-            }
-            Some(_) => Standing::Outdated,
-        };
-        if standing != Standing::Comment && person.is_some() {
-            for earlier in counted
-                .iter_mut()
-                .filter(|c| c.person == person && c.standing == Standing::Counts)
-            {
-                earlier.standing = Standing::Replaced;
-            }
-        }
-        counted.push(CountedReview {
-            review,
-            person,
-            standing,
-        });
-    }
-    Ok(counted)
-}
-
-fn holds(
-    repo: &Repo,
-    proposal: &Proposal,
-    review: &Review,
-    before: &Snapshot,
-    base: &Compiled,
-    plan: &Plan,
-    scope_now: PlanDigest,
-) -> Result<bool, GateError> {
-    match review.plan {
-        None => return Ok(review.commit == proposal.head),
-        Some(promised) if promised == scope_now => return Ok(true),
-        Some(_) if review.commit == proposal.head => return Ok(false),
-        Some(_) => {}
-    }
-    // What was approved, seen from today's base. If it can't be worked out any more, the approval does not hold.
-    let Ok(Ok((approved, _tree))) = repo.snapshot_merged(&proposal.base, &review.commit) else {
-        return Ok(false);
-    };
-    let compiled = compile::compile(&approved);
-    let approved_plan = Plan::between(Some(&base.bundle), &compiled.bundle);
-    let same_promise = review.plan == Some(scope(&approved_plan, before, &approved));
-    let no_definitions = scope_now == plan.digest();
-    Ok(same_promise && no_definitions && plan.is_within(&approved_plan))
-}
-
-fn statuses(j: &Judgement, now: Timestamp) -> Vec<Status> {
-    let status = |context: &str, state, description: String| Status {
-        context: context.to_owned(),
-        state,
-        description: description
-            .chars()
-            .take(crate::forge::DESCRIPTION_CHARS)
-            .collect(),
-        at: now,
-    };
-    let [check, policy, plan, approval] = CONTEXTS;
-    let errors = j.report.count(Severity::Error);
-    let passed = |ok| {
-        if ok {
-            StatusState::Success
-        } else {
-            StatusState::Failure
-        }
-    };
-    let checked = if !j.conflicts.is_empty() {
-        status(
-            check,
-            StatusState::Failure,
-            format!("conflicts with main in {}", j.conflicts.join(", ")),
-        )
-    } else if errors > 0 {
-        let first = j
-            .report
-            .findings()
-            .iter()
-            .find(|f| f.severity == Severity::Error);
-        let first = first
-            .map(|f| format!("{}: {}", f.location.path, f.message))
-            .unwrap_or_default();
-        status(
-            check,
-            StatusState::Failure,
-            format!("{errors} errors; first: {first}"),
-        )
-    } else {
-        let warnings = j.report.count(Severity::Warning);
-        status(
-            check,
-            StatusState::Success,
-            format!("{} resources, {warnings} warnings", j.compiled.bundle.len()),
-        )
-    };
-    let usable = checked.state == StatusState::Success;
-    let judged = match j.verdict.denials.first() {
-        Some(first) => status(
-            policy,
-            StatusState::Failure,
-            format!("{} denied; first: {}", j.verdict.denials.len(), first.msg),
-        ),
-        None => status(
-            policy,
-            StatusState::Success,
-            format!("allowed, {} warnings", j.verdict.warnings.len()),
-        ),
-    };
-    let counts = format!(
-        "{} to delete, {} to create, {} to update",
-        j.plan.count(Op::Delete),
-        j.plan.count(Op::Create),
-        j.plan.count(Op::Update)
-    );
-    let planned = if !usable {
-        status(
-            plan,
-            StatusState::Failure,
-            "no plan before the check passes".to_owned(),
-        )
-    } else if j.plan.is_empty() {
-        status(
-            plan,
-            StatusState::Success,
-            "nothing changes on any system".to_owned(),
-        )
-    } else {
-        status(plan, StatusState::Success, counts)
-    };
-    let objections: Vec<&str> = j
-        .reviews
-        .iter()
-        .filter(|r| r.standing == Standing::Counts && r.review.kind == ReviewKind::RequestChanges)
-        .map(|r| r.review.user.as_str())
-        .collect();
-    let needed: Vec<String> = j
-        .verdict
-        .approvals
-        .iter()
-        .filter(|n| !n.is_satisfied())
-        .map(|n| {
-            format!(
-                "{} of {} from {}: {}",
-                n.satisfied_by.len(),
-                n.count,
-                n.from.join("/"),
-                n.because
-            )
-        })
-        .collect();
-    let approved = if !objections.is_empty() {
-        status(
-            approval,
-            StatusState::Failure,
-            format!("changes requested by {}", objections.join(", ")),
-        )
-    } else if !needed.is_empty() {
-        status(approval, StatusState::Pending, needed.join("; "))
-    } else {
-        status(
-            approval,
-            passed(true),
-            "everyone needed has approved".to_owned(),
-        )
-    };
-    vec![checked, judged, planned, approved]
 }

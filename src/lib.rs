@@ -27,6 +27,7 @@ pub mod system_api;
 
 pub mod app;
 pub mod cli;
+pub mod conformance;
 pub mod engine;
 pub mod gate;
 pub mod reference;

@@ -86,6 +86,11 @@ impl PolicySet {
         self.digest
     }
 
+    /// Whether no rule here judges anything. Such a set denies all that it is asked.
+    pub fn is_empty(&self) -> bool {
+        self.expected.is_empty()
+    }
+
     /// Asks all policies about a proposal.
     pub fn judge(&self, input: &PolicyInput) -> Verdict {
         let json = match input.canonical_json(self.kinds.as_ref()) {

@@ -1,9 +1,8 @@
 //! Git access: the config repo's files at a revision or as they lie, what changed between two revisions, commits and
 //! merges made without a work tree, and notes.
 //!
-//! Everything here blocks: async code calls it through `tokio::task::spawn_blocking`. No work tree is ever checked out or
-//! updated: the object store is cheaper to read, and a person's files are theirs. A branch that moves while
-//! it is checked out somewhere leaves those files as they were, as a push to it would.
+//! Everything here blocks: async code calls it through `tokio::task::spawn_blocking`. No work tree is read where the
+//! object store will do, and a person's files are theirs: only a merge here takes along those that hold nothing of their own (`follow`).
 //!
 //! It deliberately does not know what a document means, nor what a proposal is (`forge::local` does).
 
@@ -17,6 +16,7 @@ use git2::{ErrorCode, Oid, RepositoryInitOptions, RepositoryOpenFlags};
 use crate::ids::{DocPath, Revision};
 
 mod edits;
+mod follow;
 mod history;
 mod identity;
 mod layout;

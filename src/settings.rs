@@ -37,6 +37,8 @@ pub struct Settings {
     pub user: Option<String>,
     pub intervals: Intervals,
     pub timeouts: Timeouts,
+    /// The folder that systems which are files lie in; without one no system can be a file.
+    pub files: Option<PathBuf>,
     /// By the names that `lockstep.yaml` uses.
     pub credentials: BTreeMap<String, Credential>,
     /// What is not wrong but should be known, for the terminal or the log.
@@ -152,6 +154,7 @@ impl Settings {
             user: env("LOCKSTEP_USER").or(file.user),
             intervals: file.intervals,
             timeouts: file.timeouts,
+            files: file.files,
             credentials: file.credentials,
             warnings,
             file: path,

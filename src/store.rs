@@ -8,12 +8,14 @@
 //! Every write is one transaction that has the write lock from its start, so reading before writing in it is safe.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 mod engine;
 mod error;
 mod groups;
 mod heat;
+mod holders;
 mod leases;
 mod ledger;
 mod outbox;
@@ -24,6 +26,7 @@ mod values;
 
 pub use error::StoreError;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
+pub use holders::Alive;
 pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};
 pub use releases::Release;
@@ -37,6 +40,8 @@ mod tests;
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: engine::Pools,
+    /// The file; what belongs beside it is named after it.
+    path: PathBuf,
     /// Keeps a temporary store's folder for as long as a handle is left.
     _folder: Option<Arc<tempfile::TempDir>>,
 }
@@ -57,6 +62,7 @@ impl Store {
         let path = engine::path(location.as_ref())?;
         Ok(Self {
             pools: engine::open(&path).await?,
+            path,
             _folder: None,
         })
     }
@@ -67,9 +73,11 @@ impl Store {
             path: std::env::temp_dir(),
             source,
         })?;
-        let pools = engine::open(&folder.path().join("store.db")).await?;
+        let path = folder.path().join("store.db");
+        let pools = engine::open(&path).await?;
         Ok(Self {
             pools,
+            path,
             _folder: Some(Arc::new(folder)),
         })
     }

@@ -113,6 +113,7 @@ pub struct PrepareRequest<'a, S> {
 
 /// One change of a changeset. The words are checked by the system, which answers with a reason for each change it refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de>"))]
 pub struct WireChange<'a, S> {
     /// `create`, `update` or `delete`.
     #[serde(borrow)]
@@ -121,9 +122,18 @@ pub struct WireChange<'a, S> {
     pub kind: Cow<'a, str>,
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// Absent for a delete.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Absent for a delete. `null` is a spec like any other.
+    #[serde(
+        default = "Option::default",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub spec: Option<S>,
+}
+
+/// What is there is something, even `null`: by itself serde would take that for absent.
+fn present<'de, D: Deserializer<'de>, S: Deserialize<'de>>(d: D) -> Result<Option<S>, D::Error> {
+    S::deserialize(d).map(Some)
 }
 
 impl<'a> WireChange<'a, WireSpec> {

@@ -63,6 +63,8 @@ pub struct GateView {
     /// What follows from a merge beyond the changes themselves: which systems wait for each other, what is held, what is
     /// published at once. Sentences in the comment's language.
     pub on_merge: Vec<String>,
+    /// Approvals that were given and don't count, each with the reason. Sentences in the comment's language.
+    pub not_counted: Vec<String>,
     /// The statuses of the head, in the order in which they are shown.
     pub statuses: Vec<Status>,
 }
@@ -112,10 +114,15 @@ enum Standpoint {
 
 impl GateView {
     fn standpoint(&self) -> Standpoint {
+        use crate::forge::StatusState::{Error, Failure, Success};
         let broken = self.report.count(crate::finding::Severity::Error) > 0;
-        if broken || !self.verdict.denials.is_empty() {
+        let failed = |s: &Status| matches!(s.state, Failure | Error);
+        let blocked = broken || !self.verdict.denials.is_empty();
+        if blocked || self.statuses.iter().any(failed) {
             Standpoint::Blocked
-        } else if self.verdict.approvals.iter().all(ApprovalView::is_met) {
+        } else if self.verdict.approvals.iter().all(ApprovalView::is_met)
+            && self.statuses.iter().all(|s| s.state == Success)
+        {
             Standpoint::Ready
         } else {
             Standpoint::Waiting

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Env, Exit, print, talk};
 use crate::app::App;
-use crate::engine::GroupReport;
+use crate::engine::{EngineError, GroupReport};
 use crate::record::Trigger;
 
 #[derive(Debug, Args)]
@@ -13,7 +13,15 @@ pub(crate) struct ApplyArgs {}
 pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     let app = App::open(env.settings).await?;
     let mut engine = app.engine()?;
-    let reports = engine.pass(Trigger::Manual).await?;
+    let passed = engine.pass(Trigger::Manual).await;
+    engine.rest().await?;
+    let reports = match passed {
+        Err(error @ EngineError::Unsound(_)) => {
+            talk(&format!("error: {error}"));
+            return Ok(Exit::Findings);
+        }
+        passed => passed?,
+    };
     for report in &reports {
         print(&line(report))?;
         for (system, condition) in report.conditions.iter().filter(|(_, c)| !c.is_in_step()) {
@@ -29,9 +37,12 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
 
 /// One line for a group: what came of it.
 pub(crate) fn line(report: &GroupReport) -> String {
-    let what = match &report.outcome {
-        Some(outcome) => outcome.to_string(),
-        None => "already in step".to_owned(),
+    let what = match (&report.outcome, &report.waits) {
+        (Some(outcome), None) => outcome.to_string(),
+        (Some(outcome), Some(waits)) => format!("{outcome}; {waits}"),
+        (None, Some(waits)) => waits.clone(),
+        (None, None) if !report.in_step() => "left as it is".to_owned(),
+        (None, None) => "already in step".to_owned(),
     };
     format!("{} @ {}: {what}\n", report.group, report.revision.short())
 }

@@ -102,6 +102,7 @@ fn line(entry: &Entry, language: Language) -> HistoryEntry {
             _ => Outcome::Failed,
         },
         "system.unchanged" => Outcome::Unchanged,
+        "drift.found" => Outcome::Held,
         "system.rolled_back" => Outcome::Refused,
         "system.incident" => Outcome::Failed,
         _ => Outcome::Done,

@@ -1,4 +1,4 @@
-//! `lockstep check`: every fault of the config repo, in one pass.
+//! `lockstep check`: every fault of the config repo, its policies included, in one pass.
 
 use clap::{Args, ValueEnum};
 
@@ -27,15 +27,17 @@ enum Format {
 pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
     let input = args.input.read(env)?;
     let compiled = compile::compile(&input.snapshot);
-    let report = ReportView::new(&compiled.report, |path| input.snapshot.text(path));
+    let found = input.report(&compiled);
+    let report = ReportView::new(&found, |path| input.snapshot.text(path));
+    let in_git = || report.with_paths(|path| input.repo.git_path(path));
     let text = match args.format {
         Format::Human => view::text::report(&report, env.language),
         Format::Json => view::json::check(&report, &compiled.bundle.counts),
-        Format::Sarif => view::sarif::sarif(&report, input.root().as_ref()),
-        Format::Github => view::annotations::annotations(&report, input.root().as_ref()),
+        Format::Sarif => view::sarif::sarif(&in_git()),
+        Format::Github => view::annotations::annotations(&in_git()),
     };
     print(&text)?;
-    let passes = compiled.report.passes();
+    let passes = found.passes();
     leave((input, compiled));
     Ok(if passes { Exit::Done } else { Exit::Findings })
 }

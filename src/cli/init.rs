@@ -27,6 +27,14 @@ pub struct InitArgs {
     pub fill: bool,
 }
 
+/// The JSON Schemas that the documents' `$schema` leads to, so that editors complete and check while one types.
+pub const SCHEMAS: [(&str, &str); 4] = [
+    ("schemas/AccessGrant.schema.json", "AccessGrant"),
+    ("schemas/Config.schema.json", "Config"),
+    ("schemas/FeatureFlag.schema.json", "FeatureFlag"),
+    ("schemas/InterviewType.schema.json", "InterviewType"),
+];
+
 /// What to do about a folder that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -106,6 +114,10 @@ pub fn scaffold(language: Language, today: Date) -> BTreeMap<&'static str, Strin
         ),
         ("{{expires}}", later(Span::new().months(6)).last_of_month()),
     ];
+    let schemas = SCHEMAS.into_iter().filter_map(|(path, name)| {
+        let schema = crate::resource::schema::schema(name)?;
+        Some((path, format!("{schema:#}\n")))
+    });
     documents
         .into_iter()
         .chain(POLICIES.iter().copied())
@@ -115,6 +127,7 @@ pub fn scaffold(language: Language, today: Date) -> BTreeMap<&'static str, Strin
             });
             (path, filled)
         })
+        .chain(schemas)
         .collect()
 }
 

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::compile::Compiled;
 use crate::document::{Snapshot, SnapshotDelta};
-use crate::ids::{DocPath, Revision};
+use crate::finding::Report;
+use crate::ids::Revision;
+use crate::policy::PolicySet;
 use crate::repo::{MergedTree, Repo};
 
 use super::Env;
@@ -79,8 +82,10 @@ fn merged(repo: &Repo, base: &Revision, head: &Revision) -> anyhow::Result<Snaps
 }
 
 impl Input {
-    /// The folder of the config repo inside the git repository, where it is not the root.
-    pub(crate) fn root(&self) -> Option<DocPath> {
-        self.repo.prefix().trim_end_matches('/').parse().ok()
+    /// All that is wrong with it: the documents, and the policies beside them.
+    pub(crate) fn report(&self, compiled: &Compiled) -> Report {
+        let (_, faults) = PolicySet::compile(&self.snapshot.policies);
+        let documents = compiled.report.findings().iter().cloned();
+        Report::new(documents.chain(faults).collect())
     }
 }

@@ -50,8 +50,9 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
         }
         _ => compile::compile(&input.snapshot),
     };
-    if !compiled.report.passes() {
-        let report = ReportView::new(&compiled.report, |path| input.snapshot.text(path));
+    let found = input.report(&compiled);
+    if !found.passes() {
+        let report = ReportView::new(&found, |path| input.snapshot.text(path));
         talk(&view::text::report(&report, env.language));
         return Ok(Exit::Findings);
     }

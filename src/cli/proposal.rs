@@ -72,10 +72,10 @@ enum ListFormat {
 
 pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
     let language = env.language;
-    let app = App::open(env.settings).await?;
+    let app = App::open(super::upstream::settings(env.settings)?).await?;
     let user = || app.user(args.as_user.as_deref());
     match args.command {
-        ProposalCommand::List { all, format } => list(&app, all, format).await,
+        ProposalCommand::List { all, format } => list(&app, all, format, language).await,
         ProposalCommand::Show { number, format } => show(&app, number, language, format).await,
         ProposalCommand::Approve { number, message } => {
             review(
@@ -99,26 +99,35 @@ pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
             )
             .await
         }
-        ProposalCommand::Merge { number } => merge(&app, number, &user()?).await,
+        ProposalCommand::Merge { number } => merge(&app, number, &user()?, language).await,
         ProposalCommand::Close { number, message } => {
             app.forge.close(number, &user()?, &message).await?;
-            talk(&format!("proposal {number} is closed"));
+            talk(&match language {
+                Language::English => format!("proposal {number} is closed"),
+                Language::Japanese => format!("提案 {number} を閉じました"),
+            });
             Ok(Exit::Done)
         }
     }
 }
 
-async fn list(app: &App, all: bool, format: ListFormat) -> anyhow::Result<Exit> {
+async fn list(
+    app: &App,
+    all: bool,
+    format: ListFormat,
+    language: Language,
+) -> anyhow::Result<Exit> {
     let proposals = app.forge.proposals(all).await?;
     if format == ListFormat::Json {
         print(&format!("{:#}\n", json!(proposals)))?;
         return Ok(Exit::Done);
     }
     if proposals.is_empty() {
-        talk(if all {
-            "there are no proposals"
-        } else {
-            "there are no open proposals"
+        talk(match (all, language) {
+            (true, Language::English) => "there are no proposals",
+            (false, Language::English) => "there are no open proposals",
+            (true, Language::Japanese) => "提案はありません",
+            (false, Language::Japanese) => "開いている提案はありません",
         });
     }
     for p in proposals {
@@ -144,23 +153,20 @@ pub(crate) async fn show(
     language: Language,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let judgement = app.gate.judge(number).await?;
+    let judgement = app.gate.judge_and_publish(number).await?;
     let summary = gate::view_of(&judgement, language);
-    if judgement.proposal.state == ProposalState::Open {
-        app.gate
-            .publish(&judgement, &view::markdown::comment(&summary))
-            .await?;
-    }
     print(&match format {
         Format::Human => view::text::gate(&summary),
         Format::Json => format!("{:#}\n", gate::json_of(&judgement)),
         Format::Markdown => view::markdown::comment(&summary),
     })?;
-    Ok(if judgement.blocked() {
-        Exit::Findings
-    } else {
-        Exit::Done
-    })
+    Ok(
+        if judgement.proposal.state == ProposalState::Open && judgement.blocked() {
+            Exit::Findings
+        } else {
+            Exit::Done
+        },
+    )
 }
 
 async fn review(
@@ -171,48 +177,75 @@ async fn review(
     message: &str,
     language: Language,
 ) -> anyhow::Result<Exit> {
-    match app.gate.review(number, user, kind, message).await {
-        Ok(()) => {}
-        Err(GateError::Closed(why)) => {
-            talk(&why);
-            return Ok(Exit::Findings);
-        }
-        Err(other) => return Err(other.into()),
+    if let Err(error) = app.gate.review(number, user, kind, message).await {
+        return refused(error, language);
     }
-    let judgement = app.gate.judge(number).await?;
-    let summary = gate::view_of(&judgement, language);
-    app.gate
-        .publish(&judgement, &view::markdown::comment(&summary))
-        .await?;
-    let verb = match kind {
-        ReviewKind::Approve => "approved",
-        ReviewKind::RequestChanges => "changes requested on",
-        ReviewKind::Comment => "commented on",
-    };
-    talk(&format!(
-        "{verb} proposal {number} as {user}, at {}",
-        judgement.proposal.head.short()
-    ));
-    for missing in judgement.missing() {
-        talk(&format!("  still missing: {missing}"));
+    let judgement = app.gate.judge_and_publish(number).await?;
+    let at = judgement.proposal.head.short();
+    talk(&match (kind, language) {
+        (ReviewKind::Approve, Language::English) => {
+            format!("approved proposal {number} as {user}, at {at}")
+        }
+        (ReviewKind::RequestChanges, Language::English) => {
+            format!("requested changes on proposal {number} as {user}, at {at}")
+        }
+        (ReviewKind::Comment, Language::English) => {
+            format!("commented on proposal {number} as {user}, at {at}")
+        }
+        (ReviewKind::Approve, Language::Japanese) => {
+            format!("{user} として提案 {number} を承認しました（{at}）")
+        }
+        (ReviewKind::RequestChanges, Language::Japanese) => {
+            format!("{user} として提案 {number} に修正を求めました（{at}）")
+        }
+        (ReviewKind::Comment, Language::Japanese) => {
+            format!("{user} として提案 {number} にコメントしました（{at}）")
+        }
+    });
+    let missing = judgement.missing(language);
+    for missing in &missing {
+        talk(&match language {
+            Language::English => format!("  still missing: {missing}"),
+            Language::Japanese => format!("  不足: {missing}"),
+        });
+    }
+    if missing.is_empty() {
+        talk(&match language {
+            Language::English => format!("  ready: `lockstep proposal merge {number}`"),
+            Language::Japanese => format!("  マージできます: `lockstep proposal merge {number}`"),
+        });
     }
     Ok(Exit::Done)
 }
 
-async fn merge(app: &App, number: u64, user: &str) -> anyhow::Result<Exit> {
+async fn merge(app: &App, number: u64, user: &str, language: Language) -> anyhow::Result<Exit> {
     match app.gate.merge(number, user).await {
         Ok(commit) => {
             print(&format!("{commit}\n"))?;
-            talk(&format!(
-                "merged proposal {number} as {}; the reconciler takes it from here",
-                commit.short()
-            ));
+            let short = commit.short();
+            talk(&match language {
+                Language::English => format!(
+                    "merged proposal {number} as {short}; the reconciler takes it from here"
+                ),
+                Language::Japanese => {
+                    format!(
+                        "提案 {number} を {short} としてマージしました。このあとは自動で反映されます"
+                    )
+                }
+            });
             Ok(Exit::Done)
         }
-        Err(GateError::Closed(why)) => {
-            talk(&why);
+        Err(error) => refused(error, language),
+    }
+}
+
+/// A refusal is an answer, and no failure.
+fn refused(error: GateError, language: Language) -> anyhow::Result<Exit> {
+    match error {
+        GateError::Refused(why) => {
+            talk(&why.say(language));
             Ok(Exit::Findings)
         }
-        Err(other) => Err(other.into()),
+        GateError::Forge(_) | GateError::Repo(_) | GateError::Interrupted(_) => Err(error.into()),
     }
 }

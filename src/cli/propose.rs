@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::proposal::show;
+use super::upstream::{self, Origin};
 use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::document::edit::{Edit, parse_set};
@@ -14,6 +15,7 @@ use crate::document::{Content, Snapshot};
 use crate::forge::{NewProposal, Proposal, ProposalState};
 use crate::ids::{DocPath, Revision};
 use crate::repo::{Identity, Repo};
+use crate::resource::Language;
 
 #[derive(Debug, Args)]
 pub(crate) struct ProposeArgs {
@@ -27,6 +29,9 @@ pub(crate) struct ProposeArgs {
     /// Why, in as many lines as it takes.
     #[arg(long, short = 'm', default_value = "")]
     message: String,
+    /// Propose this branch, as it was pushed. Where there is none yet, the edits or the work tree's changes make it.
+    #[arg(long, value_name = "NAME", conflicts_with = "update")]
+    branch: Option<String>,
     /// Add to this open proposal instead of opening one.
     #[arg(long, value_name = "NUMBER")]
     update: Option<u64>,
@@ -38,36 +43,77 @@ pub(crate) struct ProposeArgs {
 }
 
 pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
-    let app = App::open(env.settings).await?;
+    let language = env.language;
+    let origin = upstream::origin(&env.settings)?;
+    let clone = env.settings.repo.clone();
+    let app = App::open(upstream::settings(env.settings)?).await?;
     let user = app.user(args.as_user.as_deref())?;
-    let title = args
-        .title
-        .clone()
-        .unwrap_or_else(|| match args.set.as_slice() {
-            [] => "Changes from the work tree".to_owned(),
-            edits => edits.join(", "),
-        });
+    let pushed = match &args.branch {
+        Some(name) => app.repo.head(name)?,
+        None => None,
+    };
+    let title = match args.title {
+        Some(title) => title,
+        None => default_title(&app, pushed.as_ref(), &args.set, language)?,
+    };
     let request = Request {
         title,
         message: args.message,
         edits: args.set,
         labels: args.label,
     };
-    let proposal = match args.update {
-        Some(number) => update(&app, number, &user, &request).await?,
-        None => open(&app, &user, &request).await?,
+    let at = app.clock.now();
+    let branch = args.branch.unwrap_or_else(|| branch(&request.title, at));
+    let from_clone = matches!(origin, Origin::Local(_)) && request.edits.is_empty();
+    let proposal = if let Some(number) = args.update {
+        update(&app, number, &user, &request).await?
+    } else if pushed.is_some() {
+        anyhow::ensure!(
+            request.edits.is_empty(),
+            "there is a branch {branch:?} already; propose it without --set, or name another"
+        );
+        announce(&app, &user, &request, branch).await?
+    } else if from_clone {
+        let clone = Arc::new(Repo::open(&clone)?);
+        open_from(&app, clone, &user, &request, branch).await?
+    } else {
+        open(&app, &user, &request, branch).await?
     };
-    talk(&format!(
-        "proposal {} on branch {}",
-        proposal.number, proposal.branch
-    ));
+    talk(&place(&proposal, &origin, language));
     show(
         &app,
         proposal.number,
-        env.language,
+        language,
         super::proposal::Format::Human,
     )
     .await
+}
+
+/// Where the proposal went, and what is left to do about it.
+fn place(proposal: &Proposal, origin: &Origin, language: Language) -> String {
+    let (number, branch) = (proposal.number, &proposal.branch);
+    match (origin, language) {
+        (Origin::Here, Language::English) => format!("proposal {number} on branch {branch}"),
+        (Origin::Here, Language::Japanese) => {
+            format!("提案 {number}（ブランチ {branch}）")
+        }
+        (Origin::Local(path), Language::English) => format!(
+            "proposal {number} on branch {branch} of origin, {}",
+            path.display()
+        ),
+        (Origin::Local(path), Language::Japanese) => format!(
+            "提案 {number}（origin {} のブランチ {branch}）",
+            path.display()
+        ),
+        (Origin::Remote(url), Language::English) => format!(
+            "proposal {number} on branch {branch} of this clone; nobody at {url} sees it before\n  \
+             git push origin {branch} 'refs/notes/*:refs/notes/*' 'refs/lockstep/*:refs/lockstep/*'"
+        ),
+        (Origin::Remote(url), Language::Japanese) => format!(
+            "提案 {number}（この複製のブランチ {branch}）。次を実行するまで {url} の人には見えません\n  \
+             git push origin {branch} 'refs/notes/*:refs/notes/*' 'refs/lockstep/*:refs/lockstep/*'"
+        ),
+    }
 }
 
 /// What is to be proposed.
@@ -79,40 +125,89 @@ pub(crate) struct Request {
     pub(crate) labels: Vec<String>,
 }
 
-/// Opens a proposal.
-pub(crate) async fn open(app: &App, user: &str, request: &Request) -> anyhow::Result<Proposal> {
+/// The edits, or what the last commit of a pushed branch says.
+fn default_title(
+    app: &App,
+    pushed: Option<&Revision>,
+    edits: &[String],
+    language: Language,
+) -> anyhow::Result<String> {
+    Ok(match (pushed, edits, language) {
+        (Some(head), _, _) => app.repo.commit(head)?.subject().to_owned(),
+        (None, [], Language::English) => "Changes from the work tree".to_owned(),
+        (None, [], Language::Japanese) => "作業ツリーの変更".to_owned(),
+        (None, edits, _) => edits.join(", "),
+    })
+}
+
+/// Opens a proposal of edits or, where there are none, of what was edited in the work tree, on this new branch.
+async fn open(
+    app: &App,
+    user: &str,
+    request: &Request,
+    branch: String,
+) -> anyhow::Result<Proposal> {
+    if request.edits.is_empty() {
+        return open_from(app, app.repo.clone(), user, request, branch).await;
+    }
     let main = app.forge.main().await?;
-    let at = app.clock.now();
-    let branch = format!(
-        "proposal/{}-{}",
-        at.strftime("%Y%m%d%H%M%S"),
-        slug(&request.title)
-    );
     let identity = identity(&app.repo, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
-    if request.edits.is_empty() {
-        let (repo, name) = (app.repo.clone(), branch.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            repo.commit_work_tree_changes(&name, &message, &identity, at)
-        })
-        .await??;
+    commit_edits(
+        &app.repo,
+        &branch,
+        &main,
+        &main,
+        &request.edits,
+        &identity,
+        &message,
+        app.clock.now(),
+    )
+    .await?;
+    announce(app, user, request, branch).await
+}
+
+/// Opens a proposal of what someone has edited in a work tree: the proposals' own, or a clone of it.
+async fn open_from(
+    app: &App,
+    clone: Arc<Repo>,
+    user: &str,
+    request: &Request,
+    branch: String,
+) -> anyhow::Result<Proposal> {
+    let identity = identity(&clone, user)?;
+    let message = format!("{}\n\n{}", request.title, request.message);
+    anyhow::ensure!(
+        clone.has_work_tree(),
+        "{} is a bare repository, so nothing was edited there: say what to change with --set, or name a pushed branch with --branch",
+        clone.path().display()
+    );
+    let (there, name, at) = (app.repo.clone(), branch.clone(), app.clock.now());
+    tokio::task::spawn_blocking(move || {
+        let made = clone.commit_work_tree_changes(&name, &message, &identity, at)?;
         anyhow::ensure!(
             made.is_some(),
-            "the work tree has no changes to propose; edit a document, or use --set"
+            "the work tree has no changes to propose; edit a document, use --set, or name a branch that was pushed with --branch"
         );
-    } else {
-        commit_edits(
-            &app.repo,
-            &branch,
-            &main,
-            &main,
-            &request.edits,
-            &identity,
-            &message,
-            at,
-        )
-        .await?;
-    }
+        if clone.path() != there.path() {
+            there.bring_branch(&clone, &name)?;
+        }
+        Ok(())
+    })
+    .await??;
+    announce(app, user, request, branch).await
+}
+
+fn branch(title: &str, at: jiff::Timestamp) -> String {
+    format!("proposal/{}-{}", at.strftime("%Y%m%d%H%M%S"), slug(title))
+}
+
+async fn announce(
+    app: &App,
+    user: &str,
+    request: &Request,
+    branch: String,
+) -> anyhow::Result<Proposal> {
     let new = NewProposal {
         title: request.title.clone(),
         description: request.message.clone(),

@@ -1,5 +1,7 @@
 //! `lockstep run`: the reconciler, until it is told to stop. It also keeps the statuses and comments of open proposals up to date.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use tokio::sync::watch;
 
@@ -7,13 +9,18 @@ use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::engine::supervise;
 use crate::gate;
+use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {}
 
 pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
-    let language = env.language;
-    let app = App::open(env.settings).await?;
+    // What a server publishes is in the language it was started in.
+    let app = App::open(Settings {
+        language: env.language,
+        ..env.settings
+    })
+    .await?;
     let engine = app.engine()?;
     let intervals = app.settings.intervals;
     let (stop, stopped) = watch::channel(false);
@@ -26,25 +33,25 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         "lockstep: keeping {} in step; Ctrl-C ends it",
         app.settings.repo.display()
     ));
+    let mut said = BTreeMap::new();
     let passes = supervise(
         engine,
         intervals,
         pushes.clone(),
         stopped.clone(),
         |reports| {
-            for report in reports.iter().filter(|r| r.outcome.is_some()) {
-                talk(super::apply::line(report).trim_end());
+            for report in reports {
+                let line = super::apply::line(report);
+                let quiet = report.outcome.is_none() && report.waits.is_none();
+                // What stays as it is was said once.
+                let before = said.insert(report.group.clone(), line.clone());
+                if !quiet && before.as_ref() != Some(&line) {
+                    talk(line.trim_end());
+                }
             }
         },
     );
-    let proposals = gate::keep_published(
-        &app.gate,
-        &*app.forge,
-        language,
-        intervals.git,
-        pushes,
-        stopped,
-    );
+    let proposals = gate::keep_published(&app.gate, &*app.forge, intervals.git, pushes, stopped);
     let noticed = async {
         let Ok(mut watcher) = watcher else {
             return std::future::pending().await;

@@ -45,8 +45,15 @@ pub(crate) async fn of(
     app: &App,
     language: crate::resource::Language,
 ) -> anyhow::Result<StatusView> {
-    let config = app.base_config().await?;
-    let head = app.forge.main().await?;
+    let crate::engine::Head {
+        revision: head,
+        config,
+        broken,
+        bundle: _,
+    } = app.head().await?;
+    if let (Some(why), true) = (&broken, config.systems.is_empty()) {
+        anyhow::bail!("nothing is applied: {why}");
+    }
     let states: BTreeMap<SystemName, SystemState> = app
         .store
         .system_states()
@@ -73,7 +80,8 @@ pub(crate) async fn of(
                 last_change: last_change(app, system).await?,
             });
         }
-        let note = state.failed.filter(|f| f.revision == head).map(|f| f.why);
+        let failed = state.failed.filter(|f| f.revision == head);
+        let note = broken.clone().or(failed.map(|f| f.why));
         groups.push(GroupStatus {
             group: name,
             revision: state.good,

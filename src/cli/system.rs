@@ -1,14 +1,20 @@
-//! `lockstep system`: a reference system for demonstrations, tests and people who write a real one.
+//! `lockstep system`: a reference system for demonstrations, tests and people who write a real one, and the conformance test for those.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
+use url::Url;
 
-use crate::ids::{KindName, SystemName};
+use super::{Exit, print};
+use crate::clock::SystemClock;
+use crate::conformance::{self, Occupied};
+use crate::ids::{Fence, KindName, SystemName};
 use crate::reference::{self, Faults, Options};
 
 /// Connected systems.
@@ -22,6 +28,10 @@ pub struct SystemArgs {
 pub enum SystemCommand {
     /// Run a small reference system: the System API over SQLite, and a page that shows what its users see
     Serve(ServeArgs),
+    /// Test whether a system keeps the System API, behaviour by behaviour
+    ///
+    /// It makes resources of its own and removes them. Exit code 1 where a behaviour failed, 2 where the system could not be tested.
+    Test(TestArgs),
 }
 
 /// What a reference system is started with.
@@ -50,11 +60,123 @@ pub struct ServeArgs {
     pub faults: bool,
 }
 
-/// Runs the command; returns when the system has been stopped.
-pub async fn run(args: SystemArgs) -> anyhow::Result<()> {
+/// What a system is tested with.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// Where its API is, without /lockstep/v1
+    pub url: Url,
+    /// A file that holds the bearer token it asks for
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The kind of the resources that are made
+    #[arg(long, default_value = "FeatureFlag")]
+    pub kind: KindName,
+    /// A JSON list of at least two different contents that are valid for the kind; built in for FeatureFlag
+    #[arg(long, value_name = "FILE")]
+    pub specs: Option<PathBuf>,
+    /// Test a system that holds resources already; they are left alone, but the fence is raised
+    #[arg(long)]
+    pub yes: bool,
+    /// A shell command that restarts the system, to see what it still knows then
+    #[arg(long, value_name = "COMMAND")]
+    pub restart_command: Option<String>,
+    /// How many changes the large changeset has
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+    pub changes: usize,
+    /// Where to begin looking for the highest fence that the system has seen
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub fence: u64,
+    /// How long one request may take, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+/// Runs the command; a served system returns when it has been stopped.
+pub async fn run(args: SystemArgs) -> anyhow::Result<Exit> {
     match args.command {
-        SystemCommand::Serve(args) => serve(args).await,
+        SystemCommand::Serve(args) => serve(args).await.map(|()| Exit::Done),
+        SystemCommand::Test(args) => test(args).await,
     }
+}
+
+async fn test(args: TestArgs) -> anyhow::Result<Exit> {
+    let TestArgs {
+        url,
+        token_file,
+        kind,
+        specs,
+        yes,
+        restart_command,
+        changes,
+        fence,
+        timeout,
+        format,
+    } = args;
+    let specs = match specs {
+        None => Vec::new(),
+        Some(file) => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_str(&text)
+                .with_context(|| format!("{} is no JSON list of contents", file.display()))?
+        }
+    };
+    let report = conformance::test(conformance::Options {
+        url,
+        token: token_file.as_deref().map(read_token).transpose()?,
+        kind,
+        specs,
+        occupied: if yes {
+            Occupied::Test
+        } else {
+            Occupied::Refuse
+        },
+        many: changes,
+        fence: Fence(fence),
+        timeout: Duration::from_secs(timeout.max(1)),
+        restart: restart_command.map(restart_by),
+        clock: Arc::new(SystemClock),
+    })
+    .await?;
+    match format {
+        Format::Human => print(&conformance::text(&report))?,
+        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
+    }
+    Ok(if report.passes() {
+        Exit::Done
+    } else {
+        Exit::Findings
+    })
+}
+
+/// Runs a command of the person at the keyboard in a shell. What it prints goes to stderr, away from the report.
+fn restart_by(command: String) -> conformance::Restart {
+    Arc::new(move || {
+        let command = command.clone();
+        Box::pin(async move {
+            let output = tokio::process::Command::new("sh")
+                .args(["-c", &command])
+                .stdin(std::process::Stdio::null())
+                .stdout(std::io::stderr())
+                .status()
+                .await
+                .map_err(|error| format!("{command}: {error}"))?;
+            if output.success() {
+                Ok(())
+            } else {
+                Err(format!("{command}: {output}"))
+            }
+        })
+    })
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {

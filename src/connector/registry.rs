@@ -1,11 +1,13 @@
 //! The connectors by name: the only place where one is registered.
 
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
+use super::file::{FileConnector, FileSettings};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::{Apply, Observe};
 use crate::config::System;
@@ -72,6 +74,7 @@ struct Request<'a> {
     system: &'a System,
     credentials: Credentials<'a>,
     timeouts: Timeouts,
+    files: Option<&'a Path>,
 }
 
 type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
@@ -82,17 +85,19 @@ const CONNECTORS: &[(&str, Option<Connect>)] = &[
     ("pull", None),
     ("postgres", None),
     ("redis", None),
-    ("file", None),
+    ("file", Some(connect_file)),
     ("scim", None),
     ("unleash", None),
 ];
 
-/// A connector that may change the system: for the engine alone.
+/// A connector that may change the system: for the engine alone. `files` is the server's folder for systems that are files; what
+/// `lockstep.yaml` says can't lead out of it.
 pub fn connect(
     name: &SystemName,
     system: &System,
     credentials: Credentials<'_>,
     timeouts: Timeouts,
+    files: Option<&Path>,
 ) -> Result<Box<dyn Apply>, ConnectError> {
     let connector = &system.connector;
     let known = || {
@@ -107,6 +112,7 @@ pub fn connect(
             system,
             credentials,
             timeouts,
+            files,
         }),
         Some((_, None)) => Err(ConnectError::NotBuilt {
             system: name.clone(),
@@ -127,8 +133,9 @@ pub fn observe_only(
     system: &System,
     credentials: Credentials<'_>,
     timeouts: Timeouts,
+    files: Option<&Path>,
 ) -> Result<Box<dyn Observe>, ConnectError> {
-    let connector: Box<dyn Observe> = connect(name, system, credentials, timeouts)?;
+    let connector: Box<dyn Observe> = connect(name, system, credentials, timeouts, files)?;
     Ok(connector)
 }
 
@@ -138,6 +145,7 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         system,
         credentials,
         timeouts,
+        files: _,
     } = request;
     let wrong = |message: String| ConnectError::Settings {
         system: (*name).clone(),
@@ -181,4 +189,43 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         error,
     })?;
     Ok(Box::new(connector))
+}
+
+fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials: _,
+        timeouts: _,
+        files,
+    } = request;
+    let wrong = |message: String| ConnectError::Settings {
+        system: (*name).clone(),
+        message,
+    };
+    if let Some(key) = system.settings.keys().find(|key| *key != "path") {
+        let message = format!("the file connector has no setting {key:?}; it has path");
+        return Err(wrong(message));
+    }
+    if system.credential.is_some() {
+        return Err(wrong("the file connector takes no credential".to_owned()));
+    }
+    let path = system.settings.get("path").and_then(Value::as_str);
+    let path = path.ok_or_else(|| {
+        wrong("the file connector needs a path, such as legacy/flags.json".to_owned())
+    })?;
+    let path = path
+        .parse()
+        .map_err(|e: super::file::FilePathError| wrong(e.to_string()))?;
+    let root = files.ok_or_else(|| {
+        wrong(
+            "this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = \"DIR\""
+                .to_owned(),
+        )
+    })?;
+    Ok(Box::new(FileConnector::new(FileSettings {
+        system: (*name).clone(),
+        root: root.to_owned(),
+        path,
+    })))
 }

@@ -211,8 +211,32 @@ pub fn wrong_type(faults: &mut Faults<'_>, node: &Node, what: &str, expected: &s
         "document/wrong-type",
         at,
         format!("{what} must be {expected}, not {}", node.sort()),
-        None,
+        nearly(node, expected),
     );
+}
+
+/// How a text would be written that is nearly what is expected.
+fn nearly(node: &Node, expected: &str) -> Option<String> {
+    let NodeValue::String(text) = &node.value else {
+        return None;
+    };
+    let lower = text.trim().to_lowercase();
+    match expected {
+        "true or false" => match lower.as_str() {
+            "true" | "yes" | "on" | "y" | "1" => Some("write true, without quotes".to_owned()),
+            "false" | "no" | "off" | "n" | "0" => Some("write false, without quotes".to_owned()),
+            _ => None,
+        },
+        _ if expected.contains("number") => {
+            let number: serde_json::Number =
+                serde_json::from_str(lower.trim_end_matches('%')).ok()?;
+            Some(format!("write {number}, without quotes"))
+        }
+        _ if expected.starts_with("a list") && text.chars().count() <= 60 => {
+            Some(format!("write [{text:?}]"))
+        }
+        _ => None,
+    }
 }
 
 /// A container is underlined by its first character: the whole of it would be half the document.

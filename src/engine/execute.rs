@@ -12,12 +12,43 @@ use tokio::time::Instant;
 
 use super::observe::Link;
 use super::{Engine, EngineError};
+use crate::config::Group;
 use crate::connector::{Apply, Changeset, Seen};
 use crate::ids::{Digest, Fence, RunId, Stage, SystemName};
 use crate::protocol::{self, Answer, Call, Effect, Event, LONGEST_BACKOFF};
-use crate::record::{ConnectorError, Decision, Phase, Run};
+use crate::record::{Condition, ConnectorError, Decision, Phase, Run};
 use crate::state::state_digest;
 use crate::store::{RunRow, Store, StoredRun};
+
+/// What the end of a run says besides what the run itself knows.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// All systems of the group: those without a share in the run stand somewhere too.
+    pub(super) systems: BTreeSet<SystemName>,
+    /// What systems were observed with that have no share.
+    pub(super) digests: BTreeMap<SystemName, Digest>,
+    /// Systems that are left with what somebody else changed on them.
+    pub(super) adrift: BTreeMap<SystemName, Condition>,
+}
+
+impl Ending {
+    pub(super) fn of(group: &Group) -> Self {
+        Self {
+            systems: group.systems.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a run that is left open is not over.
+pub(super) fn unfinished(run: &Run) -> String {
+    let waits: Vec<String> = run
+        .conditions()
+        .iter()
+        .map(|(system, condition)| format!("{system}: {}", condition.message))
+        .collect();
+    format!("not over yet, and taken up again: {}", waits.join("; "))
+}
 
 /// Systems by name, as connected for this run.
 pub(super) type Links = BTreeMap<SystemName, Arc<Link>>;
@@ -51,12 +82,14 @@ fn body(run: &Run) -> Value {
 }
 
 impl Engine {
-    /// Drives a run until it is over, or until a newer holder of the lease has it.
+    /// Drives a run until it is over, until a newer holder of the lease has it, or until its time is up: one that is left open is
+    /// taken up by the next pass.
     pub(super) async fn carry_out(
         &self,
         mut run: Run,
         effects: Vec<Effect>,
         links: &Links,
+        ending: &Ending,
     ) -> Result<Run, EngineError> {
         let mut todo: VecDeque<Effect> = effects.into();
         let mut waiting: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
@@ -94,7 +127,7 @@ impl Engine {
                         None
                     }
                     Effect::Finish(_) => {
-                        self.finish(&run, links.keys(), &BTreeMap::new()).await?;
+                        self.finish(&run, ending).await?;
                         None
                     }
                     Effect::Yield { system } => {
@@ -114,8 +147,16 @@ impl Engine {
             let event = tokio::select! {
                 Some(event) = waiting.next() => event,
                 () = tokio::time::sleep_until(at) => {
-                    // What was asked in this phase is not waited for any more; the next phase asks anew.
                     deadline = None;
+                    if phase == Phase::Compensating {
+                        // Who is still to be taken back is asked again by the next pass: a dead system must not keep this one.
+                        run = self.advance(run, Event::Deadline(phase), &mut todo);
+                        if run.outcome.is_none() {
+                            return Ok(run);
+                        }
+                        continue;
+                    }
+                    // What was asked in this phase is not waited for any more; the next phase asks anew.
                     waiting.clear();
                     Event::Deadline(phase)
                 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::execute::row;
+use super::execute::{Ending, row};
 use super::{Engine, EngineError};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
-use crate::record::{MemberState, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
 use crate::store::{FailedRevision, FailedUpdate, Finish, GroupUpdate, NewEntry, SystemState};
 
 /// The digest a finished run left a system with, where it is known.
@@ -14,12 +14,13 @@ pub(super) fn left_with(run: &Run, system: &SystemName) -> Option<Digest> {
     let member = run.members.get(system)?;
     match member.state {
         MemberState::Verified { .. } => Some(member.target),
+        MemberState::Compensated => Some(member.base),
+        // Nothing was done there, so what was known of it before still is: above all that somebody else had changed it.
         MemberState::Planned
         | MemberState::Unprepared { .. }
         | MemberState::Aborted
         | MemberState::Unaborted { .. }
-        | MemberState::Compensated => Some(member.base),
-        MemberState::Preparing
+        | MemberState::Preparing
         | MemberState::Prepared
         | MemberState::Aborting
         | MemberState::Committing
@@ -44,44 +45,75 @@ pub(super) fn same(a: &Outcome, b: &Outcome) -> bool {
         }
 }
 
+/// Where every system of the group stands after a run.
+pub(super) fn standings(
+    run: &Run,
+    outcome: &Outcome,
+    ending: &Ending,
+) -> BTreeMap<SystemName, Condition> {
+    let mut standings = run.conditions();
+    let (state, reason) = if outcome.is_success() {
+        (ConditionState::InStep, ConditionReason::AlreadyInStep)
+    } else {
+        (ConditionState::Behind, ConditionReason::WaitsForOthers)
+    };
+    for system in &ending.systems {
+        standings
+            .entry(system.clone())
+            .or_insert_with(|| Condition {
+                state,
+                reason,
+                message: match outcome.is_success() {
+                    true => Outcome::InStep.to_string(),
+                    false => outcome.to_string(),
+                },
+            });
+    }
+    if outcome.is_success() {
+        standings.extend(ending.adrift.clone());
+    }
+    standings.retain(|system, _| ending.systems.contains(system));
+    standings
+}
+
 impl Engine {
-    /// Writes the end of a run. `systems` are all of the group; `digests` those of systems that were observed where they should be.
-    pub(super) async fn finish(
-        &self,
-        run: &Run,
-        systems: impl Iterator<Item = &SystemName>,
-        digests: &BTreeMap<SystemName, Digest>,
-    ) -> Result<(), EngineError> {
+    /// Writes the end of a run.
+    pub(super) async fn finish(&self, run: &Run, ending: &Ending) -> Result<(), EngineError> {
         let now = self.clock.now();
         let Some(outcome) = &run.outcome else {
             return Ok(());
         };
-        let conditions = run.conditions();
         let success = outcome.is_success();
-        let states = systems.map(|system| {
-            let changed = matches!(run.members.get(system).map(|m| &m.state), Some(MemberState::Verified { .. }));
-            let condition = conditions.get(system).map_or_else(
-                || serde_json::json!({"state": if success { "in_step" } else { "behind" }, "reason": if success { "already_in_step" } else { "waits_for_others" }, "message": outcome.to_string()}),
-                |c| serde_json::to_value(c).unwrap_or_default(),
-            );
-            SystemState {
-                system: system.clone(),
-                revision: success.then(|| run.revision.clone()),
-                digest: digests.get(system).copied().or_else(|| left_with(run, system)),
-                condition,
-                last_change_at: changed.then_some(now),
-                last_seen_at: Some(now),
-            }
-        });
+        let states = standings(run, outcome, ending)
+            .into_iter()
+            .map(|(system, condition)| {
+                let member = run.members.get(&system).map(|m| &m.state);
+                let changed = matches!(member, Some(MemberState::Verified { .. }));
+                let digest =
+                    left_with(run, &system).or_else(|| ending.digests.get(&system).copied());
+                SystemState {
+                    revision: success.then(|| run.revision.clone()),
+                    digest,
+                    condition: serde_json::to_value(condition).unwrap_or_default(),
+                    last_change_at: changed.then_some(now),
+                    last_seen_at: Some(now),
+                    system,
+                }
+            });
         let known = self.store.group_state(&run.group).await?;
-        let failed = match outcome {
-            Outcome::RolledBack { .. } => FailedUpdate::Set(FailedRevision {
+        // Healing drift at the last good revision says nothing about a newer one that failed.
+        let healing = known.good.as_ref() == Some(&run.revision);
+        let failed = if healing {
+            FailedUpdate::Keep
+        } else if success {
+            FailedUpdate::Clear
+        } else if matches!(outcome, Outcome::RolledBack { .. }) {
+            FailedUpdate::Set(FailedRevision {
                 revision: run.revision.clone(),
                 why: outcome.to_string(),
-            }),
-            // Healing drift at the last good revision says nothing about a newer one that failed.
-            _ if success && known.good.as_ref() != Some(&run.revision) => FailedUpdate::Clear,
-            _ => FailedUpdate::Keep,
+            })
+        } else {
+            FailedUpdate::Keep
         };
         let update = GroupUpdate {
             good: success.then(|| run.revision.clone()),
@@ -99,13 +131,21 @@ impl Engine {
             revision: e.revision,
             body: e.body,
         });
+        // A release is used up by the run that came through, not by one that was killed or refused on the way.
+        let released =
+            success && !run.members.is_empty() && self.store.use_release(run.plan, run.id).await?;
         let finish = Finish {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),
             at: now,
             group: Some(update),
             systems: states.collect(),
-            changes: verified_changes(run, now),
+            // What a person has answered for does not count against the next plan.
+            changes: if released {
+                Vec::new()
+            } else {
+                verified_changes(run, now)
+            },
             ledger: ledger.collect(),
             outbox: Vec::new(),
         };

@@ -34,7 +34,8 @@ impl Link {
             .clone()
     }
 
-    fn remember(&self, state: &State) {
+    /// Takes a state as the one seen last, which makes the next request a conditional one.
+    pub(super) fn remember(&self, state: &State) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
     }
 
@@ -47,24 +48,20 @@ impl Link {
     }
 }
 
-/// Reads a system's state. `remembered` is what it was last seen in, `desired` what it should be: buckets that are in either are not read.
+/// Reads a system's state. `remembered` is what it was last seen in, `desired` what it should be: buckets that are in either, or empty, are
+/// not read.
 pub async fn observe(
     system: &dyn Observe,
     remembered: Option<State>,
     desired: &State,
 ) -> Result<State, ConnectorError> {
-    let known = remembered.as_ref().map(State::digest);
-    match (system.digests(known).await?, remembered) {
-        (Seen::Unchanged, Some(state)) => Ok(state),
-        (Seen::Unchanged, None) => Err(protocol(
-            "says that nothing changed, but was not told since when",
-        )),
-        (
-            Seen::Digests {
-                digest, buckets, ..
-            },
-            remembered,
-        ) => fetch(system, digest, &buckets, remembered.as_ref(), desired).await,
+    // Where nothing is remembered the hope is that it is as it should be.
+    let hoped = remembered.as_ref().unwrap_or(desired);
+    match system.digests(Some(hoped.digest())).await? {
+        Seen::Unchanged => Ok(hoped.clone()),
+        Seen::Digests {
+            digest, buckets, ..
+        } => fetch(system, digest, &buckets, remembered.as_ref(), desired).await,
     }
 }
 
@@ -81,9 +78,10 @@ async fn fetch(
             "announces bucket digests that do not make up its state digest",
         ));
     }
+    let empty = State::default();
     let mut buckets: Vec<Option<Arc<Bucket>>> = Vec::with_capacity(BUCKETS);
     for (index, wanted) in announced.iter().enumerate() {
-        let at_hand = [Some(desired), remembered]
+        let at_hand = [Some(desired), remembered, Some(&empty)]
             .into_iter()
             .flatten()
             .filter_map(|state| state.buckets().get(index))

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::execute::restore;
+use super::source::Head;
 use super::statuses::{self, GroupAt};
-use super::{Engine, EngineError, GroupReport};
+use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::ids::{GroupName, Revision};
 use crate::record::Run;
@@ -21,12 +22,11 @@ impl Engine {
     pub(super) async fn publish(
         &self,
         groups: &BTreeMap<GroupName, Group>,
-        head: &Revision,
-        _reports: &[GroupReport],
+        head: &Head,
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Run> = BTreeMap::new();
-        let mut revisions = BTreeSet::from([head.clone()]);
+        let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
             states.insert(name, self.store.group_state(name).await?);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
@@ -39,6 +39,7 @@ impl Engine {
         }
         let mut shown = BTreeMap::new();
         for revision in revisions {
+            let fault = head.broken.as_deref().filter(|_| revision == head.revision);
             let mut known = Vec::new();
             for (name, group) in groups {
                 let Some(state) = states.get(name) else {
@@ -63,7 +64,7 @@ impl Engine {
                     overtaken_by,
                 });
             }
-            let wanted = statuses::wanted(&revision, &known, self.clock.now());
+            let wanted = statuses::wanted(&revision, &known, fault, self.clock.now());
             let summary: Shown = wanted
                 .iter()
                 .map(|s| {

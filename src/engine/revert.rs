@@ -1,35 +1,46 @@
 //! A merge that could not be applied: once the group is back at its last good revision, a proposal that takes the repo back too.
+//!
+//! Level-triggered like the statuses: what is missing is made, on whichever pass finds it missing.
 
 use std::collections::BTreeMap;
 
-use super::{Engine, EngineError, GroupReport};
+use super::source::Head;
+use super::{Engine, EngineError};
+use crate::config::Group;
+use crate::document::Content;
 use crate::forge::{ForgeError, NewProposal};
-use crate::ids::{DocPath, Revision};
-use crate::record::Outcome;
+use crate::ids::{DocPath, GroupName, Revision};
 use crate::repo::{Identity, RepoError};
 
 /// Who opens reverting proposals. Not a person: somebody must approve what it proposes.
 const AUTHOR: &str = "lockstep";
 
 impl Engine {
-    pub(super) async fn propose_reverts(&self, reports: &[GroupReport]) -> Result<(), EngineError> {
-        for report in reports {
-            let Some(Outcome::RolledBack { .. }) = &report.outcome else {
+    pub(super) async fn propose_reverts(
+        &mut self,
+        groups: &BTreeMap<GroupName, Group>,
+        head: &Head,
+    ) -> Result<(), EngineError> {
+        if self.reverts.contains(&head.revision) {
+            return Ok(());
+        }
+        for group in groups.keys() {
+            let state = self.store.group_state(group).await?;
+            let failed = state.failed.filter(|f| f.revision == head.revision);
+            let (Some(failed), Some(good)) = (failed, state.good) else {
                 continue;
             };
-            let Some(good) = self.store.group_state(&report.group).await?.good else {
-                continue;
-            };
-            let why = report
-                .outcome
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            match self.propose_revert(&report.revision, &good, &why).await {
-                Ok(()) => {}
-                // The group is safe; the proposal is a service. It says so and is not tried for ever.
+            match self
+                .propose_revert(&failed.revision, &good, &failed.why)
+                .await
+            {
+                Ok(()) => {
+                    self.reverts.insert(failed.revision);
+                    break;
+                }
+                // The group is safe; the proposal is a service, and is tried again on the next pass.
                 Err(error) => {
-                    tracing::warn!(revision = %report.revision, %error, "could not open the reverting proposal")
+                    tracing::warn!(revision = %failed.revision, error = &error as &dyn std::error::Error, "could not open the reverting proposal");
                 }
             }
         }
@@ -43,6 +54,10 @@ impl Engine {
         why: &str,
     ) -> Result<(), EngineError> {
         let branch = format!("lockstep/revert-{}", failed.short());
+        let proposals = self.forge.proposals(true).await?;
+        if proposals.iter().any(|p| p.branch == branch) {
+            return Ok(());
+        }
         let (repo, from, to, at, name) = (
             self.repo.clone(),
             failed.clone(),
@@ -55,9 +70,10 @@ impl Engine {
             good.short(),
             failed.short()
         );
-        let made = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
+            // It may be there without a proposal: this process, or one before it, was stopped in between.
             if repo.resolve(&name).is_ok() {
-                return Ok(false);
+                return Ok(());
             }
             let delta = repo.delta(&from, &to)?;
             let files: BTreeMap<DocPath, Option<Vec<u8>>> = delta
@@ -67,23 +83,16 @@ impl Engine {
                 .filter_map(|(path, blob)| match blob {
                     None => Some((path, None)),
                     Some(blob) => match blob.content {
-                        crate::document::Content::Bytes(bytes) => {
-                            Some((path, Some(bytes.to_vec())))
-                        }
-                        crate::document::Content::Symlink
-                        | crate::document::Content::Submodule
-                        | crate::document::Content::TooLarge(_) => None,
+                        Content::Bytes(bytes) => Some((path, Some(bytes.to_vec()))),
+                        Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
                     },
                 })
                 .collect();
             let identity = Identity::new("Lockstep", "lockstep@localhost");
             repo.commit_files(&name, Some(&from), &files, &identity, &message, at)?;
-            Ok::<bool, RepoError>(true)
+            Ok::<(), RepoError>(())
         })
         .await??;
-        if !made {
-            return Ok(());
-        }
         let proposal = NewProposal {
             title: format!(
                 "Return to {} because {} could not be applied",

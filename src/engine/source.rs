@@ -3,16 +3,42 @@
 use std::sync::Arc;
 
 use crate::compile::{self, Compiled};
+use crate::config::Config;
 use crate::document::Snapshot;
+use crate::finding::Severity;
 use crate::ids::Revision;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
+
+/// Where the definitions are.
+const CONFIG: &str = "lockstep.yaml";
+
+/// How far back a revision that compiles is looked for, where the newest does not.
+const LOOK_BACK: usize = 50;
+
+/// The newest merged revision, as far as the engine is concerned.
+#[derive(Clone)]
+pub struct Head {
+    pub revision: Revision,
+    pub bundle: Arc<Bundle>,
+    /// Why it can't be applied: its first error.
+    pub broken: Option<String>,
+    /// Systems and groups: its own, or those of the newest earlier revision that compiles.
+    pub config: Arc<Config>,
+}
+
+/// The newest revision of a branch, for who only looks. Blocking: git and parsing.
+pub fn read_head(repo: Arc<Repo>, branch: &str) -> Result<Head, RepoError> {
+    Source::new(repo, branch.to_owned()).refresh()
+}
 
 /// Follows one branch of a config repo.
 pub(super) struct Source {
     repo: Arc<Repo>,
     branch: String,
-    head: Option<Resident>,
+    resident: Option<Resident>,
+    /// The newest sound definitions, for while the newest revision is broken.
+    config: Option<Arc<Config>>,
     /// The last good revision of a group whose newest one failed, compiled when it is needed.
     earlier: Option<(Revision, Arc<Bundle>)>,
 }
@@ -28,46 +54,68 @@ impl Source {
         Self {
             repo,
             branch,
-            head: None,
+            resident: None,
+            config: None,
             earlier: None,
         }
     }
 
-    /// Reads the branch again. Returns whether it moved. Blocking: git and parsing.
-    pub(super) fn refresh(&mut self) -> Result<bool, RepoError> {
+    /// Reads the branch again. Blocking: git and parsing.
+    pub(super) fn refresh(&mut self) -> Result<Head, RepoError> {
         let newest = self
             .repo
             .head(&self.branch)?
             .ok_or_else(|| RepoError::NotFound(format!("there is no branch {}", self.branch)))?;
-        match &mut self.head {
-            Some(resident) if resident.revision == newest => return Ok(false),
-            Some(resident) => {
+        let resident = match self.resident.take() {
+            Some(resident) if resident.revision == newest => resident,
+            Some(mut resident) => {
                 let delta = self.repo.delta(&resident.revision, &newest)?;
                 resident.snapshot.succeed(Some(newest.clone()), &delta);
                 resident.compiled.succeed(&resident.snapshot, &delta);
                 resident.revision = newest;
+                resident
             }
             None => {
                 let snapshot = self.repo.snapshot(&newest)?;
                 let compiled = compile::compile(&snapshot);
-                self.head = Some(Resident {
+                Resident {
                     snapshot,
                     compiled,
                     revision: newest,
-                });
+                }
+            }
+        };
+        let revision = resident.revision.clone();
+        let bundle = resident.compiled.bundle.clone();
+        let broken = first_error(&resident.compiled, &revision);
+        self.resident = Some(resident);
+        if broken.is_none() {
+            self.config = Some(bundle.config.clone());
+        } else if self.config.is_none() {
+            self.config = self.look_back()?;
+        }
+        Ok(Head {
+            config: self.config.clone().unwrap_or_default(),
+            revision,
+            bundle,
+            broken,
+        })
+    }
+
+    /// The definitions of the newest earlier revision that compiles.
+    fn look_back(&self) -> Result<Option<Arc<Config>>, RepoError> {
+        for earlier in self.repo.log(&self.branch, LOOK_BACK)?.iter().skip(1) {
+            let compiled = compile::compile(&self.repo.snapshot(&earlier.revision)?);
+            if first_error(&compiled, &earlier.revision).is_none() {
+                return Ok(Some(compiled.bundle.config.clone()));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
-    /// The newest revision, compiled; `None` before the first [`Source::refresh`].
-    pub(super) fn head(&self) -> Option<(&Revision, &Compiled)> {
-        self.head.as_ref().map(|r| (&r.revision, &r.compiled))
-    }
-
-    /// The bundle of a revision other than the newest. Blocking.
+    /// The bundle of any revision. Blocking.
     pub(super) fn bundle_of(&mut self, revision: &Revision) -> Result<Arc<Bundle>, RepoError> {
-        if let Some(resident) = self.head.as_ref().filter(|r| r.revision == *revision) {
+        if let Some(resident) = self.resident.as_ref().filter(|r| r.revision == *revision) {
             return Ok(resident.compiled.bundle.clone());
         }
         if let Some((known, bundle)) = &self.earlier
@@ -79,4 +127,19 @@ impl Source {
         self.earlier = Some((revision.clone(), bundle.clone()));
         Ok(bundle)
     }
+}
+
+fn first_error(compiled: &Compiled, revision: &Revision) -> Option<String> {
+    let findings = compiled.report.findings();
+    let errors = || findings.iter().filter(|f| f.severity == Severity::Error);
+    // What is wrong in the definitions makes documents wrong that are not.
+    let first = errors()
+        .find(|f| f.location.path.as_str() == CONFIG)
+        .or_else(|| errors().next())?;
+    Some(format!(
+        "{} does not compile: {}: {}",
+        revision.short(),
+        first.location.path,
+        first.message
+    ))
 }

@@ -24,16 +24,21 @@ pub(super) struct GroupAt<'a> {
     pub(super) overtaken_by: Option<&'a Revision>,
 }
 
-/// The statuses that a commit should show.
+/// The statuses that a commit should show. `fault` is why it can't be applied at all.
 pub(super) fn wanted(
     revision: &Revision,
     groups: &[GroupAt<'_>],
+    fault: Option<&str>,
     at: jiff::Timestamp,
 ) -> Vec<Status> {
     let mut systems: BTreeMap<&SystemName, (StatusState, String)> = BTreeMap::new();
     for known in groups {
         let conditions = known.run.map(Run::conditions).unwrap_or_default();
         for system in &known.group.systems {
+            if let Some(fault) = fault {
+                systems.insert(system, (StatusState::Failure, fault.to_owned()));
+                continue;
+            }
             let shown = match (known.overtaken_by, known.run) {
                 (Some(newer), _) => (
                     StatusState::Success,
@@ -53,7 +58,10 @@ pub(super) fn wanted(
             systems.insert(system, shown);
         }
     }
-    let whole = whole(&systems, revision);
+    let whole = match fault {
+        Some(fault) => (StatusState::Failure, fault.to_owned()),
+        None => whole(&systems, revision, groups),
+    };
     let each = systems
         .iter()
         .map(|(system, shown)| (format!("{CONTEXT}/{system}"), shown.clone()));
@@ -81,27 +89,38 @@ fn of_condition(condition: &Condition) -> (StatusState, String) {
 fn whole(
     systems: &BTreeMap<&SystemName, (StatusState, String)>,
     revision: &Revision,
+    groups: &[GroupAt<'_>],
 ) -> (StatusState, String) {
-    let with = |state| systems.iter().filter(move |(_, (s, _))| *s == state);
-    if let Some((system, (_, why))) = with(StatusState::Failure).next() {
-        return (
-            StatusState::Failure,
+    let with = |state| systems.values().filter(move |(s, _)| *s == state).count();
+    if with(StatusState::Failure) > 0 {
+        // The run's own words say more than a count: who refused or could not be reached, and that nobody moved.
+        let said = groups
+            .iter()
+            .filter(|g| g.overtaken_by.is_none())
+            .filter_map(|g| g.run?.outcome.as_ref());
+        let why = said
+            .filter(|outcome| !outcome.is_success())
+            .map(ToString::to_string)
+            .next();
+        let why = why.unwrap_or_else(|| {
             format!(
-                "{} of {} systems are not there; {system}: {why}",
-                with(StatusState::Failure).count(),
+                "{} of {} systems are not there",
+                with(StatusState::Failure),
                 systems.len()
-            ),
-        );
+            )
+        });
+        return (StatusState::Failure, why);
     }
-    if with(StatusState::Pending).next().is_some() {
+    if with(StatusState::Pending) > 0 {
+        let there = with(StatusState::Success);
         return (
             StatusState::Pending,
-            format!(
-                "{} of {} systems are there",
-                with(StatusState::Success).count(),
-                systems.len()
-            ),
+            format!("{there} of {} systems are there", systems.len()),
         );
+    }
+    if systems.is_empty() {
+        let nothing = "nothing to apply: lockstep.yaml names no systems";
+        return (StatusState::Success, nothing.to_owned());
     }
     (
         StatusState::Success,

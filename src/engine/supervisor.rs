@@ -13,7 +13,7 @@ use crate::record::{Next, Trigger};
 use crate::settings::Intervals;
 
 /// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed. A run in progress
-/// is finished first: its time is bounded.
+/// is finished first: its time is bounded. What the engine holds is given back at the end.
 pub async fn supervise(
     mut engine: Engine,
     intervals: Intervals,
@@ -24,8 +24,11 @@ pub async fn supervise(
     let mut trigger = Trigger::Start;
     let mut failures: u8 = 0;
     let mut watched = true;
+    let mut due = Instant::now();
     while !*stop.borrow() {
         pushed.mark_unchanged();
+        // Called for before the retry was due.
+        let early = Instant::now() < due;
         let pause = match engine.pass(trigger).await {
             Ok(reports) => {
                 told(&reports);
@@ -36,6 +39,9 @@ pub async fn supervise(
                     .unwrap_or(Next::Done);
                 failures = if worst == Next::Done {
                     0
+                } else if early {
+                    // Says nothing about how long a system has been away: ten pushes must not make its return go unseen for minutes.
+                    failures.max(1)
                 } else {
                     failures.saturating_add(1).min(LONGEST_BACKOFF)
                 };
@@ -54,7 +60,7 @@ pub async fn supervise(
                 backoff(failures)
             }
         };
-        let again = Instant::now() + pause;
+        due = Instant::now() + pause;
         trigger = loop {
             let poll = Instant::now() + intervals.git;
             tokio::select! {
@@ -64,13 +70,19 @@ pub async fn supervise(
                     // The watcher is gone; polling goes on.
                     Err(_) => watched = false,
                 },
-                () = tokio::time::sleep_until(again) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },
-                () = tokio::time::sleep_until(poll), if poll < again => {
+                () = tokio::time::sleep_until(due) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },
+                () = tokio::time::sleep_until(poll), if poll < due => {
                     if engine.has_news().await {
                         break Trigger::Merge;
                     }
                 }
             }
         };
+    }
+    if let Err(error) = engine.rest().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the leases run out by themselves"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Judgement, Standing};
+use super::{CountedReview, Judgement, Standing, statuses};
 use crate::finding::Severity;
 use crate::forge::ReviewKind;
 use crate::policy::Message;
@@ -12,20 +12,14 @@ use crate::view::{ApprovalView, GateView, MessageView, PlanView, ReportView, Ver
 /// The judgement as the comment and the terminal show it.
 pub fn view_of(j: &Judgement, language: Language) -> GateView {
     let message = |m: &Message| MessageView {
-        msg: match (language, &m.msg_ja) {
-            (Language::Japanese, Some(ja)) => ja.clone(),
-            (Language::Japanese | Language::English, _) => m.msg.clone(),
-        },
+        msg: statuses::message(m, language).to_owned(),
         code: m.code.clone(),
         resource: m.resource.clone(),
     };
     let approvals = j.verdict.approvals.iter().map(|need| ApprovalView {
         from: need.from.clone(),
         count: need.count,
-        because: match (language, &need.because_ja) {
-            (Language::Japanese, Some(ja)) => ja.clone(),
-            (Language::Japanese | Language::English, _) => need.because.clone(),
-        },
+        because: statuses::because(need, language).to_owned(),
         have: need.satisfied_by.clone(),
     });
     GateView {
@@ -44,8 +38,64 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
         plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language),
         already_adrift: None,
         on_merge: on_merge(j, language),
-        statuses: j.statuses.clone(),
+        not_counted: not_counted(j, language),
+        statuses: statuses::statuses(j, language),
     }
+}
+
+/// Approvals that were given and don't count, each with the reason.
+fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
+    let approvals = j
+        .reviews
+        .iter()
+        .filter(|r| r.review.kind == ReviewKind::Approve);
+    approvals
+        .filter_map(
+            |CountedReview {
+                 review,
+                 person,
+                 standing,
+             }| {
+                let recusal = j
+                    .verdict
+                    .recused
+                    .iter()
+                    .find(|r| Some(&r.person) == person.as_ref());
+                let why = match (standing, recusal, language) {
+                    (Standing::Counts, None, _)
+                    | (Standing::Replaced | Standing::Comment, _, _) => return None,
+                    (Standing::Counts, Some(recusal), Language::English) => recusal.because.clone(),
+                    (Standing::Counts, Some(recusal), Language::Japanese) => recusal
+                        .because_ja
+                        .clone()
+                        .unwrap_or_else(|| recusal.because.clone()),
+                    (Standing::Outdated, _, Language::English) => {
+                        "a later push added to what was approved".to_owned()
+                    }
+                    (Standing::Outdated, _, Language::Japanese) => {
+                        "承認のあとの変更で内容が増えました".to_owned()
+                    }
+                    (Standing::Author, _, Language::English) => {
+                        "authors don't approve their own proposals".to_owned()
+                    }
+                    (Standing::Author, _, Language::Japanese) => {
+                        "自分の提案は承認できません".to_owned()
+                    }
+                    (Standing::Unknown, _, Language::English) => {
+                        "not under people: on the main branch".to_owned()
+                    }
+                    (Standing::Unknown, _, Language::Japanese) => {
+                        "main の people: にいません".to_owned()
+                    }
+                };
+                let (user, commit) = (&review.user, review.commit.short());
+                Some(match language {
+                    Language::English => format!("{user} at {commit}: {why}"),
+                    Language::Japanese => format!("{user}（{commit}）: {why}"),
+                })
+            },
+        )
+        .collect()
 }
 
 /// What the merge would set off, in sentences.

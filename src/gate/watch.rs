@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Gate, GateError, view_of};
-use crate::forge::{Forge, ProposalState};
+use super::{Gate, GateError};
+use crate::forge::Forge;
 use crate::ids::Revision;
-use crate::resource::Language;
-use crate::view;
 
 /// What a proposal looked like when it was judged last: judged again when any of it is another.
 #[derive(PartialEq, Eq)]
@@ -25,7 +23,6 @@ struct Seen {
 pub async fn keep_published(
     gate: &Gate,
     forge: &dyn Forge,
-    language: Language,
     poll: Duration,
     mut pushed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
@@ -33,7 +30,7 @@ pub async fn keep_published(
     let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
     let mut watched = true;
     while !*stop.borrow() {
-        if let Err(error) = publish_open(gate, forge, language, &mut seen).await {
+        if let Err(error) = publish_open(gate, forge, &mut seen).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "proposals could not be judged; tried again on the next poll"
@@ -50,7 +47,6 @@ pub async fn keep_published(
 async fn publish_open(
     gate: &Gate,
     forge: &dyn Forge,
-    language: Language,
     seen: &mut BTreeMap<u64, Seen>,
 ) -> Result<(), GateError> {
     let open = forge.proposals(false).await?;
@@ -65,14 +61,7 @@ async fn publish_open(
         if seen.get(&proposal.number) == Some(&now) {
             continue;
         }
-        let judgement = gate.judge(proposal.number).await?;
-        if judgement.proposal.state == ProposalState::Open {
-            gate.publish(
-                &judgement,
-                &view::markdown::comment(&view_of(&judgement, language)),
-            )
-            .await?;
-        }
+        gate.judge_and_publish(proposal.number).await?;
         seen.insert(proposal.number, now);
     }
     Ok(())

@@ -362,7 +362,8 @@ fn incidents(before: &Resources, after: &Resources) -> Vec<IncidentFacts> {
         let spec = resource.spec.value();
         let word = |field: &str| spec.get(field).and_then(|v| v.as_str()).map(str::to_owned);
         let ended = word("status").is_some_and(|s| ENDED.contains(&s.to_lowercase().as_str()));
-        if ended || open.contains_key(name.as_str()) {
+        // A postmortem is written about an incident; it is none.
+        if ended || name.ends_with("/postmortem") || open.contains_key(name.as_str()) {
             continue;
         }
         let named = spec.get("affected").and_then(|v| v.as_array());

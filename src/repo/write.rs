@@ -10,6 +10,7 @@ use git2::{ErrorCode, MergeOptions, Oid, Repository};
 use jiff::Timestamp;
 
 use super::edits::Edits;
+use super::follow::follow;
 use super::history::{branch_ref, is_ancestor, no_branch, ref_oid};
 use super::{Doing, Identity, Repo, RepoError, find_commit, to_oid, to_revision};
 use crate::document::Snapshot;
@@ -123,6 +124,32 @@ impl Repo {
         })
     }
 
+    /// Makes a new branch here of one that another repository on this machine has: a push, seen from where it arrives, so that it
+    /// does not matter whether there is a work tree.
+    pub fn bring_branch(&self, from: &Repo, branch: &str) -> Result<(), RepoError> {
+        let name = branch_ref(branch)?;
+        let Some(path) = from.path().to_str() else {
+            return Err(RepoError::Invalid(format!(
+                "{} can't be fetched from: its path must be UTF-8",
+                from.path().display()
+            )));
+        };
+        self.with(|git| {
+            if ref_oid(git, &name)?.is_some() {
+                return Err(RepoError::Moved {
+                    name: branch.into(),
+                });
+            }
+            let mut remote = git.remote_anonymous(path).doing("bringing a branch over")?;
+            let mut options = git2::FetchOptions::new();
+            options.download_tags(git2::AutotagOption::None);
+            options.update_fetchhead(false);
+            remote
+                .fetch(&[format!("{name}:{name}")], Some(&mut options), None)
+                .doing("bringing a branch over")
+        })
+    }
+
     /// What merging `head` into `base` would give, without moving anything.
     pub fn merged_tree(&self, base: &Revision, head: &Revision) -> Result<MergedTree, RepoError> {
         self.with(|git| merge_trees(git, to_oid(base)?, to_oid(head)?))
@@ -140,7 +167,8 @@ impl Repo {
         }
     }
 
-    /// Merges with a merge commit, always, so that the branch's own history has one step for it. Never touches a work tree.
+    /// Merges with a merge commit, always, so that the branch's own history has one step for it. Where the branch is
+    /// checked out in a work tree, files without changes of their own come along.
     pub fn merge(&self, merge: &Merge<'_>) -> Result<MergeResult, RepoError> {
         let name = branch_ref(merge.branch)?;
         self.with(|git| {
@@ -162,7 +190,19 @@ impl Repo {
             let commit =
                 write_commit(git, tree, &[base, head], merge.who, merge.message, merge.at)?;
             match move_ref(git, &name, Some(base), commit, "lockstep: merge") {
-                Ok(()) => Ok(MergeResult::Merged(to_revision(commit)?)),
+                Ok(()) => {
+                    // The merge stands whatever becomes of the files.
+                    match follow(git, &name, base, commit) {
+                        Ok(followed) if followed.kept.is_empty() => {}
+                        Ok(followed) => {
+                            tracing::warn!(files = ?followed.kept, "the work tree has changes of its own in files that were merged; they stay as they are");
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "the work tree stays behind the merge; `git checkout` brings it along");
+                        }
+                    }
+                    Ok(MergeResult::Merged(to_revision(commit)?))
+                }
                 Err(RepoError::Moved { .. }) => Ok(MergeResult::Moved),
                 Err(error) => Err(error),
             }

@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) user: Option<String>,
     pub(super) intervals: Intervals,
     pub(super) timeouts: Timeouts,
+    pub(super) files: Option<PathBuf>,
     pub(super) credentials: BTreeMap<String, Credential>,
 }
 
@@ -43,8 +44,15 @@ struct Raw {
     intervals: Intervals,
     #[serde(default)]
     timeouts: Timeouts,
+    files: Option<RawFiles>,
     #[serde(default)]
     credentials: BTreeMap<String, RawCredential>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiles {
+    root: PathBuf,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -224,6 +232,7 @@ pub(super) fn read(
         user: raw.user,
         intervals: raw.intervals,
         timeouts: raw.timeouts,
+        files: raw.files.map(|files| folder.join(files.root)),
         credentials,
     })
 }

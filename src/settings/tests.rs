@@ -77,6 +77,9 @@ fn a_file_says_otherwise() {
         language = "ja"
         user = "sato"
 
+        [files]
+        root = "systems"
+
         [intervals]
         git = "500ms"
 
@@ -87,6 +90,7 @@ fn a_file_says_otherwise() {
     let settings = load_from(&folder, &[]).unwrap();
     assert_eq!(settings.repo, folder.path().join("config.git"));
     assert_eq!(settings.store, Some(folder.path().join("state/store.db")));
+    assert_eq!(settings.files, Some(folder.path().join("systems")));
     assert_eq!(settings.branch, "trunk");
     assert_eq!(settings.listen.to_string(), "[::1]:9000");
     assert_eq!(settings.language, Language::Japanese);
@@ -133,7 +137,7 @@ fn the_language_follows_the_locale() {
 
 #[test]
 fn faults_are_said_with_their_place() {
-    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `listen`, `language`, `user`, `intervals`, `timeouts`, `credentials`");
+    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `listen`, `language`, `user`, `intervals`, `timeouts`, `files`, `credentials`");
     insta::assert_snapshot!(error("[intervals]\ngit = \"soon\""), @r#"lockstep.toml:2:7: "soon" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = \"-5s\""), @r#"lockstep.toml:2:11: "-5s" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = 5"), @"lockstep.toml:2:11: invalid type: integer `5`, expected a string");

@@ -18,9 +18,36 @@ impl Store {
         format!("group/{group}")
     }
 
-    /// Takes a lease that is free, has run out, or is the holder's own; `None` while another has it. `holder` must be unique to this
-    /// start of the process, or a restart would inherit its own stale lease and fence.
+    /// Takes a lease that is free, has run out, is the holder's own, or belongs to a process that is gone; `None` while another has it.
+    /// `holder` must be unique to this start of the process, or a restart would inherit its own stale lease and fence.
     pub async fn acquire(
+        &self,
+        name: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        if let Some(fence) = self.take(name, holder, now, ttl).await? {
+            return Ok(Some(fence));
+        }
+        let other: Option<(String, i64)> =
+            sqlx::query_as("SELECT holder, fence FROM leases WHERE name = $1")
+                .bind(name)
+                .fetch_optional(self.read())
+                .await
+                .doing("look who holds a lease")?;
+        let Some((other, fence)) = other else {
+            return Ok(None);
+        };
+        if !self.is_gone(&other) {
+            return Ok(None);
+        }
+        self.release_lease(name, &other, Fence(number(fence)?))
+            .await?;
+        self.take(name, holder, now, ttl).await
+    }
+
+    async fn take(
         &self,
         name: &str,
         holder: &str,
@@ -72,6 +99,18 @@ impl Store {
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives back whatever leases a holder has.
+    pub(super) async fn release_leases(&self, holder: &str) -> Result<(), StoreError> {
+        let doing = "give the leases back";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        sqlx::query("UPDATE leases SET expires_ms = 0, holder = '' WHERE holder = $1")
+            .bind(holder)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
     }
 
     /// Gives a lease back, so that the next holder need not wait; one that passed on already is left alone.

@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 use super::printable::printable;
 use super::report::{FindingView, Place, ReportView};
 use crate::finding::Severity;
-use crate::ids::DocPath;
 
-/// One line for each finding. `root` is the config repo's folder inside the git repository, where it isn't the root itself:
-/// the forge counts paths from there.
-pub fn annotations(report: &ReportView, root: Option<&DocPath>) -> String {
+/// One line for each finding. Paths are taken to be from the git repository's root, as the forge counts them
+/// ([`ReportView::with_paths`]).
+pub fn annotations(report: &ReportView) -> String {
     let mut out = String::new();
     for finding in &report.findings {
         let FindingView {
@@ -29,9 +28,6 @@ pub fn annotations(report: &ReportView, root: Option<&DocPath>) -> String {
             Severity::Note => "notice",
         };
         let _ = write!(out, "::{command} file=");
-        if let Some(root) = root {
-            let _ = write!(out, "{}/", property(root.as_str()));
-        }
         out.push_str(&property(path.as_str()));
         if let Some(Place { line, column, end }) = place {
             let _ = write!(out, ",line={line},col={column}");

@@ -74,6 +74,10 @@ pub fn comment(view: &GateView) -> String {
     let needed = needed.map(|a| approval(a, words));
     let heading = Some(words.still_needed);
     list(&mut top, heading, needed, APPROVALS, &mut cut, words);
+    let not_counted = view.not_counted.iter();
+    let not_counted = not_counted.map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
+    let heading = Some(words.not_counted);
+    list(&mut top, heading, not_counted, APPROVALS, &mut cut, words);
     let warnings = view.verdict.warnings.iter().map(|m| message("⚠️", m));
     let heading = Some(words.warned);
     list(&mut top, heading, warnings, MESSAGES, &mut cut, words);

@@ -72,6 +72,19 @@ impl ReportView {
         Self { findings }
     }
 
+    /// The same with other paths: what reads annotations and SARIF counts them from the git repository's root, where documents and
+    /// policies need not lie in one folder. A path that would be none is left as it is.
+    #[must_use]
+    pub fn with_paths(&self, place: impl Fn(&DocPath) -> String) -> Self {
+        let mut view = self.clone();
+        for finding in &mut view.findings {
+            if let Ok(path) = place(&finding.path).parse() {
+                finding.path = path;
+            }
+        }
+        view
+    }
+
     /// How many findings have this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings

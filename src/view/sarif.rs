@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use super::printable::printable_lines;
 use super::report::{FindingView, Place, ReportView};
 use crate::finding::Severity;
-use crate::ids::DocPath;
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// The report as one run. `root` is the config repo's folder inside the git repository, where it isn't the root itself.
-pub fn sarif(report: &ReportView, root: Option<&DocPath>) -> String {
+/// The report as one run. Paths are taken to be from the git repository's root ([`ReportView::with_paths`]).
+pub fn sarif(report: &ReportView) -> String {
     let rules: BTreeSet<&str> = report.findings.iter().map(|f| f.rule).collect();
     let index: BTreeMap<&str, usize> = rules.iter().copied().zip(0..).collect();
     let document = json!({
@@ -29,7 +28,7 @@ pub fn sarif(report: &ReportView, root: Option<&DocPath>) -> String {
                 })).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
-            "results": report.findings.iter().map(|f| result(f, root, &index)).collect::<Vec<_>>(),
+            "results": report.findings.iter().map(|f| result(f, &index)).collect::<Vec<_>>(),
         }],
     });
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
@@ -37,7 +36,7 @@ pub fn sarif(report: &ReportView, root: Option<&DocPath>) -> String {
     text
 }
 
-fn result(finding: &FindingView, root: Option<&DocPath>, index: &BTreeMap<&str, usize>) -> Value {
+fn result(finding: &FindingView, index: &BTreeMap<&str, usize>) -> Value {
     let FindingView {
         rule,
         severity,
@@ -52,10 +51,7 @@ fn result(finding: &FindingView, root: Option<&DocPath>, index: &BTreeMap<&str, 
         Severity::Warning => "warning",
         Severity::Note => "note",
     };
-    let uri = match root {
-        Some(root) => format!("{}/{}", encode(root.as_str()), encode(path.as_str())),
-        None => encode(path.as_str()),
-    };
+    let uri = encode(path.as_str());
     let mut physical = json!({"artifactLocation": {"uri": uri, "uriBaseId": "%SRCROOT%"}});
     if let Some(Place { line, column, end }) = place {
         physical["region"] = match end {

@@ -48,6 +48,7 @@ pub(super) struct Words {
     pub denied: &'static str,
     pub warned: &'static str,
     pub still_needed: &'static str,
+    pub not_counted: &'static str,
     /// Have, of, from whom.
     pub approvals: fn(usize, u32, &str) -> String,
     pub approved_by: fn(&str) -> String,

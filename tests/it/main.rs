@@ -1,1 +1,14 @@
+//! The tests that run the built binary, and the house rules that a machine can check.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test does not expect ends it"
+)]
 
+mod crash;
+mod drift;
+mod engine;
+mod left;
+mod promises;
+mod tidy;
+mod world;

@@ -25,7 +25,8 @@ fn error(system: &System) -> String {
             .then(|| SecretString::from("s3cret"))
     };
     let name = "medical".parse().unwrap();
-    observe_only(&name, system, &credentials, Timeouts::default())
+    let files = (system.title.is_none()).then_some(Path::new("files"));
+    observe_only(&name, system, &credentials, Timeouts::default(), files)
         .err()
         .map_or_else(String::new, |e| e.to_string())
 }
@@ -77,9 +78,28 @@ fn what_cannot_be_connected_says_why() {
         .collect();
     assert_eq!(errors.drain(..2).collect::<String>(), "", "these are right");
     assert!(errors.iter().all(|e| !e.contains("s3cret")));
+    let files_from = errors.len();
+    let files = [
+        (json!({"path": "legacy/flags.json"}), None),
+        (json!({}), None),
+        (json!({"path": "a.json", "url": "x"}), None),
+        (json!({"path": "a.json"}), Some("medical")),
+        (json!({"path": "/etc/passwd"}), None),
+        (json!({"path": "a/../../b.json"}), None),
+        (json!({"path": ".b.json.lockstep/journal.json"}), None),
+    ];
+    errors.extend(
+        files
+            .into_iter()
+            .map(|(settings, credential)| error(&system("file", settings, credential))),
+    );
+    assert_eq!(errors.remove(files_from), "", "this is right");
+    let mut elsewhere = system("file", json!({"path": "a.json"}), None);
+    elsewhere.title = Some("on a server without a folder for files".to_owned());
+    errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    medical: there is no connector "grpc"; there is http
-    medical: the connector "redis" is not in this build; there is http
+    medical: there is no connector "grpc"; there is http, file
+    medical: the connector "redis" is not in this build; there is http, file
     medical: the http connector needs a url, such as https://medical.example.org
     medical: the url cannot be read: invalid IPv6 address
     medical: the url of a system holds no user or password; name a credential instead
@@ -89,5 +109,12 @@ fn what_cannot_be_connected_says_why() {
     medical: the http connector has no setting "retries"; it has url
     medical: the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
     medical: the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
+    medical: the file connector needs a path, such as legacy/flags.json
+    medical: the file connector has no setting "url"; it has path
+    medical: the file connector takes no credential
+    medical: "/etc/passwd" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    medical: "a/../../b.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    medical: ".b.json.lockstep/journal.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    medical: this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = "DIR"
     "#);
 }

@@ -16,6 +16,9 @@ use crate::state::Item;
 /// Resources of one kind that a page shows: more than anyone reads, and little enough for any browser.
 const SHOWN: usize = 500;
 
+/// Fields of a custom kind that go into columns of their own.
+const COLUMNS: usize = 5;
+
 /// The part of the page that changes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -31,7 +34,10 @@ pub(super) struct Live {
     pub(super) grants: Vec<Role>,
     pub(super) blocks: Vec<Entry>,
     pub(super) requirements: Vec<Requirement>,
+    /// Those that are open: they stand at the top.
     pub(super) incidents: Vec<Incident>,
+    /// Those that are over, and what was learned from them.
+    pub(super) past: Vec<Incident>,
     pub(super) experiments: Vec<Experiment>,
     pub(super) customs: Vec<Custom>,
 }
@@ -60,10 +66,11 @@ pub(super) struct Flag {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) enabled: bool,
-    pub(super) rollout: f64,
+    /// The share of users, in percent, who have it: none of them while it is off.
+    pub(super) reach: f64,
     /// The spec with `enabled` the other way round: what its button sends.
     pub(super) flipped: Option<String>,
-    pub(super) note: String,
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -140,7 +147,16 @@ pub(super) struct Variant {
 #[derive(Debug)]
 pub(super) struct Custom {
     pub(super) kind: String,
-    pub(super) rows: Vec<(Mark, String, String)>,
+    /// Names of the fields, where there are few enough for a table; otherwise each row has its whole spec in one cell.
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) mark: Mark,
+    pub(super) name: String,
+    pub(super) cells: Vec<String>,
 }
 
 /// Reads the page off a state.
@@ -160,7 +176,7 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
     let mut interviews: BTreeMap<String, Vec<InterviewType>> = BTreeMap::new();
     let mut grants: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut requirements: BTreeMap<String, Requirement> = BTreeMap::new();
-    let mut customs: BTreeMap<String, Vec<(Mark, String, String)>> = BTreeMap::new();
+    let mut customs: BTreeMap<String, Vec<&Item>> = BTreeMap::new();
     let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
     for item in items {
         let (kind, name) = (item.id.kind(), item.id.name());
@@ -173,7 +189,7 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
         }
         let spec = item.spec.value();
         match kind {
-            "FeatureFlag" => live.flags.push(flag(item, spec)),
+            "FeatureFlag" => live.flags.push(flag(item, spec, words)),
             "InterviewType" => {
                 let classification = text(&spec, &["classification"]).unwrap_or_default();
                 let types = interviews.entry(classification).or_default();
@@ -198,12 +214,17 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
             "Notice" => notices.push((item, spec)),
             // What was retracted is not shown any more; notices are looked at together below.
             "Incident" | "Experiment" if is_true(&spec, &["retracted"]) => {}
-            "Incident" => live.incidents.push(incident(item, &spec, words)),
-            "Experiment" => live.experiments.push(experiment(item, &spec)),
-            _ => {
-                let row = (mark(item), name.to_owned(), item.spec.as_str().to_owned());
-                customs.entry(kind.to_owned()).or_default().push(row);
+            "Incident" => {
+                let incident = incident(item, &spec, words);
+                let place = if incident.open {
+                    &mut live.incidents
+                } else {
+                    &mut live.past
+                };
+                place.push(incident);
             }
+            "Experiment" => live.experiments.push(experiment(item, &spec)),
+            _ => customs.entry(kind.to_owned()).or_default().push(item),
         }
     }
     live.banners = banners(&notices, words);
@@ -231,10 +252,9 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
             requirement
         })
         .collect();
-    live.incidents.sort_by_key(|i| !i.open);
     live.customs = customs
         .into_iter()
-        .map(|(kind, rows)| Custom { kind, rows })
+        .map(|(kind, items)| custom(kind, &items))
         .collect();
     live
 }
@@ -269,13 +289,20 @@ fn title(item: &Item, spec: &Value) -> String {
     text(spec, &["title", "name"]).unwrap_or_else(|| item.id.name().to_owned())
 }
 
-fn flag(item: &Item, mut spec: Value) -> Flag {
+fn flag(item: &Item, mut spec: Value, words: &Words) -> Flag {
     let enabled = is_true(&spec, &["enabled"]);
-    let rollout = spec.get("rollout").and_then(Value::as_f64).unwrap_or(100.0);
-    let note: Vec<String> = ["owner", "expires"]
+    let rollout = spec.get("rollout").and_then(Value::as_f64);
+    let rollout = rollout.unwrap_or(100.0).clamp(0.0, 100.0);
+    let mut notes: Vec<String> = [(words.owner, "owner"), (words.until, "expires")]
         .iter()
-        .filter_map(|field| text(&spec, &[field]))
+        .filter_map(|(label, field)| Some(format!("{label} {}", text(&spec, &[field])?)))
         .collect();
+    if !enabled && rollout > 0.0 {
+        notes.push(format!("{} {rollout}%", words.when_on));
+    }
+    if spec.get("targeting").is_some() {
+        notes.push(words.targeted.to_owned());
+    }
     let description = text(&spec, &["description"]).unwrap_or_default();
     let flipped = spec.get_mut("enabled").map(|place| {
         *place = Value::Bool(!enabled);
@@ -285,9 +312,9 @@ fn flag(item: &Item, mut spec: Value) -> Flag {
         name: item.id.name().to_owned(),
         description,
         enabled,
-        rollout: rollout.clamp(0.0, 100.0),
+        reach: if enabled { rollout } else { 0.0 },
         flipped: flipped.map(|()| spec.to_string()),
-        note: note.join(" · "),
+        notes,
     }
 }
 
@@ -375,6 +402,42 @@ fn experiment(item: &Item, spec: &Value) -> Experiment {
     }
 }
 
+/// A custom kind as a table: its fields are the columns.
+fn custom(kind: String, items: &[&Item]) -> Custom {
+    let specs: Vec<Value> = items.iter().map(|item| item.spec.value()).collect();
+    let fields: BTreeSet<&str> = specs
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|fields| fields.keys().map(String::as_str))
+        .collect();
+    let tabular = fields.len() <= COLUMNS && specs.iter().all(Value::is_object);
+    let mut columns: Vec<String> = fields.iter().map(|f| (*f).to_owned()).collect();
+    columns.sort_by_key(|field| field != "name");
+    columns.retain(|_| tabular);
+    let cells = |item: &Item, spec: &Value| match tabular {
+        true => columns.iter().map(|field| cell(spec.get(field))).collect(),
+        false => vec![item.spec.as_str().to_owned()],
+    };
+    let rows = items.iter().zip(&specs).map(|(item, spec)| Row {
+        mark: mark(item),
+        name: item.id.name().to_owned(),
+        cells: cells(item, spec),
+    });
+    Custom {
+        kind,
+        rows: rows.collect(),
+        columns,
+    }
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    }
+}
+
 /// Notices that hold, the gravest first: none that was retracted, or that another one supersedes.
 fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
     let superseded: BTreeSet<String> = notices
@@ -399,15 +462,17 @@ fn banners(notices: &[(&Item, Value)], words: &'static Words) -> Vec<Banner> {
                 (words.due, "due"),
                 ("", "cve"),
             ];
+            let title = title(item, spec);
             let banner = Banner {
                 mark: mark(item),
                 class,
                 severity,
-                title: title(item, spec),
                 lines: lines
                     .iter()
                     .filter_map(|(label, field)| Some((*label, text(spec, &[field])?)))
+                    .filter(|(_, text)| !title.contains(text.as_str()))
                     .collect(),
+                title,
             };
             (rank, banner)
         })

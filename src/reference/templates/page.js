@@ -13,10 +13,12 @@ async function refresh() {
   const response = await fetch("/fragment?lang=" + encodeURIComponent(words.lang), { cache: "no-store" });
   if (!response.ok) return;
   const before = contents();
+  const focused = document.activeElement?.dataset.put;
   live.innerHTML = await response.text();
   for (const row of live.querySelectorAll("[data-key]")) {
     if (before.get(row.dataset.key) !== row.dataset.digest) row.classList.add("fresh");
   }
+  if (focused) live.querySelector(`[data-put="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
 let newest = shownVersion();
@@ -52,8 +54,16 @@ async function send(key, spec) {
     ? { method: "DELETE" }
     : { method: "PUT", headers: { "content-type": "application/json" }, body: spec });
   const answer = await response.json().catch(() => ({}));
-  document.getElementById("answer").textContent =
-    response.ok ? words.saved : answer.error ?? String(response.status);
+  say(response.ok ? words.saved : answer.error ?? String(response.status));
+}
+
+let silence = 0;
+function say(text) {
+  const toast = document.getElementById("answer");
+  toast.textContent = text;
+  toast.hidden = false;
+  clearTimeout(silence);
+  silence = setTimeout(() => { toast.hidden = true; }, 5000);
 }
 
 document.addEventListener("click", (event) => {

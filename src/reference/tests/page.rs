@@ -94,6 +94,11 @@ async fn the_page_shows_what_its_users_would_see() {
     let page = seen(&text(&world, "/fragment?lang=ja").await)
         .replace(&world.state.digest().short(), "DIGEST");
     insta::assert_snapshot!(page, @r#"
+    リビジョン
+    4b825dc642
+    18 件の設定
+    ダイジェスト
+    DIGEST
     緊急
     緊急停止
     重要
@@ -105,40 +110,31 @@ async fn the_page_shows_what_its_users_would_see() {
     メンテナンス
     時刻
     22:00
-    インシデント
+    対応中の障害
     接続枯渇
     影響: medical, voicedrive
     重要
     調査中
-    事後分析
-    原因: 上限が低い
-    事後分析
-    機能
+    機能の公開状況
     2
     オン
-    ai_assistant
     AI アシスタント
-    sato
+    ai_assistant
+    担当 sato
     25%
-    → オフ
+    ここだけオフにする
     オフ
     night_mode
-    100%
-    → オン
-    面談タイプ
+    オンのとき 100%
+    0%
+    ここだけオンにする
+    面談の種別
     人事
     退職面談 v2
     45 分
     退職面談
     廃止 · 後継 exit_v2
-    アクセス権
-    管理者
-    user001
-    期限 2026-12-31
-    遮断中のアドレス
-    192.168.1.100/32
-    総当たり
-    コンプライアンス
+    法令対応
     個人情報保護法
     1/2
     施行日 2025-10-01
@@ -146,22 +142,29 @@ async fn the_page_shows_what_its_users_would_see() {
     同意書を更新
     ☐
     保存期間を設定
-    実験
+    アクセス権限
+    管理者
+    user001
+    期限 2026-12-31
+    遮断中のアドレス
+    192.168.1.100/32
+    総当たり
+    Shift
+    1
+    from
+    night
+    22:00
+    比較試験の結果
     ボタン色
     A · 青
     CTR 12%
     B
+    採用
     150/1000
-    勝者
-    Shift
-    1
-    night
-    {&#34;from&#34;:&#34;22:00&#34;}
-    18 件の設定
-    リビジョン
-    4b825dc642
-    ダイジェスト
-    DIGEST
+    過去の障害
+    事後分析
+    原因: 上限が低い
+    事後分析
     "#);
     let english = text(&world, "/?lang=en").await;
     assert!(english.contains("<html lang=\"en\">") && english.contains("Interview types"));

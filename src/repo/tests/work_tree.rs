@@ -198,3 +198,50 @@ fn a_link_is_not_proposed() {
         Err(RepoError::Invalid(m)) if m.contains("users.json")
     ));
 }
+
+#[test]
+fn a_merge_takes_the_checked_out_files_along_and_leaves_somebodys_work() {
+    let (_bare, folder, repo) = sample();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("shared-config").join(name));
+    let branch = git(folder.path(), &["symbolic-ref", "--short", "HEAD"]);
+    let merge = |files: &[(&str, Option<&str>)], name: &str| {
+        let base = repo.resolve("HEAD").unwrap();
+        let head = repo
+            .commit_files(name, Some(&base), &edits(files), &who(), "x", at(5))
+            .unwrap();
+        let merge = Merge {
+            branch: branch.trim(),
+            base: &base,
+            head: &head,
+            message: "merge",
+            who: &who(),
+            at: at(6),
+        };
+        let merged = repo.merge(&merge).unwrap();
+        assert!(matches!(merged, MergeResult::Merged(_)), "{merged:?}");
+    };
+    let status = || git(folder.path(), &["status", "--porcelain"]);
+    merge(
+        &[
+            ("config/a.json", Some("{\"a\": 1}")),
+            ("config/b.json", None),
+            ("alerts/new.md", Some("# new")),
+        ],
+        "one",
+    );
+    assert_eq!(read("config/a.json").unwrap(), "{\"a\": 1}");
+    assert!(read("config/b.json").is_err());
+    assert_eq!(read("alerts/new.md").unwrap(), "# new");
+    assert_eq!(status(), "");
+
+    std::fs::write(folder.path().join("shared-config/alerts/new.md"), "# mine").unwrap();
+    merge(
+        &[
+            ("alerts/new.md", Some("# newer")),
+            ("config/a.json", Some("{}")),
+        ],
+        "two",
+    );
+    assert_eq!(read("alerts/new.md").unwrap(), "# mine");
+    assert_eq!(read("config/a.json").unwrap(), "{}");
+}

@@ -224,3 +224,22 @@ async fn a_delivery_is_owed_until_it_is_acknowledged() {
         "delivered once is delivered"
     );
 }
+
+#[tokio::test]
+async fn a_holder_that_is_gone_is_followed_at_once() {
+    let store = Store::temporary().await.unwrap();
+    let (now, ttl) = (at(0), Duration::from_secs(30));
+    let take = async |holder: &str| store.acquire("group/a", holder, now, ttl).await.unwrap();
+    let alive = store.announce("one").unwrap();
+    assert_eq!(take("one").await, Some(Fence(1)));
+    assert_eq!(take("two").await, None, "it lives");
+    drop(alive);
+    assert_eq!(take("two").await, Some(Fence(2)), "it is gone");
+    assert_eq!(take("three").await, None, "never announced, so it may live");
+
+    let alive = store.announce("three").unwrap();
+    store.depart("three", alive).await.unwrap();
+    let alive = store.announce("two").unwrap();
+    store.depart("two", alive).await.unwrap();
+    assert_eq!(take("three").await, Some(Fence(3)), "it was given back");
+}

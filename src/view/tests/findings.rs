@@ -252,7 +252,7 @@ fn workflow_commands_escape_what_would_end_them() {
         .warning(),
     ]);
     let view = ReportView::new(&report, |_| Some(SOURCE));
-    assert_snapshot!(annotations::annotations(&view, Some(&path("shared-config"))), @r#"
+    assert_snapshot!(annotations::annotations(&in_shared_config(&view)), @r#"
     ::error file=shared-config/a%2Cb%3Ac/%25.json,title=x/y::100%25 wrong,%0Asee: here%0A::stop-commands::x
     ::warning file=shared-config/a.json,line=2,col=19,endLine=3,title=x/z::two lines
     ::error file=shared-config/a.json,line=4,col=13,endLine=4,endColumn=16,title=x/y::one line
@@ -266,7 +266,7 @@ fn sarif_has_what_readers_ask_for() {
         Finding::error("a/b", &path("c.json"), None, "whole file").warning(),
     ]);
     let view = ReportView::new(&report, |_| Some(SOURCE));
-    assert_snapshot!(sarif::sarif(&view, Some(&path("shared-config"))), @r#"
+    assert_snapshot!(sarif::sarif(&in_shared_config(&view)), @r#"
     {
       "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
       "runs": [
@@ -341,4 +341,8 @@ fn sarif_has_what_readers_ask_for() {
       "version": "2.1.0"
     }
     "#);
+}
+
+fn in_shared_config(view: &ReportView) -> ReportView {
+    view.with_paths(|path| format!("shared-config/{path}"))
 }

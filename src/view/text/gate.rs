@@ -46,6 +46,13 @@ pub fn gate(view: &GateView) -> String {
             .for_each(|need| approval(&mut out, need, words));
         out.push('\n');
     }
+    if !view.not_counted.is_empty() {
+        out.push_str(&format!("{}\n", styled(BOLD, words.not_counted)));
+        for line in &view.not_counted {
+            out.push_str(&format!("  {} {}\n", styled(DIM, "-"), printable(line)));
+        }
+        out.push('\n');
+    }
     if !view.report.findings.is_empty() {
         out.push_str(&super::report(&view.report, view.language));
         out.push('\n');

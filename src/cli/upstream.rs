@@ -1,0 +1,81 @@
+//! Where a clone's proposals live: in the repository that it was cloned from, when that one is at hand.
+//!
+//! A proposal in a clone would be seen by nobody. So the commands about proposals, given a work tree whose `origin` is a
+//! repository on this machine, work on that one, as a pull request is opened where the branch is pushed to. What only the work tree
+//! has (someone's edits) is brought there. A clone of a repository elsewhere keeps its proposals to itself and says so.
+
+use std::path::{Path, PathBuf};
+
+use crate::repo::Repo;
+use crate::settings::Settings;
+
+/// Where the `origin` of a work tree is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// There is none, or this is where the proposals live.
+    Here,
+    /// A repository on this machine.
+    Local(PathBuf),
+    /// Somewhere else, by its URL without what may be a password.
+    Remote(String),
+}
+
+/// The settings with the repository that holds the proposals in place of its clone.
+pub(crate) fn settings(settings: Settings) -> anyhow::Result<Settings> {
+    Ok(match origin(&settings)? {
+        Origin::Local(repo) => {
+            // Who someone is may be set for this clone alone.
+            let clone = Repo::open(&settings.repo)?;
+            let user = match &settings.user {
+                Some(user) => Some(user.clone()),
+                None => clone.identity()?.map(|i| i.name),
+            };
+            Settings {
+                repo,
+                user,
+                ..settings
+            }
+        }
+        Origin::Here | Origin::Remote(_) => settings,
+    })
+}
+
+/// Where proposals made here belong.
+pub(crate) fn origin(settings: &Settings) -> anyhow::Result<Origin> {
+    let repo = Repo::open(&settings.repo)?;
+    if !repo.has_git() || !repo.has_work_tree() {
+        return Ok(Origin::Here);
+    }
+    // A repository with a server's settings of its own is no mere clone.
+    let own = repo.git_dir().is_some_and(|git| {
+        let file = settings.file.as_deref().and_then(|f| f.canonicalize().ok());
+        file.is_some_and(|file| git.canonicalize().is_ok_and(|git| file.starts_with(git)))
+    });
+    let Some(url) = repo.config_get("remote.origin.url")?.filter(|_| !own) else {
+        return Ok(Origin::Here);
+    };
+    let path = url.strip_prefix("file://").unwrap_or(&url);
+    // As git does: a path that is relative is so to the work tree.
+    let path = repo.path().join(path);
+    let (there, here) = (path.canonicalize(), repo.path().canonicalize());
+    match (there, here) {
+        (Ok(there), Ok(here)) if there == here => Ok(Origin::Here),
+        (Ok(there), _) if is_repository(&there) => Ok(Origin::Local(there)),
+        _ => Ok(Origin::Remote(without_password(&url))),
+    }
+}
+
+/// Whether git takes this very folder for a repository, rather than one around it.
+fn is_repository(path: &Path) -> bool {
+    git2::Repository::open(path).is_ok()
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            let _ = parsed.set_password(None);
+            parsed.to_string()
+        }
+        Ok(_) | Err(_) => url.to_owned(),
+    }
+}

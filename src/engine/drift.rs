@@ -1,0 +1,224 @@
+//! What somebody else changed on a system: seen once, and put back or left according to the system's policy. What keeps being changed to and
+//! fro is not fought over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::group::{Memory, Pass, Scene};
+use super::{Engine, EngineError};
+use crate::config::DriftPolicy;
+use crate::ids::{ResourceRef, SystemName};
+use crate::plan::{self, Change, SystemPlan};
+use crate::record::{Condition, ConditionReason, ConditionState};
+use crate::resource::Direction;
+use crate::state::State;
+use crate::store::NewEntry;
+
+/// Resources by system that are left alone until nobody changes them any more.
+pub(super) type Hot = BTreeMap<SystemName, BTreeSet<ResourceRef>>;
+
+/// At this heat a resource is not put back any more.
+const TOO_HOT: f64 = 5.0;
+/// Below this it is again: some minutes without a change.
+const COOL: f64 = 1.0;
+
+/// How many resources a message names, and how many a ledger entry holds.
+const NAMED: usize = 20;
+const KEPT: usize = 100;
+
+impl Engine {
+    /// A system's share without what is to be left as somebody else made it; and that system's condition, where something is left.
+    pub(super) async fn without_drift(
+        &self,
+        pass: &Pass<'_>,
+        scene: &Scene,
+        (system, policy): (&SystemName, DriftPolicy),
+        share: SystemPlan,
+        observed: &State,
+        memory: &mut Memory,
+    ) -> Result<(SystemPlan, Option<Condition>), EngineError> {
+        let left_with = memory.known.get(system);
+        let is_new = left_with.is_some_and(|digest| *digest != observed.digest());
+        let found = if !is_new {
+            Vec::new()
+        } else if scene.settled() {
+            share.changes.clone()
+        } else {
+            let expected = self.at_good(scene, system, memory).await?;
+            plan::diff(observed, &expected, |_, _, _| Direction::Neutral)
+        };
+        let heals = policy == DriftPolicy::Heal;
+        if heals && scene.settled() {
+            self.take_heat(system, &found, &share, memory).await?;
+        }
+        let keep: Option<BTreeSet<ResourceRef>> = if heals {
+            let hot = memory.hot.get(system).filter(|_| scene.settled());
+            hot.map(|hot| {
+                let ids = share.changes.iter().map(|c| c.id.clone());
+                ids.filter(|id| !hot.contains(id)).collect()
+            })
+        } else if scene.settled() {
+            Some(BTreeSet::new())
+        } else if scene.good.is_some() {
+            // A new revision carries what it changes, and leaves what somebody else changed.
+            Some(self.changed_since_good(scene, system, memory).await?)
+        } else {
+            None
+        };
+        let (share, left) = match keep {
+            None => (share, Vec::new()),
+            Some(keep) => split(share, observed, |change| keep.contains(&change.id)),
+        };
+        let condition = (!left.is_empty()).then(|| condition(&left, heals));
+        if !found.is_empty() {
+            self.record(pass, scene, (system, policy), &found).await?;
+            let now = condition.clone().unwrap_or_else(|| Condition {
+                state: ConditionState::Behind,
+                reason: ConditionReason::Drifted,
+                message: format!("changed by someone else: {}; is put back", named(&found)),
+            });
+            memory.known.insert(system.clone(), observed.digest());
+            self.note(system, &now, Some(observed.digest()), memory)
+                .await?;
+        }
+        Ok((share, condition))
+    }
+
+    /// Counts a new drift of a resource, and finds out which are too hot to be put back.
+    async fn take_heat(
+        &self,
+        system: &SystemName,
+        found: &[Change],
+        share: &SystemPlan,
+        memory: &mut Memory,
+    ) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let ids: Vec<ResourceRef> = found.iter().map(|c| c.id.clone()).collect();
+        if !ids.is_empty() {
+            let heats = self.store.add_heats(system, &ids, now).await?;
+            let too_hot = ids.iter().zip(heats).filter(|(_, heat)| *heat >= TOO_HOT);
+            for (id, _) in too_hot {
+                tracing::warn!(system.name = %system, resource = %id, "keeps being changed by someone else: not put back any more");
+                let hot = memory.hot.entry(system.clone()).or_default();
+                hot.insert(id.clone());
+            }
+        }
+        let hot: Vec<ResourceRef> = memory
+            .hot
+            .get(system)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        for id in hot {
+            let still_differs = share.changes.iter().any(|c| c.id == id);
+            let cool = !still_differs || self.store.heat(system, &id, now).await? < COOL;
+            if let Some(hot) = memory.hot.get_mut(system).filter(|_| cool) {
+                hot.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a system should have at the group's last good revision.
+    async fn at_good(
+        &self,
+        scene: &Scene,
+        system: &SystemName,
+        memory: &mut Memory,
+    ) -> Result<State, EngineError> {
+        let Some(good) = &scene.good else {
+            return Ok(State::default());
+        };
+        match memory.good.get(system) {
+            Some((revision, state)) if revision == good => Ok(state.clone()),
+            _ => {
+                let state = self.bundle_of(good).await?.project(system);
+                memory
+                    .good
+                    .insert(system.clone(), (good.clone(), state.clone()));
+                Ok(state)
+            }
+        }
+    }
+
+    /// The resources that differ on a system between the group's last good revision and this one.
+    async fn changed_since_good(
+        &self,
+        scene: &Scene,
+        system: &SystemName,
+        memory: &mut Memory,
+    ) -> Result<BTreeSet<ResourceRef>, EngineError> {
+        let before = self.at_good(scene, system, memory).await?;
+        let Some(after) = scene.desired.get(system) else {
+            return Ok(BTreeSet::new());
+        };
+        let changes = plan::diff(&before, after, |_, _, _| Direction::Neutral);
+        Ok(changes.into_iter().map(|c| c.id).collect())
+    }
+
+    async fn record(
+        &self,
+        pass: &Pass<'_>,
+        scene: &Scene,
+        (system, policy): (&SystemName, DriftPolicy),
+        found: &[Change],
+    ) -> Result<(), EngineError> {
+        let changes: Vec<_> = found
+            .iter()
+            .take(KEPT)
+            .map(|c| json!({"id": c.id, "found": c.before.as_ref().map(|i| i.spec.value()), "desired": c.after.as_ref().map(|i| i.spec.value())}))
+            .collect();
+        let entry = NewEntry {
+            at: self.clock.now(),
+            actor: self.actor.clone(),
+            action: "drift.found".to_owned(),
+            group: Some(pass.name.clone()),
+            system: Some(system.clone()),
+            run: None,
+            revision: scene.good.clone(),
+            body: json!({"policy": policy, "count": found.len(), "changes": changes}),
+        };
+        Ok(self.store.append(&[entry]).await?)
+    }
+}
+
+/// How a system stands that is left with somebody else's changes.
+fn condition(left: &[Change], heals: bool) -> Condition {
+    let names = named(left);
+    Condition {
+        state: ConditionState::Behind,
+        reason: ConditionReason::Drifted,
+        message: if heals {
+            format!("someone else keeps changing {names}; not put back any more")
+        } else {
+            format!("changed by someone else: {names}; left as it is")
+        },
+    }
+}
+
+fn named(changes: &[Change]) -> String {
+    let names = changes.iter().map(|c| c.id.as_str()).take(NAMED);
+    let mut text = names.collect::<Vec<_>>().join(", ");
+    if changes.len() > NAMED {
+        text.push_str(&format!(" and {} more", changes.len() - NAMED));
+    }
+    text
+}
+
+/// A share with only some of its changes, which leads to another target; and the changes that were left out.
+fn split(
+    share: SystemPlan,
+    observed: &State,
+    keep: impl Fn(&Change) -> bool,
+) -> (SystemPlan, Vec<Change>) {
+    let (changes, left): (Vec<_>, Vec<_>) = share.changes.into_iter().partition(keep);
+    let target = plan::apply(&changes, observed).digest();
+    let share = SystemPlan {
+        changes,
+        target,
+        ..share
+    };
+    (share, left)
+}

@@ -1,0 +1,121 @@
+//! Who acts for a group: the lease, and what comes with it. A process that gets it takes up the runs that were left open, and reads
+//! what was known last; so a pass starts from what the store says, whoever wrote it.
+
+use tokio::time::Instant;
+
+use super::execute::{Ending, restore};
+use super::group::{Memory, Pass, connected};
+use super::{Engine, EngineError};
+use crate::ids::Fence;
+use crate::protocol;
+use crate::store::Store;
+
+/// A lease as it is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) fence: Fence,
+    /// Until then it need not be renewed.
+    fresh_until: Instant,
+}
+
+/// Whether this pass may do anything for the group.
+pub(super) enum Lead {
+    Ours(Fence),
+    /// It may not, and why.
+    Not(String),
+}
+
+impl Engine {
+    /// Keeps the group's lease or takes it. Nothing is asked of a system and nothing written for a group without it.
+    pub(super) async fn lead(
+        &self,
+        pass: &Pass<'_>,
+        memory: &mut Memory,
+    ) -> Result<Lead, EngineError> {
+        let lease = Store::group_lease(pass.name);
+        if let Some(held) = &mut memory.lease {
+            if Instant::now() < held.fresh_until {
+                return Ok(Lead::Ours(held.fence));
+            }
+            let now = self.clock.now();
+            let ttl = self.timing.lease;
+            let fence = held.fence;
+            if self
+                .store
+                .renew(&lease, &self.holder, fence, now, ttl)
+                .await?
+            {
+                held.fresh_until = self.fresh();
+                return Ok(Lead::Ours(fence));
+            }
+        }
+        // Whoever had it meanwhile may have moved everything that is remembered.
+        *memory = Memory::default();
+        self.alive
+            .get_or_try_init(async || self.store.announce(&self.holder))
+            .await?;
+        let fresh_until = self.fresh();
+        let acquired = self
+            .store
+            .acquire(&lease, &self.holder, self.clock.now(), self.timing.lease)
+            .await?;
+        let Some(fence) = acquired else {
+            tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
+            return Ok(Lead::Not("another process keeps it in step".to_owned()));
+        };
+        if let Some(why) = self.recover(pass, fence).await? {
+            return Ok(Lead::Not(why));
+        }
+        self.recall(pass, memory).await?;
+        memory.lease = Some(Held { fence, fresh_until });
+        Ok(Lead::Ours(fence))
+    }
+
+    fn fresh(&self) -> Instant {
+        Instant::now() + self.timing.lease / 2
+    }
+
+    /// Takes up the runs that were left open. Gives back why one of them can't be ended now.
+    async fn recover(&self, pass: &Pass<'_>, fence: Fence) -> Result<Option<String>, EngineError> {
+        for stored in self.store.open_runs(pass.name).await? {
+            let run = restore(&stored)?;
+            tracing::info!(run.id = %run.id, decision = ?run.decision, "an unfinished run is taken up");
+            let (run, effects) = protocol::recover(run, fence);
+            let ending = Ending::of(pass.group);
+            let run = self
+                .carry_out(run, effects, &connected(pass.links), &ending)
+                .await?;
+            if run.outcome.is_none() {
+                return Ok(Some(super::execute::unfinished(&run)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads what is known of the group's systems.
+    async fn recall(&self, pass: &Pass<'_>, memory: &mut Memory) -> Result<(), EngineError> {
+        for system in &pass.group.systems {
+            if let Some(stored) = self.store.system_state(system).await? {
+                if let Some(digest) = stored.digest {
+                    memory.known.insert(system.clone(), digest);
+                }
+                if let Ok(condition) = serde_json::from_value(stored.condition) {
+                    memory.conditions.insert(system.clone(), condition);
+                }
+            }
+        }
+        if let Some(last) = self
+            .store
+            .recent_runs(pass.name, 1)
+            .await?
+            .into_iter()
+            .next()
+        {
+            let outcome = last.outcome.map(serde_json::from_value);
+            memory.outcome = outcome
+                .and_then(Result::ok)
+                .map(|outcome| (last.run.revision, outcome));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+package lockstep
+
+denied contains "no" if input.proposal.number == 0
+
+deny := "no set"

@@ -1,0 +1,4 @@
+package lockstep
+
+warn contains msg if {
+	msg := "x"

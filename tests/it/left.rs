@@ -1,0 +1,299 @@
+//! The left half as people meet it: `check`, `plan`, `schema`, `init` and proposals, through the built binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+mod approvals;
+mod cases;
+mod check;
+mod clones;
+mod init;
+mod plan;
+mod promises;
+mod proposals;
+mod schema;
+mod trees;
+
+/// The repository of this crate: the sample config repo and the shipped policies lie there.
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a command did.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+        Self {
+            code: output.status.code().expect("not killed"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    /// The exit code is part of the contract: asserted wherever a command is run.
+    #[track_caller]
+    fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "out:\n{}\nerr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e} in:\n{}", self.out))
+    }
+}
+
+/// Neither the user's nor the machine's git configuration, locale or settings come in.
+fn alone(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .env("HOME", "/nonexistent")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("LOCKSTEP_USER")
+        .env_remove("LOCKSTEP_SETTINGS");
+    command
+}
+
+/// Runs the binary.
+#[track_caller]
+fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = alone(env!("CARGO_BIN_EXE_lockstep"), folder)
+        .args(arguments)
+        .output();
+    Ran::of(output.expect("the binary starts"))
+}
+
+/// Runs the real git, which must not fail.
+#[track_caller]
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = alone("git", folder)
+        .args(["-c", "user.name=sato", "-c", "user.email=sato@example.com"])
+        .args(["-c", "init.defaultBranch=main"])
+        .args(arguments)
+        .output();
+    let ran = Ran::of(output.expect("git starts")).code(0);
+    ran.out.trim_end().to_owned()
+}
+
+/// A folder that goes away.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Writes a file and the folders it is in.
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        write(self.path(), name, content);
+        self
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Ran {
+        lockstep(self.path(), arguments)
+    }
+}
+
+fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a new folder");
+    std::fs::write(path, content).expect("a written file");
+}
+
+/// Two systems in step, people, and the documents that the tests change. No date in it comes or goes.
+const CONFIG: &str = "\
+version: 1
+timezone: Asia/Tokyo
+systems:
+  medical: {title: 医療システム, connector: http, url: 'http://127.0.0.1:1', kinds: [FeatureFlag, AccessGrant, IpBlock, InterviewType, Notice]}
+  voicedrive: {title: VoiceDrive, connector: http, url: 'http://127.0.0.1:2', kinds: [FeatureFlag, AccessGrant, IpBlock, Notice]}
+groups:
+  hospital: {systems: [medical, voicedrive]}
+people:
+  sato: {name: 佐藤, forge: sato, roles: [operator], systems: [medical]}
+  takahashi: {name: 高橋, forge: takahashi, roles: [approver], systems: [medical]}
+  watanabe: {name: 渡辺, forge: watanabe, roles: [approver], systems: [voicedrive]}
+  mori: {name: 森, forge: mori-r, roles: [security, approver], systems: [medical, voicedrive]}
+";
+
+const FLAGS: &str = r#"{
+  // 段階公開中
+  "ai_assistant": {
+    "enabled": true,
+    "rollout":   10,  // 25 ポイントずつ
+    "teams": ["medical", "voicedrive"],
+    "owner": "sato", "expires": "2099-12-31",
+  },
+  "old_banner": { "enabled": false, "teams": ["medical"], "owner": "sato", "expires": "2099-12-31" },
+}
+"#;
+
+const ACCESS: &str = r#"{
+  "admin_users": ["user001", "user002"],
+  "readonly_users": ["user101"],
+  "blocked_ips": ["203.0.113.7"]
+}
+"#;
+
+/// Writes a config repo that passes, with the shipped policies.
+fn write_config(folder: &Path) {
+    write(folder, "lockstep.yaml", CONFIG);
+    write(folder, "config/feature-flags.json", FLAGS);
+    write(folder, "config/access-control.json", ACCESS);
+    for entry in std::fs::read_dir(here().join("policies")).expect("policies") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        if path.extension().is_some_and(|e| e == "rego") && !name.ends_with("_test.rego") {
+            let text = std::fs::read(&path).expect("a policy");
+            write(folder, &format!("policies/{name}"), text);
+        }
+    }
+}
+
+/// A bare config repo on its main branch, and a clone of it that someone works in.
+struct Bare {
+    folder: Folder,
+}
+
+impl Bare {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let first = folder.join("first");
+        write_config(&first);
+        git(&first, &["init", "-q"]);
+        git(&first, &["add", "-A"]);
+        git(&first, &["commit", "-qm", "begin"]);
+        git(
+            folder.path(),
+            &["clone", "-q", "--bare", "first", "config.git"],
+        );
+        std::fs::remove_dir_all(&first).expect("only the bare repository is left");
+        git(&folder.join("config.git"), &["remote", "remove", "origin"]);
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("config.git")
+    }
+
+    /// Runs the binary in the bare repository.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Ran {
+        lockstep(&self.path(), arguments)
+    }
+
+    #[track_caller]
+    fn git(&self, arguments: &[&str]) -> String {
+        git(&self.path(), arguments)
+    }
+
+    /// A file as a revision has it.
+    #[track_caller]
+    fn file(&self, revision: &str, path: &str) -> String {
+        let output = alone("git", &self.path())
+            .args(["show", &format!("{revision}:{path}")])
+            .output();
+        Ran::of(output.expect("git starts")).code(0).out
+    }
+
+    /// A clone to work in.
+    fn clone(&self) -> PathBuf {
+        let clone = self.folder.join("clone");
+        git(self.folder.path(), &["clone", "-q", "config.git", "clone"]);
+        clone
+    }
+
+    /// Commits files on top of a branch and pushes, with plain git.
+    fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+        let work = Folder::new();
+        let from = self.path();
+        let from = from.to_str().expect("UTF-8");
+        git(work.path(), &["clone", "-q", from, "w"]);
+        let clone = work.join("w");
+        git(&clone, &["checkout", "-q", branch]);
+        for (name, text) in files {
+            write(&clone, name, text);
+        }
+        git(&clone, &["add", "-A"]);
+        git(&clone, &["commit", "-qm", "a push"]);
+        git(&clone, &["push", "-q", "origin", branch]);
+        git(&clone, &["rev-parse", "HEAD"])
+    }
+
+    /// Proposes edits as sato: `propose --set EDIT …`, which must end as `code` says.
+    #[track_caller]
+    fn propose(&self, code: i32, edits: &[&str]) -> Ran {
+        let mut arguments = vec!["propose", "--as", "sato"];
+        arguments.extend(edits.iter().flat_map(|e| ["--set", e]));
+        self.run(&arguments).code(code)
+    }
+
+    /// `proposal VERB NUMBER --as WHO`.
+    #[track_caller]
+    fn act(&self, code: i32, verb: &str, number: u64, who: &str) -> Ran {
+        let number = number.to_string();
+        self.run(&["proposal", verb, &number, "--as", who])
+            .code(code)
+    }
+
+    /// The proposal as `show --format json` tells it, whatever the exit code.
+    #[track_caller]
+    fn show(&self, number: u64) -> Value {
+        let number = number.to_string();
+        self.run(&["proposal", "show", &number, "--format", "json"])
+            .json()
+    }
+
+    /// `lockstep/check=success` … of a proposal's head.
+    #[track_caller]
+    fn statuses(&self, number: u64) -> Vec<String> {
+        let shown = self.show(number);
+        let all = shown["statuses"].as_array().expect("statuses");
+        all.iter()
+            .map(|s| {
+                let text = |key: &str| s[key].as_str().unwrap_or_default().to_owned();
+                let context = text("context");
+                let context = context.trim_start_matches("lockstep/");
+                format!("{context}={}", text("state"))
+            })
+            .collect()
+    }
+
+    fn branch(&self, number: u64) -> String {
+        self.show(number)["proposal"]["branch"]
+            .as_str()
+            .expect("a branch")
+            .to_owned()
+    }
+}
+
+/// All green.
+const GREEN: [&str; 4] = [
+    "check=success",
+    "policy=success",
+    "plan=success",
+    "approval=success",
+];

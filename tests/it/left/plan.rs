@@ -1,0 +1,208 @@
+//! `lockstep plan` on paper: base and head, one revision against nothing, in every format and both languages.
+
+use super::*;
+
+/// A work tree on a branch with one delete, one create and two updates against main.
+fn changed() -> Folder {
+    let folder = Folder::new();
+    write_config(folder.path());
+    git(folder.path(), &["init", "-q"]);
+    git(folder.path(), &["add", "-A"]);
+    git(folder.path(), &["commit", "-qm", "begin"]);
+    git(folder.path(), &["checkout", "-qb", "change"]);
+    let flags = FLAGS
+        .replace("  10,", "  25,")
+        .replace("  \"old_banner\": { \"enabled\": false, \"teams\": [\"medical\"], \"owner\": \"sato\", \"expires\": \"2099-12-31\" },\n", "");
+    assert!(!flags.contains("old_banner"));
+    folder.write("config/feature-flags.json", flags);
+    folder.write(
+        "config/access-control.json",
+        ACCESS.replace("\"user101\"", "\"user101\", \"user102\""),
+    );
+    git(folder.path(), &["commit", "-qam", "change"]);
+    folder
+}
+
+const BETWEEN: [&str; 5] = ["plan", "--base", "main", "--head", "change"];
+
+fn between(more: &[&str]) -> Vec<&'static str> {
+    let more: Vec<&'static str> = more.iter().map(|m| &*(*m).to_owned().leak()).collect();
+    [&BETWEEN[..], &more].concat()
+}
+
+#[test]
+fn a_plan_reads_well_in_both_languages() {
+    let folder = changed();
+    let english = folder.run(&BETWEEN).code(0);
+    assert_eq!(english.err, "");
+    insta::with_settings!({filters => vec![("[0-9a-f]{10,64}", "<hex>")]}, {
+        insta::assert_snapshot!(english.out, @r#""#);
+    });
+    let mut japanese = vec!["--lang", "ja"];
+    japanese.extend(BETWEEN);
+    insta::with_settings!({filters => vec![("[0-9a-f]{10,64}", "<hex>")]}, {
+        insta::assert_snapshot!(folder.run(&japanese).code(0).out, @r#""#);
+    });
+    // The same for whoever asks by another way.
+    git(folder.path(), &["clone", "-q", "--bare", ".", "bare.git"]);
+    assert_eq!(
+        folder.run(&between(&["--repo", "bare.git"])).code(0).out,
+        english.out
+    );
+}
+
+#[test]
+fn json_is_as_the_contract_says() {
+    let folder = changed();
+    let json = folder.run(&between(&["--format", "json"])).code(0).json();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["digest", "revision", "systems"]);
+    assert_eq!(
+        json["revision"],
+        git(folder.path(), &["rev-parse", "change"])
+    );
+    let medical = &json["systems"]["medical"];
+    assert_eq!(
+        (
+            &medical["creates"],
+            &medical["updates"],
+            &medical["deletes"]
+        ),
+        (&1.into(), &1.into(), &1.into())
+    );
+    let changes = medical["changes"].as_array().unwrap();
+    let ops: Vec<&Value> = changes.iter().map(|c| &c["op"]).collect();
+    assert_eq!(ops, ["delete", "create", "update"]);
+    let places: Vec<String> = changes
+        .iter()
+        .map(|c| format!("{}:{}", c["path"].as_str().unwrap(), c["line"]))
+        .collect();
+    // The line of a delete is where it was.
+    assert_eq!(
+        places,
+        [
+            "config/feature-flags.json:9",
+            "config/access-control.json:3",
+            "config/feature-flags.json:3"
+        ]
+    );
+    let keys: Vec<&String> = changes[2].as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "after",
+            "before",
+            "direction",
+            "kind",
+            "line",
+            "name",
+            "op",
+            "path"
+        ]
+    );
+    assert_eq!(changes[2]["direction"], "widening");
+    assert_eq!(changes[0]["direction"], "neutral");
+    assert_eq!(changes[0]["after"], Value::Null);
+    assert_eq!(changes[2]["before"]["rollout"], 10);
+    assert_eq!(changes[2]["after"]["rollout"], 25);
+    // voicedrive never had old_banner.
+    assert_eq!(json["systems"]["voicedrive"]["deletes"], 0);
+}
+
+#[test]
+fn markdown_is_for_a_comment() {
+    let markdown = changed()
+        .run(&between(&["--format", "markdown"]))
+        .code(0)
+        .out;
+    assert!(markdown.contains("- **delete** `old_banner`"), "{markdown}");
+    assert!(markdown.contains("<details>"), "{markdown}");
+    assert!(
+        markdown.contains("`config/feature-flags.json:9`"),
+        "{markdown}"
+    );
+    let (delete, update) = (markdown.find("**delete**"), markdown.find("- update"));
+    assert!(delete < update, "{markdown}");
+}
+
+#[test]
+fn differences_are_1_only_where_asked() {
+    let folder = changed();
+    folder.run(&BETWEEN).code(0);
+    folder.run(&between(&["--exit-code"])).code(1);
+    folder
+        .run(&["plan", "--base", "main", "--head", "main", "--exit-code"])
+        .code(0);
+    let none = folder
+        .run(&["plan", "--base", "main", "--head", "main"])
+        .code(0)
+        .out;
+    assert!(none.contains("No changes: already in step."), "{none}");
+    let json = folder
+        .run(&[
+            "plan", "--base", "main", "--head", "main", "--format", "json",
+        ])
+        .code(0)
+        .json();
+    assert_eq!(json["systems"]["medical"]["changes"], serde_json::json!([]));
+}
+
+#[test]
+fn one_revision_is_planned_against_an_empty_world() {
+    let folder = changed();
+    for arguments in [
+        &["plan", "--format", "json"][..],
+        &["plan", "--format", "json", "--rev", "change"],
+    ] {
+        let json = folder.run(arguments).code(0).json();
+        let medical = &json["systems"]["medical"];
+        assert_eq!(
+            (
+                &medical["creates"],
+                &medical["updates"],
+                &medical["deletes"]
+            ),
+            (&6.into(), &0.into(), &0.into())
+        );
+        let lines = medical["changes"].as_array().unwrap();
+        assert!(
+            lines
+                .iter()
+                .all(|c| c["line"].is_u64() && c["path"].is_string()),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn turning_round_a_proposal_turns_round_its_plan() {
+    let folder = changed();
+    let there = folder.run(&between(&["--format", "json"])).code(0).json();
+    // main itself cannot be merged into the branch it is in; the plan of one commit against another is what is meant.
+    git(folder.path(), &["checkout", "-qb", "back"]);
+    git(folder.path(), &["revert", "--no-edit", "HEAD"]);
+    let back = folder
+        .run(&[
+            "plan", "--base", "change", "--head", "back", "--format", "json",
+        ])
+        .code(0)
+        .json();
+    let (there, back) = (&there["systems"]["medical"], &back["systems"]["medical"]);
+    assert_eq!(
+        (&there["creates"], &there["deletes"]),
+        (&back["deletes"], &back["creates"])
+    );
+}
+
+#[test]
+fn a_broken_revision_has_no_plan() {
+    let folder = changed();
+    folder.write("config/feature-flags.json", "{\"a\": {\"enabled\": 1}}");
+    let ran = folder.run(&["plan"]).code(1);
+    assert_eq!(ran.out, "");
+    assert!(
+        ran.err.contains("`enabled` must be true or false"),
+        "{}",
+        ran.err
+    );
+}
