@@ -92,15 +92,27 @@ pub(crate) fn shortest<T>(mut step: impl FnMut() -> T) -> f64 {
     let begun = Instant::now();
     let mut best = f64::INFINITY;
     for n in 0..2_000 {
-        let start = Instant::now();
+        let (cpu, start) = (cpu_of_thread(), Instant::now());
         let made = step();
-        best = best.min(millis(start.elapsed()));
+        let wall = millis(start.elapsed());
+        // A short step is over before anyone can interrupt it, and asking for the CPU time would take longer than it does.
+        best = best.min(match (cpu, cpu_of_thread()) {
+            (Some(from), Some(to)) if wall > 1.0 => to - from,
+            _ => wall,
+        });
         drop(made);
         if n >= 2 && begun.elapsed() > Duration::from_millis(500) {
             break;
         }
     }
     best
+}
+
+/// Milliseconds of CPU that this thread has had. The kernel brings the figure up to date where the thread gives way, so it does.
+fn cpu_of_thread() -> Option<f64> {
+    thread::yield_now();
+    let times = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(times.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {

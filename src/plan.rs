@@ -177,12 +177,9 @@ impl Plan {
             .systems
             .keys()
             .chain(before.iter().flat_map(|b| b.config.systems.keys()));
-        for system in names {
-            if systems.contains_key(system) {
-                continue;
-            }
-            let desired = after.project(system);
-            let had = before.map(|b| b.project(system)).unwrap_or_default();
+        for (system, desired) in after.project_all(names) {
+            let had = before.map(|b| b.project_after(&system, after, &desired));
+            let had = had.unwrap_or_default();
             let mut plan = SystemPlan::new(&desired, &had, after);
             for change in plan.changes.iter_mut().filter(|c| c.origin.is_none()) {
                 change.origin = before.and_then(|b| b.get(&change.id)).map(|r| Origin {
@@ -198,7 +195,7 @@ impl Plan {
                     );
                 }
             }
-            systems.insert(system.clone(), plan);
+            systems.insert(system, plan);
         }
         Self {
             revision: after.revision.clone(),

@@ -332,12 +332,41 @@ impl Bundle {
         )
     }
 
+    /// What each of these systems should have. What two of them should have alike they share.
+    pub fn project_all<'s>(
+        &self,
+        systems: impl IntoIterator<Item = &'s SystemName>,
+    ) -> BTreeMap<SystemName, State> {
+        let systems: BTreeSet<&SystemName> = systems.into_iter().collect();
+        let mut shares: Vec<Vec<Arc<Bucket>>> = vec![Vec::with_capacity(BUCKETS); systems.len()];
+        for bucket in &self.buckets {
+            let mut made: Vec<Arc<Bucket>> = Vec::new();
+            for (system, share) in systems.iter().zip(&mut shares) {
+                let items = share_of(bucket, system);
+                let same = |b: &&Arc<Bucket>| {
+                    let mut pairs = b.items().iter().zip(&items);
+                    b.items().len() == items.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
+                };
+                let known = made.iter().find(same).cloned();
+                share.push(known.unwrap_or_else(|| {
+                    let new = Arc::new(Bucket::new(items));
+                    made.push(new.clone());
+                    new
+                }));
+            }
+        }
+        let named = systems.into_iter().cloned().zip(shares);
+        named
+            .map(|(system, buckets)| (system, State::from_buckets(buckets)))
+            .collect()
+    }
+
     /// The same as [`Bundle::project`], where the projection of an earlier bundle is at hand: only buckets that differ
     /// are made anew.
     pub fn project_after(&self, system: &SystemName, earlier: &Bundle, projected: &State) -> State {
         let pairs = self.buckets.iter().zip(&earlier.buckets).zip(0_u8..=255);
         let changed = pairs
-            .filter(|((new, old), _)| !Arc::ptr_eq(new, old))
+            .filter(|((new, old), _)| !Arc::ptr_eq(new, old) && new.digest != old.digest)
             .map(|((new, _), index)| (index, project_bucket(new, system)));
         projected.with_buckets(changed)
     }
@@ -357,12 +386,24 @@ fn count(
 }
 
 fn project_bucket(bucket: &ResourceBucket, system: &SystemName) -> Arc<Bucket> {
-    Arc::new(Bucket::new(
-        bucket
-            .resources
-            .iter()
-            .filter(|r| r.systems.contains(system))
-            .map(|r| r.item.clone())
-            .collect(),
-    ))
+    Arc::new(Bucket::new(share_of(bucket, system)))
+}
+
+/// The items of a bucket that are for a system.
+fn share_of(bucket: &ResourceBucket, system: &SystemName) -> Vec<Arc<Item>> {
+    let mut items = Vec::with_capacity(bucket.resources.len());
+    // Sets are shared, so neighbours mostly have the same.
+    let mut last: Option<(&SystemSet, bool)> = None;
+    for resource in &bucket.resources {
+        let set = &resource.systems;
+        let contains = match last {
+            Some((known, contains)) if Arc::ptr_eq(known, set) => contains,
+            _ => set.contains(system),
+        };
+        last = Some((set, contains));
+        if contains {
+            items.push(resource.item.clone());
+        }
+    }
+    items
 }

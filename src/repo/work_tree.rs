@@ -1,7 +1,7 @@
 //! A person's files as they lie: read into a snapshot, or made into a commit on a new branch without touching the index.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -245,20 +245,22 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if !name.starts_with('.') {
-                self.entry(&entry.path(), name, &join(path, name))?;
+                self.entry(&entry, name, &join(path, name))?;
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, full: &Path, name: &str, path: &str) -> Result<(), RepoError> {
-        let meta = match full.symlink_metadata() {
-            Ok(meta) => meta,
+    fn entry(&mut self, entry: &DirEntry, name: &str, path: &str) -> Result<(), RepoError> {
+        let full = &*entry.path();
+        // What the listing says, which saves asking for each file.
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
             // Gone since the folder was listed, as editors do with their temporary files.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(io_error(full)(error)),
         };
-        if meta.is_dir() && !full.join(".git").exists() {
+        if kind.is_dir() && !full.join(".git").exists() {
             let built = matches!(name, "target" | "node_modules");
             if self.part.leaves_out(path) || (built && self.is_ignored(full)) {
                 return Ok(());
@@ -269,36 +271,43 @@ impl<'a> Reader<'a> {
             self.unreadable.push(shown("", path.as_bytes()));
             return Ok(());
         };
-        let blob = if meta.is_dir() {
+        let blob = if kind.is_dir() {
             without_bytes(full, Content::Submodule)
-        } else if meta.is_symlink() {
+        } else if kind.is_symlink() {
             without_bytes(full, Content::Symlink)
         } else if !self.part.takes(name) {
             return Ok(());
-        } else if !meta.is_file() {
+        } else if !kind.is_file() {
             // A pipe or a device under a document's name: reading it could wait forever.
             self.unreadable
                 .push(format!("{} (not a file)", shown("", path.as_bytes())));
             return Ok(());
-        } else if meta.len() > limits::DOCUMENT_BYTES {
-            without_bytes(full, Content::TooLarge(meta.len()))
         } else {
-            self.bytes += meta.len();
-            if self.bytes > SNAPSHOT_BYTES {
-                return Err(too_many_bytes());
-            }
-            let bytes = match read(full, meta.len()) {
-                Ok(bytes) => bytes,
+            match self.file(full) {
+                Ok(blob) => blob?,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(io_error(full)(error)),
-            };
-            Blob {
-                id: BlobId::from_digest(Digest::of(&bytes)),
-                content: Content::Bytes(bytes),
             }
         };
         self.files.insert(doc, blob);
         Ok(())
+    }
+
+    fn file(&mut self, full: &Path) -> std::io::Result<Result<Blob, RepoError>> {
+        let mut file = File::open(full)?;
+        let size = file.metadata()?.len();
+        if size > limits::DOCUMENT_BYTES {
+            return Ok(Ok(without_bytes(full, Content::TooLarge(size))));
+        }
+        self.bytes += size;
+        if self.bytes > SNAPSHOT_BYTES {
+            return Ok(Err(too_many_bytes()));
+        }
+        let bytes = read(&mut file, size)?;
+        Ok(Ok(Blob {
+            id: BlobId::from_digest(Digest::of(&bytes)),
+            content: Content::Bytes(bytes),
+        }))
     }
 
     fn is_ignored(&self, full: &Path) -> bool {
@@ -309,12 +318,13 @@ impl<'a> Reader<'a> {
 }
 
 /// A file's bytes, read straight into the place where they are kept. `size` is what it was a moment ago.
-fn read(full: &Path, size: u64) -> std::io::Result<Arc<[u8]>> {
-    let mut file = File::open(full)?;
+fn read(file: &mut File, size: u64) -> std::io::Result<Arc<[u8]>> {
     let size = usize::try_from(size).unwrap_or(0);
     let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
     let mut filled = 0;
-    while let Some(rest) = Arc::get_mut(&mut bytes).and_then(|b| b.get_mut(filled..)) {
+    while filled < size
+        && let Some(rest) = Arc::get_mut(&mut bytes).and_then(|b| b.get_mut(filled..))
+    {
         match file.read(rest) {
             Ok(0) => break,
             Ok(n) => filled += n,
