@@ -215,9 +215,14 @@ fn number(faults: &mut Faults<'_>, text: &str, at: Range<usize>) -> NodeValue {
         Ok(number) if fits(&number) => NodeValue::Number(number),
         Ok(_) | Err(_) => {
             misfit(faults, "json/number", text, at);
-            NodeValue::Null
+            stand_in()
         }
     }
+}
+
+/// What a number that can't be carried is read as, once it has been reported: one that nothing else will be said of.
+pub(crate) fn stand_in() -> NodeValue {
+    NodeValue::Number(Number::from(1))
 }
 
 /// Whether a number survives canonical JSON. Whole numbers too large for 64 bits come as floats, and floats beyond 2^53 are

@@ -165,6 +165,21 @@ fn range(text: &str, location: &Location) -> Range<usize> {
     from..end
 }
 
+/// The engine says where the tagged value begins; what is meant is the tag before it.
+fn tag_before(text: &str, value: Range<usize>) -> Range<usize> {
+    let before = text.get(..value.start).unwrap_or("").trim_end();
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| {
+        at + before
+            .get(at..)
+            .and_then(|t| t.chars().next())
+            .map_or(1, char::len_utf8)
+    });
+    match before.get(start..) {
+        Some(word) if word.starts_with('!') => start..before.len(),
+        _ => value,
+    }
+}
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the engine's own wording is right for the rest, and for what it adds"
@@ -173,6 +188,9 @@ fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
     use serde_yaml::Error as E;
     let text = faults.text();
     let mut at = error.location().map_or(0..0, |l| range(text, &l));
+    if let E::UnsupportedTag { .. } = error {
+        at = tag_before(text, at);
+    }
     if at.is_empty() {
         // Underline at least one character.
         let rest = text.get(at.start..).unwrap_or("");
@@ -339,7 +357,7 @@ fn convert(faults: &mut Faults<'_>, place: Place, least: usize) -> Node {
         Raw::Plain(value) => value,
         Raw::Misfit(written) => {
             json::misfit(faults, "yaml/number", &written, span.clone());
-            NodeValue::Null
+            json::stand_in()
         }
         Raw::Array(items) => {
             let items: Vec<Node> = items

@@ -49,7 +49,7 @@ impl Ran {
 
     #[track_caller]
     fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e} in:\n{}", self.out))
+        serde_json::from_str(&self.out).expect(&self.out)
     }
 }
 

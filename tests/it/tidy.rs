@@ -47,6 +47,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["ids", "state", "plan", "record"]),
+    // Speaks raw HTTP to any system, so that it tests the wire and not our own client.
+    ("conformance", &["ids", "state", "plan", "system_api"]),
     // The other end of the System API shares its vocabulary, and nothing of the engine.
     (
         "reference",
@@ -135,7 +137,10 @@ fn imports(text: &str) -> Vec<String> {
 
 fn is_test(path: &Path) -> bool {
     let text = path.to_string_lossy().into_owned();
-    text.ends_with("tests.rs") || text.contains("/tests/") || text.ends_with("/model.rs")
+    text.ends_with("tests.rs")
+        || text.contains("/tests/")
+        || text.ends_with("/model.rs")
+        || text.ends_with("/suite.rs")
 }
 
 #[test]

@@ -167,7 +167,7 @@ freezes:
     23:27 reference/unknown-system: there is no system `Medical` (Medical) did you mean `medical`?
     23:50 config/signing-key: not an SSH public key ("-----BEGIN") paste the one line of a .pub file: ssh-ed25519 AAAA…
     24:14 config/duplicate-login: the login `x` is already `a`'s (x) each person has a login of their own
-    24:24 document/wrong-type: `roles` must be a list of strings, not a string (operator) -
+    24:24 document/wrong-type: `roles` must be a list of strings, not a string (operator) write ["operator"]
     26:12 config/glob: not a path pattern: unclosed character class; missing ']' ("config/[") write it like config/*.yaml
     27:5 document/missing-field: an entry of `documents` has no `path` ({) add path: config/rates.json
     27:12 reference/unknown-kind: there is no kind `Ratee` (Ratee) did you mean `Rate`?

@@ -140,16 +140,7 @@ fn numbers_that_would_change_are_reported() {
     "##);
     assert_eq!(
         value,
-        Some(json!([
-            9_007_199_254_740_992_u64,
-            null,
-            null,
-            null,
-            null,
-            0.1,
-            null,
-            1e15
-        ]))
+        Some(json!([9_007_199_254_740_992_u64, 1, 1, 1, 1, 0.1, 1, 1e15]))
     );
 }
 

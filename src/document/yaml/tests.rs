@@ -107,7 +107,7 @@ fn what_is_not_read_is_reported() {
     2:11 yaml/duplicate-key: `c` is here a second time (c)
     3:1 yaml/duplicate-key: `a` is here a second time (a)
     3:3 yaml/merge-key: merge keys (<<) are not read (<<)
-    1:12 yaml/tag: tags (!name) are not read (x)
+    1:4 yaml/tag: tags (!name) are not read (!secret)
     2:1 yaml/syntax: expected one document; here a second one begins (---)
     1:4 yaml/number: the number is not finite or too large (.inf)
     1:4 yaml/number: the number 9007199254740993 is too large; numbers go up to 2^53 (9007199254740993)

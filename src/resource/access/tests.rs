@@ -130,7 +130,7 @@ fn every_fault_is_reported_in_one_pass() {
     5:120 document/missing-field: a blocked address has no `cidr` ({) add "cidr": …
     5:121 document/unknown-field: a blocked address has no field `id` ("id") known: cidr, reason, systems, until
     5:141 document/wrong-type: a blocked address must be a string, not a list ([) -
-    6:14 document/wrong-type: `systems` must be a list of strings, not a string ("medical") -
+    6:14 document/wrong-type: `systems` must be a list of strings, not a string ("medical") write ["medical"]
     "##);
     assert!(check("[]").contains("document/wrong-type"));
 }

@@ -133,7 +133,7 @@ fn every_fault_is_reported_in_one_pass() {
     2:37 flag/rollout-range: a rollout of 101% is not possible (101) give a whole number from 0 to 100
     2:51 document/empty-list: `teams` names no system ([]) name one, or leave `teams` out for all of them
     3:3 document/bad-name: "b b" is not a resource name: not empty, at most 512 bytes, no white space ("b b") -
-    3:22 document/wrong-type: `enabled` must be true or false, not a string ("yes") -
+    3:22 document/wrong-type: `enabled` must be true or false, not a string ("yes") write true, without quotes
     3:40 document/wrong-type: `rollout` must be a whole number (2.5) -
     3:55 reference/unknown-system: there is no system `medcal` ("medcal") did you mean `medical`?
     3:65 reference/kind-not-taken: the system `payroll` does not take FeatureFlag ("payroll") add FeatureFlag to its `kinds` in lockstep.yaml, or leave it out here
@@ -150,9 +150,9 @@ fn every_fault_is_reported_in_one_pass() {
     7:45 flag/default-variant: there is no variant `of` ("of") -
     7:63 flag/variants: `variants` names none ({}) add one, or leave `variants` out
     7:82 document/wrong-type: `description` must be a string, not null (null) -
-    8:37 document/wrong-type: `rollout` must be a whole number, not a string ("50") -
+    8:37 document/wrong-type: `rollout` must be a whole number, not a string ("50") write 50, without quotes
     9:3 json/duplicate-key: `g` is here a second time ("g") keep one of the two
-    10:35 document/wrong-type: `teams` must be a list of strings, not a string ("medical") -
+    10:35 document/wrong-type: `teams` must be a list of strings, not a string ("medical") write ["medical"]
     11:14 document/wrong-type: `$schema` must be a string, not a number (5) -
     "##);
     assert!(check(JSON, "[]").contains("document/wrong-type"));

@@ -95,7 +95,7 @@ fn every_fault_is_reported_in_one_pass() {
     6:64 interview/successor-cycle: the successors of `d` lead back to it ("e") name a type that stays
     6:81 reference/unknown-system: there is no system `medcal` ("medcal") did you mean `medical`?
     7:64 interview/successor-cycle: the successors of `e` lead back to it ("d") name a type that stays
-    7:80 document/wrong-type: `retired` must be true or false, not a string ("yes") -
+    7:80 document/wrong-type: `retired` must be true or false, not a string ("yes") write true, without quotes
     8:3 document/wrong-type: an interview type must be an object, not a string ("f") -
     "##);
     assert!(check("config/interview-types.json", "5").contains("document/wrong-type"));

@@ -236,6 +236,14 @@ fn ready_when_nothing_is_missing() {
     view.verdict = VerdictView::default();
     view.plan = PlanView::new(&plan_of(&[]), &kinds(), Language::English);
     view.already_adrift = Some(view.plan.clone());
+    view.statuses = vec![
+        status("lockstep/check", StatusState::Success, "no findings"),
+        status(
+            "lockstep/approval",
+            StatusState::Success,
+            "nobody is needed",
+        ),
+    ];
     assert_snapshot!(comment(&view), @r#"
     <!-- lockstep -->
     ## ✅ Lockstep: ready to merge
@@ -243,7 +251,7 @@ fn ready_when_nothing_is_missing() {
     `Raise ai_assistant to 25%` · proposed by `sato` · `ba5eba5eba`…`4ead4ead4e`
 
     - ✅ `lockstep/check` success: no findings
-    - ⏳ `lockstep/approval` pending: 1 of 2
+    - ✅ `lockstep/approval` success: nobody is needed
 
     ### This proposal changes
 

@@ -36,12 +36,82 @@ fn a_plan_reads_well_in_both_languages() {
     let english = folder.run(&BETWEEN).code(0);
     assert_eq!(english.err, "");
     insta::with_settings!({filters => vec![("[0-9a-f]{10,64}", "<hex>")]}, {
-        insta::assert_snapshot!(english.out, @r#""#);
+        insta::assert_snapshot!(english.out, @r#"
+        Plan <hex> · revision <hex>
+
+        - old_banner: removed (was off) on medical
+        + user102: read-only access granted on medical, voicedrive · widening
+        ~ ai_assistant: rollout 10% → 25% on medical, voicedrive · widening
+
+        FeatureFlag/old_banner  config/feature-flags.json:9
+          @@ -1,6 +0,0 @@
+          -{
+          -  "enabled": false,
+          -  "expires": "2099-12-31",
+          -  "owner": "sato",
+          -  "rollout": 100
+          -}
+
+        AccessGrant/readonly/user102  config/access-control.json:3
+          @@ -0,0 +1,4 @@
+          +{
+          +  "id": "user102",
+          +  "role": "readonly"
+          +}
+
+        FeatureFlag/ai_assistant  config/feature-flags.json:3
+          @@ -2,5 +2,5 @@
+             "enabled": true,
+             "expires": "2099-12-31",
+             "owner": "sato",
+          -  "rollout": 10
+          +  "rollout": 25
+           }
+
+        medical     1 to delete, 1 to create, 1 to update
+        voicedrive  0 to delete, 1 to create, 1 to update
+        total       1 to delete, 2 to create, 2 to update
+        "#);
     });
     let mut japanese = vec!["--lang", "ja"];
     japanese.extend(BETWEEN);
     insta::with_settings!({filters => vec![("[0-9a-f]{10,64}", "<hex>")]}, {
-        insta::assert_snapshot!(folder.run(&japanese).code(0).out, @r#""#);
+        insta::assert_snapshot!(folder.run(&japanese).code(0).out, @r#"
+        計画 <hex> · リビジョン <hex>
+
+        - old_banner: 削除（変更前: 無効）（medical）
+        + user102: 閲覧権限を付与（medical, voicedrive）· 拡大
+        ~ ai_assistant: 公開率 10% → 25%（medical, voicedrive）· 拡大
+
+        FeatureFlag/old_banner  config/feature-flags.json:9
+          @@ -1,6 +0,0 @@
+          -{
+          -  "enabled": false,
+          -  "expires": "2099-12-31",
+          -  "owner": "sato",
+          -  "rollout": 100
+          -}
+
+        AccessGrant/readonly/user102  config/access-control.json:3
+          @@ -0,0 +1,4 @@
+          +{
+          +  "id": "user102",
+          +  "role": "readonly"
+          +}
+
+        FeatureFlag/ai_assistant  config/feature-flags.json:3
+          @@ -2,5 +2,5 @@
+             "enabled": true,
+             "expires": "2099-12-31",
+             "owner": "sato",
+          -  "rollout": 10
+          +  "rollout": 25
+           }
+
+        medical     削除 1 件、追加 1 件、変更 1 件
+        voicedrive  削除 0 件、追加 1 件、変更 1 件
+        合計        削除 1 件、追加 2 件、変更 2 件
+        "#);
     });
     // The same for whoever asks by another way.
     git(folder.path(), &["clone", "-q", "--bare", ".", "bare.git"]);

@@ -105,7 +105,7 @@ fn a_broken_policy_is_refused_before_it_locks_the_gate() {
             bare.statuses(1),
             [
                 "check=failure",
-                "policy=success",
+                "policy=pending",
                 "plan=failure",
                 "approval=pending"
             ],
