@@ -67,7 +67,8 @@ async fn promise_03_judged_by_the_base() {
     let branch = branches.trim();
     world.git_in("work", &["fetch", "--quiet", "origin", branch]);
     world.git_in("work", &["checkout", "--quiet", "FETCH_HEAD"]);
-    let nobody = "package lockstep\n\nwarn contains \"nobody need agree\" if count(input.changes) > 1000\n";
+    let nobody =
+        "package lockstep\n\nwarn contains \"nobody need agree\" if count(input.changes) > 1000\n";
     world.write("policies/approvals.rego", nobody);
     world.git_in("work", &["commit", "--quiet", "-am", "nobody need agree"]);
     world.git_in(

@@ -48,7 +48,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("store", &["ids", "state", "plan", "record"]),
     // Speaks raw HTTP to any system, so that it tests the wire and not our own client.
-    ("conformance", &["ids", "state", "plan", "system_api"]),
+    (
+        "conformance",
+        &["ids", "clock", "state", "plan", "system_api"],
+    ),
     // The other end of the System API shares its vocabulary, and nothing of the engine.
     (
         "reference",
