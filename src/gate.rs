@@ -20,7 +20,7 @@ use crate::ids::{Digest, DocPath, PlanDigest, Revision};
 use crate::plan::Plan;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::policy::{PolicySet, Verdict};
-use crate::repo::{Repo, RepoError};
+use crate::repo::{Repo, RepoError, TreeId};
 use crate::resource::Language;
 use crate::view;
 
@@ -72,6 +72,8 @@ pub struct Judgement {
     pub scope: PlanDigest,
     pub verdict: Verdict,
     pub reviews: Vec<CountedReview>,
+    /// Who opened it or committed to it, by their keys in `people:`; none of them can approve it.
+    pub authors: BTreeSet<String>,
     /// In the gate's language, so that who looks does not change what is published.
     pub statuses: Vec<Status>,
     /// When it was judged.
@@ -104,6 +106,8 @@ pub enum Standing {
     Author,
     /// Not in `people:` at the base.
     Unknown,
+    /// `people:` gives this person a signing key, and the approval is not signed with it.
+    Unsigned,
     /// Only a comment.
     Comment,
 }
@@ -249,10 +253,7 @@ impl Gate {
         open_only(&judgement.proposal)?;
         let config = &judgement.base.bundle.config;
         let person = member(config, user)?;
-        let author = config
-            .person(&judgement.proposal.author)
-            .map(|(key, _)| key);
-        if kind == ReviewKind::Approve && author == Some(person) {
+        if kind == ReviewKind::Approve && judgement.authors.contains(person) {
             return Err(GateError::Refused(Refusal::OwnProposal));
         }
         let review = Review {
@@ -332,17 +333,29 @@ fn judge(
     let base_revision = proposal.base.clone();
     let before = Arc::new(repo.snapshot(&base_revision)?);
     let base = Arc::new(compile::compile(&before));
-    let (after, conflicts) = match repo.snapshot_merged(&base_revision, &proposal.head)? {
-        Ok((snapshot, _tree)) => (Arc::new(snapshot), Vec::new()),
-        Err(paths) => (before.clone(), paths),
-    };
+    let (after, unplanned, conflicts) =
+        match repo.snapshot_merged(&base_revision, &proposal.head)? {
+            Ok((snapshot, tree)) => {
+                let unplanned = Unplanned::between(repo, &base_revision, tree, &before, &snapshot)?;
+                (Arc::new(snapshot), unplanned, Vec::new())
+            }
+            Err(paths) => (before.clone(), Unplanned::default(), paths),
+        };
     let compiled = Arc::new(compile::compile(&after));
     let mut plan = Plan::between(Some(&base.bundle), &compiled.bundle);
     // Where a change is written is shown, and policies may ask for it.
     compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
-    let scope = scope(&plan, &before, &after);
+    let scope = scope(&plan, &unplanned);
     let config = &base.bundle.config;
-    let reviews = reviews::count_reviews(repo, &proposal, reviews, &before, &base, &plan, scope)?;
+    let authors = authors(repo, &proposal, config)?;
+    let seen = reviews::Seen {
+        before: &before,
+        base: &base,
+        plan: &plan,
+        scope,
+        authors: &authors,
+    };
+    let reviews = reviews::count_reviews(repo, &proposal, reviews, &seen)?;
     let (policies, faults) = PolicySet::compile(&before.policies);
     let facts = ProposalFacts {
         number: proposal.number,
@@ -361,7 +374,7 @@ fn judge(
                 at: r.review.at,
             })
             .collect(),
-        files: changed_files(&before, &after),
+        files: unplanned.with(changed_files(&before, &after)),
     };
     let input = PolicyInput::new(
         facts,
@@ -388,6 +401,7 @@ fn judge(
         scope,
         verdict,
         reviews,
+        authors,
         statuses: Vec::new(),
         at: now,
         after,
@@ -439,30 +453,75 @@ fn changed_files(before: &Snapshot, after: &Snapshot) -> Vec<DocPath> {
     files.into_iter().cloned().collect()
 }
 
-/// The digest that approvals are bound to. A plan says nothing about policies, people or schemas, so where a proposal changes such
-/// definitions their contents are part of it; otherwise it is the plan's own digest.
-fn scope(plan: &Plan, before: &Snapshot, after: &Snapshot) -> PlanDigest {
-    let defines = |path: &str| {
-        path == compile::CONFIG
-            || path.starts_with("kinds/")
-            || path.starts_with("policies/")
-            || path.ends_with(".rego")
-    };
-    let changed: Vec<DocPath> = changed_files(before, after)
-        .into_iter()
-        .filter(|p| defines(p.as_str()))
-        .collect();
-    if changed.is_empty() {
+/// What a merge would change that no plan shows, by its path in git: definitions (policies, people, schemas), and everything
+/// that is no document of the config repo, such as a workflow of the forge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unplanned(BTreeMap<String, String>);
+
+impl Unplanned {
+    fn between(
+        repo: &Repo,
+        base: &Revision,
+        tree: TreeId,
+        before: &Snapshot,
+        after: &Snapshot,
+    ) -> Result<Self, RepoError> {
+        let defines = |path: &str| {
+            path == compile::CONFIG
+                || path.starts_with("kinds/")
+                || path.starts_with("policies/")
+                || path.ends_with(".rego")
+        };
+        let mut changed = repo.changed_paths(base, tree)?;
+        let layout = repo.layout();
+        for document in changed_files(before, after)
+            .iter()
+            .filter(|p| !defines(p.as_str()))
+        {
+            changed.remove(&layout.git_path(document));
+        }
+        Ok(Self(changed))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These paths and the documents', for policies to see.
+    fn with(&self, mut documents: Vec<DocPath>) -> Vec<DocPath> {
+        documents.extend(self.0.keys().filter_map(|path| path.parse().ok()));
+        documents.sort();
+        documents.dedup();
+        documents
+    }
+}
+
+/// The digest that approvals are bound to: the plan's own, and where a proposal changes things that no plan shows, their contents too.
+fn scope(plan: &Plan, unplanned: &Unplanned) -> PlanDigest {
+    if unplanned.is_empty() {
         return plan.digest();
     }
     let mut text = plan.digest().to_string();
-    for path in changed {
-        let blob = after
-            .files
-            .get(&path)
-            .or_else(|| after.policies.get(&path))
-            .map(|blob| format!("{:?}", blob.id));
-        text.push_str(&format!("\n{path} {}", blob.unwrap_or_default()));
+    for (path, content) in &unplanned.0 {
+        text.push_str(&format!("\n{path}\0{content}"));
     }
     PlanDigest(Digest::of(text.as_bytes()))
+}
+
+/// Everyone who had a hand in a proposal: who opened it, and who made its commits, as far as they are known.
+fn authors(
+    repo: &Repo,
+    proposal: &Proposal,
+    config: &Config,
+) -> Result<BTreeSet<String>, RepoError> {
+    let mut authors = BTreeSet::from([person_key(config, &proposal.author)]);
+    for revision in repo.commits_between(&proposal.base, &proposal.head)? {
+        let author = repo.commit(&revision)?.author;
+        let mailbox = author.email.split('@').next().unwrap_or_default();
+        let known = config
+            .person(&author.name)
+            .or_else(|| config.person(mailbox));
+        authors.extend(known.map(|(key, _)| key.to_owned()));
+    }
+    Ok(authors)
 }

@@ -133,6 +133,14 @@ impl Engine {
         if scene.observed.iter().all(|(s, o)| scene.is_there(s, o)) {
             return self.already_there(pass, scene, memory).await;
         }
+        // To try again what left a system stuck would only swing it to and fro: it takes a person, on the system or with another change.
+        if let Some((at, stuck @ Outcome::Stuck { .. })) = &memory.outcome
+            && *at == scene.revision
+        {
+            let mut held = report(pass, &scene.revision, Some(stuck.to_string()));
+            held.conditions = memory.conditions.clone();
+            return Ok(held);
+        }
         let (plan, adrift) = self.plan_group(pass, scene, memory).await?;
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;

@@ -81,6 +81,12 @@ fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
                     (Standing::Author, _, Language::Japanese) => {
                         "自分の提案は承認できません".to_owned()
                     }
+                    (Standing::Unsigned, _, Language::English) => {
+                        "not signed with the key under people:".to_owned()
+                    }
+                    (Standing::Unsigned, _, Language::Japanese) => {
+                        "people: の鍵で署名されていません".to_owned()
+                    }
                     (Standing::Unknown, _, Language::English) => {
                         "not under people: on the main branch".to_owned()
                     }
@@ -166,6 +172,7 @@ fn standing(standing: Standing) -> &'static str {
         Standing::Outdated => "a later push added to what was approved",
         Standing::Author => "authors don't approve their own proposals",
         Standing::Unknown => "not in people: at the base",
+        Standing::Unsigned => "not signed with the key that people: gives",
         Standing::Comment => "a comment",
     }
 }

@@ -1,9 +1,11 @@
 //! Names and ancestry of commits.
 
+use std::collections::BTreeMap;
+
 use git2::{ErrorCode, Oid, Repository, Sort};
 use jiff::Timestamp;
 
-use super::{Doing, Identity, Repo, RepoError, find_commit, to_oid, to_revision};
+use super::{Doing, Identity, Repo, RepoError, TreeId, find_commit, to_oid, to_revision};
 use crate::ids::Revision;
 
 /// A commit without its files.
@@ -124,6 +126,30 @@ impl Repo {
                     info(&git.find_commit(oid).doing("reading the history")?)
                 })
                 .collect()
+        })
+    }
+
+    /// Every path that differs between a commit and a tree, whatever it is and wherever it lies, with the new content's id (zeros where it is
+    /// gone). Names that are not UTF-8 are shown as far as they can be.
+    pub fn changed_paths(
+        &self,
+        from: &Revision,
+        to: TreeId,
+    ) -> Result<BTreeMap<String, String>, RepoError> {
+        self.with(|git| {
+            let doing = "comparing two trees";
+            let before = find_commit(git, from)?.tree().doing(doing)?;
+            let after = git.find_tree(to.oid()).doing(doing)?;
+            let diff = git
+                .diff_tree_to_tree(Some(&before), Some(&after), None)
+                .doing(doing)?;
+            let changed = diff.deltas().map(|delta| {
+                let file = delta.new_file();
+                let name = file.path_bytes().or_else(|| delta.old_file().path_bytes());
+                let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+                (name, format!("{} {:?}", file.id(), file.mode()))
+            });
+            Ok(changed.collect())
         })
     }
 

@@ -57,15 +57,19 @@ impl Store {
         let doing = "take a lease";
         let mut tx = self.write(Durability::Full, doing).await?;
         let fence: Option<i64> = sqlx::query_scalar(
-            "INSERT INTO leases (name, holder, fence, expires_ms) VALUES ($1, $2, 1, $3) \
+            "INSERT INTO leases (name, holder, fence, expires_ms) VALUES ($1, $2, $5, $3) \
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_ms = excluded.expires_ms, \
-             fence = leases.fence + (CASE WHEN leases.holder = excluded.holder AND leases.expires_ms >= $4 THEN 0 ELSE 1 END) \
+             fence = CASE WHEN leases.holder = excluded.holder AND leases.expires_ms >= $4 THEN leases.fence \
+             WHEN leases.fence < excluded.fence THEN excluded.fence ELSE leases.fence + 1 END \
              WHERE leases.expires_ms < $4 OR leases.holder = excluded.holder RETURNING fence",
         )
         .bind(name)
         .bind(holder)
         .bind(ms(until(now, ttl)))
         .bind(ms(now))
+        // Systems remember the highest fence they saw, across groups and stores: one that follows the clock is above those of a
+        // lost or restored store and of the group that a system was in before.
+        .bind(now.as_second())
         .fetch_optional(&mut *tx)
         .await
         .doing(doing)?;
