@@ -28,7 +28,9 @@ use lockstep::reference::{self, Options};
 use lockstep::settings::Settings;
 use lockstep::state::Item;
 
+#[expect(dead_code, reason = "the other bench uses the rest")]
 mod fixture;
+#[expect(dead_code, reason = "the other bench uses the rest")]
 mod measure;
 
 use fixture::{Layout, Shape, Syntax};

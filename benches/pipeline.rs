@@ -18,6 +18,7 @@ use lockstep::view::{self, PlanView, ReportView};
 use serde::Deserialize;
 
 mod fixture;
+#[expect(dead_code, reason = "the other bench uses the rest")]
 mod measure;
 
 use fixture::{Layout, Shape, Syntax};
