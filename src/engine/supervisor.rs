@@ -65,11 +65,14 @@ pub async fn supervise(
             let poll = Instant::now() + intervals.git;
             tokio::select! {
                 _ = stop.changed() => break Trigger::Manual,
-                changed = pushed.changed(), if watched => match changed {
-                    Ok(()) => break Trigger::Merge,
-                    // The watcher is gone; polling goes on.
-                    Err(_) => watched = false,
-                },
+                changed = pushed.changed(), if watched => {
+                    // The watcher may be gone; polling goes on.
+                    watched = changed.is_ok();
+                    // Statuses are written to the repository too: what this engine says itself is no reason to look again.
+                    if engine.has_news().await {
+                        break Trigger::Merge;
+                    }
+                }
                 () = tokio::time::sleep_until(due) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },
                 () = tokio::time::sleep_until(poll), if poll < due => {
                     if engine.has_news().await {
