@@ -216,3 +216,20 @@ fn what_a_push_brought_is_read_before_it_is_let_in() {
         other.repo.snapshot(&pushed).unwrap()
     );
 }
+
+#[test]
+fn a_lock_that_a_killed_process_left_behind_is_taken_away() {
+    let bare = Bare::new();
+    let first = bare.commit("main", &[("lockstep.yaml", Some("version: 1"))]);
+    let lock = bare
+        .repo
+        .git_dir()
+        .unwrap()
+        .join("refs/notes/lockstep/statuses.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let notes = "refs/notes/lockstep/statuses";
+    bare.repo.append_note(notes, &first, "{}", at(1)).unwrap();
+    assert_eq!(bare.repo.read_notes(notes, &first).unwrap(), ["{}"]);
+    assert!(!lock.exists());
+}

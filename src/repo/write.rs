@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use git2::{ErrorCode, MergeOptions, Oid, Repository};
 use jiff::Timestamp;
@@ -16,8 +16,10 @@ use super::{Doing, Identity, Repo, RepoError, find_commit, to_oid, to_revision};
 use crate::document::Snapshot;
 use crate::ids::{DocPath, Revision};
 
-/// How often a reference that another process holds locked is tried again, and how long between tries.
-const LOCK_TRIES: u32 = 100;
+/// How long a reference that another process holds locked is tried again, and how long between tries.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long a lock may stand unchanged before it counts as left behind.
+const LOCK_LEFT: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A tree in the object store, which need not be any commit's.
@@ -260,6 +262,9 @@ pub(super) fn write_commit(
 }
 
 /// Compare and swap, under the lock file that git itself takes. `from` is `None` for a reference that must not exist yet.
+///
+/// A process that is killed while it moves a reference leaves that lock behind, and git keeps it for ever. Moving one takes
+/// milliseconds, so a lock that stands unchanged for [`LOCK_LEFT`] belongs to nobody any more and is taken away.
 pub(super) fn move_ref(
     git: &Repository,
     name: &str,
@@ -269,7 +274,8 @@ pub(super) fn move_ref(
 ) -> Result<(), RepoError> {
     // To libgit2 a zero id means "must not be there", checked under the lock. Its own `force: false` is checked before it.
     let expected = from.unwrap_or(Oid::ZERO_SHA1);
-    let mut tries = 0;
+    let lock = git.commondir().join(format!("{name}.lock"));
+    let (started, mut since, mut seen) = (Instant::now(), Instant::now(), None);
     while let Err(source) = git.reference_matching(name, to, true, expected, log) {
         if matches!(
             source.code(),
@@ -279,13 +285,23 @@ pub(super) fn move_ref(
                 name: name.trim_start_matches("refs/heads/").to_owned(),
             });
         }
-        if source.code() != ErrorCode::Locked || tries == LOCK_TRIES {
+        if source.code() != ErrorCode::Locked || started.elapsed() > LOCK_WAIT {
             return Err(RepoError::Git {
                 doing: "moving a reference",
                 source,
             });
         }
-        tries += 1;
+        let now = std::fs::metadata(&lock).and_then(|m| m.modified()).ok();
+        if now.is_none() || now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() > LOCK_LEFT {
+            tracing::warn!(
+                reference = name,
+                "a lock that a killed process left behind is taken away"
+            );
+            // Whether that worked shows when the reference is moved again.
+            let _ = std::fs::remove_file(&lock);
+        }
         std::thread::sleep(LOCK_PAUSE);
     }
     Ok(())
