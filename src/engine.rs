@@ -91,6 +91,7 @@ pub struct Engine {
     memory: BTreeMap<GroupName, Mutex<group::Memory>>,
     /// The statuses written by this process, so that only what changed is compared with the forge again.
     published: BTreeMap<Revision, publish::Shown>,
+    ended: std::sync::Mutex<publish::Ended>,
     /// Whether the last writing of statuses came to its end.
     publish_again: bool,
     /// Failed revisions whose reverting proposal is there.
@@ -162,6 +163,7 @@ impl Engine {
             links: BTreeMap::new(),
             memory: BTreeMap::new(),
             published: BTreeMap::new(),
+            ended: std::sync::Mutex::default(),
             publish_again: true,
             reverts: BTreeSet::new(),
         }

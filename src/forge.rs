@@ -120,7 +120,16 @@ pub trait Forge: Send + Sync {
     async fn review(&self, number: u64, review: Review) -> Result<(), ForgeError>;
     /// The newest status of each context on a commit.
     async fn statuses(&self, commit: &Revision) -> Result<Vec<Status>, ForgeError>;
-    async fn set_status(&self, commit: &Revision, status: Status) -> Result<(), ForgeError>;
+    /// Sets statuses on a commit, together where the forge can.
+    async fn set_statuses(
+        &self,
+        commit: &Revision,
+        statuses: Vec<Status>,
+    ) -> Result<(), ForgeError>;
+    /// Sets one.
+    async fn set_status(&self, commit: &Revision, status: Status) -> Result<(), ForgeError> {
+        self.set_statuses(commit, vec![status]).await
+    }
     /// Lockstep's one comment on a proposal, replaced in place.
     async fn upsert_comment(&self, number: u64, markdown: &str) -> Result<(), ForgeError>;
     /// Merges if the main branch is still at `base` and the proposal at `head`, else [`ForgeError::Conflict`].

@@ -208,13 +208,11 @@ impl Gate {
 
     async fn announce(&self, head: &Revision) -> Result<(), GateError> {
         let shown = self.forge.statuses(head).await?;
-        for context in CONTEXTS {
-            if !shown.iter().any(|s| s.context == context) {
-                let status = statuses::pending(context, self.clock.now(), self.language);
-                self.forge.set_status(head, status).await?;
-            }
-        }
-        Ok(())
+        let missing = CONTEXTS
+            .into_iter()
+            .filter(|context| !shown.iter().any(|s| s.context == *context))
+            .map(|context| statuses::pending(context, self.clock.now(), self.language));
+        Ok(self.forge.set_statuses(head, missing.collect()).await?)
     }
 
     /// Puts the statuses on the proposal's head and replaces the comment. Statuses that are there already are left.
@@ -227,14 +225,13 @@ impl Gate {
             .into_iter()
             .map(|s| (s.context.clone(), s))
             .collect();
-        for status in &judgement.statuses {
-            let same = shown
-                .get(&status.context)
-                .is_some_and(|s| s.state == status.state && s.description == status.description);
-            if !same {
-                self.forge.set_status(head, status.clone()).await?;
-            }
-        }
+        let differing = judgement.statuses.iter().filter(|status| {
+            let shown = shown.get(&status.context);
+            !shown.is_some_and(|s| s.state == status.state && s.description == status.description)
+        });
+        self.forge
+            .set_statuses(head, differing.cloned().collect())
+            .await?;
         Ok(self
             .forge
             .upsert_comment(judgement.proposal.number, comment)

@@ -1,13 +1,14 @@
 //! Which commits carry statuses, and what is known of each group at them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
 use super::execute::restore;
 use super::source::Head;
-use super::statuses::{self, GroupAt};
+use super::statuses::{self, GroupAt, RunAt};
 use super::{Engine, EngineError};
 use crate::config::Group;
-use crate::ids::{GroupName, Revision};
+use crate::ids::{GroupName, Revision, RunId};
 use crate::record::Run;
 use crate::store::GroupState;
 
@@ -17,6 +18,9 @@ const RECENT: u32 = 10;
 /// What a commit shows: context, and state with description.
 pub(super) type Shown = Vec<(String, String)>;
 
+/// What ended runs said. It does not change any more, and reading a large run again would cost as much as it had changes.
+pub(super) type Ended = BTreeMap<RunId, Arc<RunAt>>;
+
 impl Engine {
     /// Brings the statuses of recent revisions to what the store says, and returns what is shown now.
     pub(super) async fn publish(
@@ -25,18 +29,24 @@ impl Engine {
         head: &Head,
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
-        let mut runs: BTreeMap<(&GroupName, Revision), Run> = BTreeMap::new();
+        let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
+        let mut ended = Ended::new();
         let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
             states.insert(name, self.store.group_state(name).await?);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
             // the same revision and counts too.
-            for stored in self.store.recent_runs(name, RECENT).await? {
-                let run = restore_with_outcome(&stored)?;
-                revisions.insert(run.revision.clone());
-                runs.entry((name, run.revision.clone())).or_insert(run);
+            for (id, revision) in self.store.recent_run_ids(name, RECENT).await? {
+                revisions.insert(revision.clone());
+                if let Some(run) = self.run_at(id).await? {
+                    if run.outcome.is_some() {
+                        ended.insert(id, run.clone());
+                    }
+                    runs.entry((name, revision)).or_insert(run);
+                }
             }
         }
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let mut shown = BTreeMap::new();
         for revision in revisions {
             let fault = head.broken.as_deref().filter(|_| revision == head.revision);
@@ -45,7 +55,7 @@ impl Engine {
                 let Some(state) = states.get(name) else {
                     continue;
                 };
-                let run = runs.get(&(name, revision.clone()));
+                let run = runs.get(&(name, revision.clone())).map(|run| &**run);
                 let stands =
                     run.is_some_and(|r| r.outcome.as_ref().is_some_and(|o| o.is_success()));
                 let overtaken_by = match &state.good {
@@ -80,6 +90,22 @@ impl Engine {
             shown.insert(revision, summary);
         }
         Ok(shown)
+    }
+
+    async fn run_at(&self, id: RunId) -> Result<Option<Arc<RunAt>>, EngineError> {
+        let known = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(stored) = self.store.run(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(RunAt::from(&restore_with_outcome(&stored)?))))
     }
 
     async fn contains(&self, newer: &Revision, older: &Revision) -> Result<bool, EngineError> {

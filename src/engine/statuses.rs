@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::Group;
 use crate::forge::{DESCRIPTION_CHARS, Forge, Status, StatusState};
 use crate::ids::{Revision, SystemName};
-use crate::record::{Condition, ConditionState, Run};
+use crate::record::{Condition, ConditionState, Outcome, Run};
 
 use super::EngineError;
 
@@ -19,9 +19,26 @@ pub(super) const CONTEXT: &str = "lockstep/apply";
 pub(super) struct GroupAt<'a> {
     pub(super) group: &'a Group,
     /// The newest run for the revision, open or ended.
-    pub(super) run: Option<&'a Run>,
+    pub(super) run: Option<&'a RunAt>,
     /// Whether a newer revision that contains this one has been applied since.
     pub(super) overtaken_by: Option<&'a Revision>,
+}
+
+/// What a run says about the commit that it was for.
+#[derive(Debug, Clone)]
+pub(super) struct RunAt {
+    pub(super) conditions: BTreeMap<SystemName, Condition>,
+    /// `None` while it is open.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl From<&Run> for RunAt {
+    fn from(run: &Run) -> Self {
+        Self {
+            conditions: run.conditions(),
+            outcome: run.outcome.clone(),
+        }
+    }
 }
 
 /// The statuses that a commit should show. `fault` is why it can't be applied at all.
@@ -33,7 +50,6 @@ pub(super) fn wanted(
 ) -> Vec<Status> {
     let mut systems: BTreeMap<&SystemName, (StatusState, String)> = BTreeMap::new();
     for known in groups {
-        let conditions = known.run.map(Run::conditions).unwrap_or_default();
         for system in &known.group.systems {
             if let Some(fault) = fault {
                 systems.insert(system, (StatusState::Failure, fault.to_owned()));
@@ -45,7 +61,7 @@ pub(super) fn wanted(
                     format!("superseded by {}, which is applied", newer.short()),
                 ),
                 (None, None) => (StatusState::Pending, "waiting for its run".to_owned()),
-                (None, Some(run)) => match (conditions.get(system), &run.outcome) {
+                (None, Some(run)) => match (run.conditions.get(system), &run.outcome) {
                     (Some(condition), _) => of_condition(condition),
                     (None, Some(outcome)) if outcome.is_success() => (
                         StatusState::Success,
@@ -154,13 +170,13 @@ pub(super) async fn write(
         .into_iter()
         .map(|s| (s.context.clone(), s))
         .collect();
-    for status in wanted {
-        let same = shown
-            .get(&status.context)
-            .is_some_and(|s| s.state == status.state && s.description == status.description);
-        if !same {
-            forge.set_status(revision, status).await?;
-        }
+    let differing = wanted.into_iter().filter(|status| {
+        let shown = shown.get(&status.context);
+        !shown.is_some_and(|s| s.state == status.state && s.description == status.description)
+    });
+    let differing: Vec<Status> = differing.collect();
+    if !differing.is_empty() {
+        forge.set_statuses(revision, differing).await?;
     }
     Ok(())
 }

@@ -122,9 +122,13 @@ impl Forge for LocalForge {
         self.blocking(move |local| local.statuses(&commit)).await
     }
 
-    async fn set_status(&self, commit: &Revision, status: Status) -> Result<(), ForgeError> {
+    async fn set_statuses(
+        &self,
+        commit: &Revision,
+        statuses: Vec<Status>,
+    ) -> Result<(), ForgeError> {
         let commit = commit.clone();
-        self.blocking(move |local| local.set_status(&commit, status))
+        self.blocking(move |local| local.set_statuses(&commit, statuses))
             .await
     }
 

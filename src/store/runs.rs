@@ -260,6 +260,26 @@ impl Store {
         .await
     }
 
+    /// The same runs by id and revision alone: what a run was to do can be a great deal.
+    pub async fn recent_run_ids(
+        &self,
+        group: &GroupName,
+        limit: u32,
+    ) -> Result<Vec<(RunId, Revision)>, StoreError> {
+        let doing = "read runs";
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, revision FROM runs WHERE group_name = $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(group.to_string())
+        .bind(i64::from(limit))
+        .fetch_all(self.read())
+        .await
+        .doing(doing)?;
+        rows.into_iter()
+            .map(|(run, revision)| Ok((id(&run)?, id(&revision)?)))
+            .collect()
+    }
+
     /// All runs for a revision, of all groups, oldest first.
     pub async fn runs_of_revision(
         &self,

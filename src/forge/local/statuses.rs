@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::Local;
 use super::appraise::{self, CI, Ci, go_json, seconds, stamp};
 use super::record::{self, STATUSES, StatusLine};
@@ -27,64 +29,93 @@ impl Local {
             .collect())
     }
 
-    /// Sets a status. One that says what is said already writes nothing.
-    pub(super) fn set_status(&self, commit: &Revision, status: Status) -> Result<(), ForgeError> {
-        if status.context.trim().is_empty() {
+    /// Sets statuses, in one note for all of them. One that says what is said already writes nothing.
+    pub(super) fn set_statuses(
+        &self,
+        commit: &Revision,
+        statuses: Vec<Status>,
+    ) -> Result<(), ForgeError> {
+        if statuses.iter().any(|s| s.context.trim().is_empty()) {
             return Err(ForgeError::Refused("a status needs a context".into()));
         }
         self.repo.commit(commit)?;
-        let status = Status {
-            context: one_line(&status.context),
-            description: shortened(&status.description),
-            ..status
+        let statuses: Vec<Status> = statuses
+            .into_iter()
+            .map(|status| Status {
+                context: one_line(&status.context),
+                description: shortened(&status.description),
+                ..status
+            })
+            .collect();
+        let Some(at) = statuses.iter().map(|s| s.at).max() else {
+            return Ok(());
         };
-        // The line with less in it first: killed in between, the same call writes what is missing.
-        if let Some(word) = appraise_word(status.state) {
-            self.set_ci(commit, &status, word)?;
-        }
+        // The lines with less in them first: killed in between, the same call writes what is missing.
+        self.set_ci(commit, &statuses, at)?;
         self.repo
-            .update_note::<ForgeError>(STATUSES, commit, status.at, &mut |lines| {
-                let lines = record::read::<StatusLine>(lines);
-                let same = lines
-                    .iter()
-                    .rev()
-                    .find(|line| line.context == status.context)
-                    .is_some_and(|line| {
+            .update_note::<ForgeError>(STATUSES, commit, at, &mut |lines| {
+                let mut lines = record::read::<StatusLine>(lines);
+                let mut added = Vec::new();
+                for status in &statuses {
+                    let last = lines
+                        .iter()
+                        .rev()
+                        .find(|line| line.context == status.context);
+                    if last.is_some_and(|line| {
                         line.state == status.state && line.description == status.description
-                    });
-                if same {
-                    return Ok(Vec::new());
+                    }) {
+                        continue;
+                    }
+                    let line = StatusLine {
+                        timestamp: stamp(status.at.as_second()),
+                        sequence: record::next(&lines),
+                        context: status.context.clone(),
+                        state: status.state,
+                        description: status.description.clone(),
+                        at: status.at,
+                        v: 0,
+                    };
+                    added.extend(record::write(&line));
+                    lines.push(line);
                 }
-                Ok(record::write(&StatusLine {
-                    timestamp: stamp(status.at.as_second()),
-                    sequence: record::next(&lines),
-                    context: status.context.clone(),
-                    state: status.state,
-                    description: status.description.clone(),
-                    at: status.at,
-                    v: 0,
-                }))
+                Ok(added)
             })?;
         Ok(())
     }
 
-    fn set_ci(&self, commit: &Revision, status: &Status, word: &str) -> Result<(), ForgeError> {
+    fn set_ci(
+        &self,
+        commit: &Revision,
+        statuses: &[Status],
+        at: Timestamp,
+    ) -> Result<(), ForgeError> {
+        let decided: Vec<(&Status, &str)> = statuses
+            .iter()
+            .filter_map(|s| Some((s, appraise_word(s.state)?)))
+            .collect();
+        if decided.is_empty() {
+            return Ok(());
+        }
         self.repo
-            .update_note::<ForgeError>(CI, commit, status.at, &mut |lines| {
+            .update_note::<ForgeError>(CI, commit, at, &mut |lines| {
                 let all = appraise::read::<Ci>(lines);
-                let last = all.iter().rev().find(|line| line.agent == status.context);
-                if last.is_some_and(|line| line.status == word) {
-                    return Ok(Vec::new());
+                let mut added = Vec::new();
+                for (status, word) in &decided {
+                    let last = all.iter().rev().find(|line| line.agent == status.context);
+                    if last.is_some_and(|line| line.status == *word) {
+                        continue;
+                    }
+                    // The latest timestamp wins there, so a second result within one second is dated to the next.
+                    let after = last.map_or(0, |line| seconds(&line.timestamp).saturating_add(1));
+                    let line = Ci {
+                        timestamp: stamp(status.at.as_second().max(after)),
+                        status: (*word).to_owned(),
+                        agent: status.context.clone(),
+                        ..Ci::default()
+                    };
+                    added.extend(go_json(&line));
                 }
-                // The latest timestamp wins there, so a second result within one second is dated to the next.
-                let after = last.map_or(0, |line| seconds(&line.timestamp).saturating_add(1));
-                let line = Ci {
-                    timestamp: stamp(status.at.as_second().max(after)),
-                    status: word.to_owned(),
-                    agent: status.context.clone(),
-                    ..Ci::default()
-                };
-                Ok(go_json(&line).into_iter().collect())
+                Ok(added)
             })?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use foldhash::fast::RandomState;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::KIND;
@@ -22,20 +22,37 @@ use crate::resource::declare::Targets;
 use crate::resource::form::{Declared, Source};
 use crate::state::Spec;
 
+mod values;
+
+use values::{Bool, Key, Percent, Text, Texts};
+
 /// All flags, or `None` where anything at all is to be said about the document.
 pub(super) fn read(source: Source<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>> {
     let text = source.text;
     match syntax(source.path, text) {
-        Syntax::Yaml => declare(yaml::from_str(text).ok()?, targets),
+        Syntax::Yaml => {
+            let mut declaring = Declaring::new(targets);
+            let Flags(flags) = yaml::from_str(text).ok()?;
+            for (key, flag) in flags {
+                declaring.flag(key, flag)?;
+            }
+            Some(declaring.declared)
+        }
         // Most documents are strict JSON: blanking comes second.
-        Syntax::Json => match serde_json::from_str(text) {
-            Ok(flags) => declare(flags, targets),
-            Err(_) => match blank(text) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(strict) => declare(serde_json::from_str(&strict).ok()?, targets),
-            },
-        },
+        Syntax::Json => read_json(text, targets).or_else(|| match blank(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(strict) => read_json(&strict, targets),
+        }),
     }
+}
+
+/// Flag by flag, so that a large document is never held a second time in between.
+fn read_json(text: &str, targets: &mut Targets<'_>) -> Option<Vec<Declared>> {
+    let mut declaring = Declaring::new(targets);
+    let mut json = serde_json::Deserializer::from_str(text);
+    Members(&mut declaring).deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    Some(declaring.declared)
 }
 
 /// Where flags stand in a document of JSON, found without a tree; `None` where that takes one.
@@ -114,10 +131,6 @@ impl<'de: 't, 't> Deserialize<'de> for Keys<'t> {
     }
 }
 
-/// Text that is borrowed where it has no escapes.
-#[derive(PartialEq, Eq, Hash)]
-struct Text<'t>(Cow<'t, str>);
-
 /// The members of the document, in order.
 struct Flags<'t>(Vec<(Text<'t>, Flag<'t>)>);
 
@@ -134,23 +147,35 @@ struct Flag<'t> {
     targeting: Option<Value>,
 }
 
-fn declare(flags: Flags<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>> {
-    let Flags(flags) = flags;
-    let mut keys = HashSet::with_capacity_and_hasher(flags.len(), RandomState::default());
-    if !flags.iter().all(|(key, _)| keys.insert(&*key.0)) {
-        return None;
+/// Makes resources of flags.
+struct Declaring<'a, 'c, 't> {
+    targets: &'a mut Targets<'c>,
+    keys: HashSet<Cow<'t, str>, RandomState>,
+    sets: HashMap<Vec<Text<'t>>, SystemSet, RandomState>,
+    /// Room for writing one spec, used again for each.
+    spec: String,
+    declared: Vec<Declared>,
+}
+
+impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
+    fn new(targets: &'a mut Targets<'c>) -> Self {
+        Self {
+            targets,
+            keys: HashSet::default(),
+            sets: HashMap::default(),
+            spec: String::new(),
+            declared: Vec::new(),
+        }
     }
-    let mut sets: HashMap<&[Text<'_>], SystemSet, RandomState> = HashMap::default();
-    let mut declared = Vec::with_capacity(flags.len());
-    let mut spec = String::new();
-    for (key, flag) in &flags {
-        let systems = match &flag.teams {
-            None => targets.all(),
-            Some(teams) => match sets.get(teams.as_slice()) {
+
+    fn flag(&mut self, Text(key): Text<'t>, mut flag: Flag<'t>) -> Option<()> {
+        let systems = match flag.teams.take() {
+            None => self.targets.all(),
+            Some(teams) => match self.sets.get(&teams) {
                 Some(set) => set.clone(),
                 None => {
-                    let set = targets.exactly(teams.iter().map(|t| &*t.0))?;
-                    sets.insert(teams, set.clone());
+                    let set = self.targets.exactly(teams.iter().map(|t| &*t.0))?;
+                    self.sets.insert(teams, set.clone());
                     set
                 }
             },
@@ -158,13 +183,13 @@ fn declare(flags: Flags<'_>, targets: &mut Targets<'_>) -> Option<Vec<Declared>>
         if systems.is_empty() {
             return None;
         }
-        declared.push(Declared {
-            id: ResourceRef::new(KIND, &key.0).ok()?,
-            spec: flag.spec(&mut spec)?,
+        self.declared.push(Declared {
+            id: ResourceRef::new(KIND, &key).ok()?,
+            spec: flag.spec(&mut self.spec)?,
             systems,
         });
+        self.keys.insert(key).then_some(())
     }
-    Some(declared)
 }
 
 impl Flag<'_> {
@@ -258,116 +283,6 @@ fn member(out: &mut String, name: &str) {
     out.push_str("\":");
 }
 
-// Every scalar is asked for by `deserialize_any`: YAML would otherwise make text of a number where text is wanted.
-
-impl<'de: 't, 't> Deserialize<'de> for Text<'t> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text)))
-            }
-        }
-        deserializer.deserialize_any(V)
-    }
-}
-
-/// A key: text, however it looks.
-struct Key<'t>(Text<'t>);
-
-impl<'de: 't, 't> Deserialize<'de> for Key<'t> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Text(Cow::Borrowed(text))))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Text(Cow::Owned(text.to_owned()))))
-            }
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Key<'de>, E> {
-                Ok(Key(Text(Cow::Owned(text))))
-            }
-        }
-        deserializer.deserialize_str(V)
-    }
-}
-
-struct Bool(bool);
-
-impl<'de> Deserialize<'de> for Bool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = Bool;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true or false")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Bool, E> {
-                Ok(Bool(value))
-            }
-        }
-        deserializer.deserialize_any(V)
-    }
-}
-
-struct Percent(u8);
-
-impl<'de> Deserialize<'de> for Percent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = Percent;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number from 0 to 100")
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Percent, E> {
-                u8::try_from(value).map(Percent).map_err(E::custom)
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Percent, E> {
-                u8::try_from(value).map(Percent).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(V)
-    }
-}
-
-struct Texts<'t>(Vec<Text<'t>>);
-
-impl<'de: 't, 't> Deserialize<'de> for Texts<'t> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Texts<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of strings")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Texts<'de>, A::Error> {
-                let mut texts = Vec::with_capacity(4);
-                while let Some(text) = items.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Texts(texts))
-            }
-        }
-        deserializer.deserialize_any(V)
-    }
-}
-
 impl<'de: 't, 't> Deserialize<'de> for Flags<'t> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;
@@ -376,24 +291,58 @@ impl<'de: 't, 't> Deserialize<'de> for Flags<'t> {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of flags")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Flags<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Flags<'de>, A::Error> {
                 let mut flags = Vec::new();
-                let mut schema = false;
-                while let Some(Key(key)) = members.next_key()? {
-                    if key.0 == "$schema" {
-                        members.next_value::<Text<'de>>()?;
-                        if std::mem::replace(&mut schema, true) {
-                            return Err(de::Error::custom("a duplicate key"));
-                        }
-                        continue;
-                    }
-                    flags.push((key, members.next_value()?));
-                }
+                each(members, |key, flag| {
+                    flags.push((key, flag));
+                    Some(())
+                })?;
                 Ok(Flags(flags))
             }
         }
         deserializer.deserialize_any(V)
     }
+}
+
+/// The document as a visitor that passes every flag on.
+struct Members<'s, 'a, 'c, 't>(&'s mut Declaring<'a, 'c, 't>);
+
+impl<'de> DeserializeSeed<'de> for Members<'_, '_, '_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_, '_, '_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of flags")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
+        each(members, |key, flag| self.0.flag(key, flag))
+    }
+}
+
+/// Gives every flag of a document to `take`, and ends with the first one that it does not.
+fn each<'de, A: MapAccess<'de>>(
+    mut members: A,
+    mut take: impl FnMut(Text<'de>, Flag<'de>) -> Option<()>,
+) -> Result<(), A::Error> {
+    let mut schema = false;
+    while let Some(Key(key)) = members.next_key()? {
+        if key.0 == "$schema" {
+            members.next_value::<Text<'de>>()?;
+            if std::mem::replace(&mut schema, true) {
+                return Err(de::Error::custom("a duplicate key"));
+            }
+            continue;
+        }
+        if take(key, members.next_value()?).is_none() {
+            return Err(de::Error::custom("a flag that is not right"));
+        }
+    }
+    Ok(())
 }
 
 /// Fills a field that must not have been filled before.
