@@ -148,6 +148,11 @@ impl ResourceRef {
     /// Joins a kind and a name. A name is what may follow `kind/`: not empty, at most 512 bytes, without white space
     /// or control characters (the digest's lines are separated by both).
     pub fn new(kind: &str, name: &str) -> Result<Self, InvalidId> {
+        Self::joined(kind, name, &mut String::new())
+    }
+
+    /// The same for many names one after the other: `room` is where they are put together, lent to save an allocation each.
+    pub(crate) fn joined(kind: &str, name: &str, room: &mut String) -> Result<Self, InvalidId> {
         if !is_kind(kind) {
             KindName::from_str(kind)?;
         }
@@ -162,11 +167,12 @@ impl ResourceRef {
                 "a resource name: not empty, at most 512 bytes, no white space",
             ));
         }
-        let mut text = String::with_capacity(kind.len() + name.len() + 1);
-        text.push_str(kind);
-        text.push('/');
-        text.push_str(name);
-        Ok(Self(text.into()))
+        room.clear();
+        room.reserve(kind.len() + name.len() + 1);
+        room.push_str(kind);
+        room.push('/');
+        room.push_str(name);
+        Ok(Self(room.as_str().into()))
     }
 
     /// `kind/name` as one text.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::{Digest, DocPath, PlanDigest, ResourceRef, Revision, SystemName};
 use crate::resource::{Bundle, Direction, Kind};
-use crate::state::{Item, Spec, State};
+use crate::state::{DigestOf, Item, Spec, State};
 
 mod diff;
 pub mod safety;
@@ -59,7 +59,7 @@ impl Change {
     ) -> Option<Self> {
         let (op, id) = match (&before, &after) {
             (None, None) => return None,
-            (Some(b), Some(a)) if b.digest == a.digest => return None,
+            (Some(b), Some(a)) if b.spec == a.spec => return None,
             (Some(_), Some(a)) => (Op::Update, a.id.clone()),
             (None, Some(a)) => (Op::Create, a.id.clone()),
             (Some(b), None) => (Op::Delete, b.id.clone()),
@@ -114,9 +114,9 @@ pub fn direction_of(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemPlan {
     /// The digest of the state it was planned on; a system that has another one refuses.
-    pub base: Digest,
+    pub base: DigestOf,
     /// The digest when all changes are done.
-    pub target: Digest,
+    pub target: DigestOf,
     /// Deletes first, then by name.
     pub changes: Vec<Change>,
     /// How many resources of each kind the system has before: what ceilings are percentages of.
@@ -136,8 +136,8 @@ impl SystemPlan {
             });
         }
         Self {
-            base: observed.digest(),
-            target: desired.digest(),
+            base: observed.into(),
+            target: desired.into(),
             changes,
             existing: observed.counts(),
         }
@@ -153,8 +153,8 @@ impl SystemPlan {
         let mut changes: Vec<Change> = self.changes.iter().map(Change::reversed).collect();
         diff::order(&mut changes);
         Self {
-            base: self.target,
-            target: self.base,
+            base: self.target.clone(),
+            target: self.base.clone(),
             changes,
             existing: BTreeMap::new(),
         }
@@ -220,7 +220,7 @@ impl Plan {
         for (system, plan) in &self.systems {
             for change in &plan.changes {
                 let content = |item: &Option<Arc<Item>>| {
-                    item.as_ref().map_or([0; 32], |i| *i.digest.as_bytes())
+                    item.as_ref().map_or([0; 32], |i| *i.digest().as_bytes())
                 };
                 hash.update(system.as_str());
                 hash.update(b" ");
@@ -254,7 +254,7 @@ impl Plan {
         let mut groups: BTreeMap<_, GroupedChange<'_>> = BTreeMap::new();
         for (system, plan) in &self.systems {
             for change in &plan.changes {
-                let content = |item: &Option<Arc<Item>>| item.as_ref().map(|i| i.digest);
+                let content = |item: &Option<Arc<Item>>| item.as_ref().map(|i| i.spec.clone());
                 groups
                     .entry((
                         change.op,

@@ -202,8 +202,8 @@ impl Member {
     /// A system's plan, not sent yet.
     pub fn new(share: &SystemPlan) -> Self {
         Self {
-            base: share.base,
-            target: share.target,
+            base: share.base.get(),
+            target: share.target.get(),
             changes: share.changes.clone(),
             state: MemberState::Planned,
             attempt: 0,
@@ -217,8 +217,8 @@ impl Member {
     /// What is sent for a stage: the digest to start from, the one to reach, and the changes between.
     pub fn share(&self, stage: Stage) -> SystemPlan {
         let forward = SystemPlan {
-            base: self.base,
-            target: self.target,
+            base: self.base.into(),
+            target: self.target.into(),
             changes: self.changes.clone(),
             existing: BTreeMap::new(),
         };

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -125,15 +125,14 @@ pub struct Bundle {
     buckets: Vec<Arc<ResourceBucket>>,
     /// How many resources of each kind.
     pub counts: BTreeMap<KindName, usize>,
-    /// Over all resources, their contents and the systems they are for.
-    pub digest: Digest,
+    digest: OnceLock<Digest>,
 }
 
-/// The resources of one bucket, sorted by name, with a digest over names, contents and systems.
-#[derive(Debug, PartialEq, Eq)]
+/// The resources of one bucket, sorted by name.
+#[derive(Debug)]
 struct ResourceBucket {
     resources: Vec<Arc<Resource>>,
-    digest: Digest,
+    digest: OnceLock<Digest>,
 }
 
 /// A resource whose name another one has already, and the document of that one.
@@ -150,21 +149,28 @@ impl ResourceBucket {
     }
 
     fn sorted(resources: Vec<Arc<Resource>>) -> Self {
-        let mut hash = Sha256::new();
-        for resource in &resources {
-            hash.update(resource.item.id.as_str());
-            hash.update(b" ");
-            hash.update(resource.item.digest.as_bytes());
-            for system in resource.systems.iter() {
-                hash.update(b" ");
-                hash.update(system.as_str());
-            }
-            hash.update(b"\n");
-        }
         Self {
             resources,
-            digest: Digest::from_bytes(hash.finalize().into()),
+            digest: OnceLock::new(),
         }
+    }
+
+    /// Over names, contents and systems.
+    fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| {
+            let mut hash = Sha256::new();
+            for resource in &self.resources {
+                hash.update(resource.item.id.as_str());
+                hash.update(b" ");
+                hash.update(resource.item.digest().as_bytes());
+                for system in resource.systems.iter() {
+                    hash.update(b" ");
+                    hash.update(system.as_str());
+                }
+                hash.update(b"\n");
+            }
+            Digest::from_bytes(hash.finalize().into())
+        })
     }
 }
 
@@ -172,7 +178,7 @@ impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle")
             .field("revision", &self.revision)
-            .field("digest", &self.digest)
+            .field("digest", &self.digest())
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
@@ -233,15 +239,21 @@ impl Bundle {
         buckets: Vec<Arc<ResourceBucket>>,
         counts: BTreeMap<KindName, usize>,
     ) -> Self {
-        let digest = state_digest(buckets.iter().map(|b| b.digest));
         Self {
             revision,
             config,
             kinds,
             buckets,
             counts,
-            digest,
+            digest: OnceLock::new(),
         }
+    }
+
+    /// Over all resources, their contents and the systems they are for.
+    pub fn digest(&self) -> Digest {
+        *self
+            .digest
+            .get_or_init(|| state_digest(self.buckets.iter().map(|b| b.digest())))
     }
 
     /// The next revision's bundle from this one, where only some resources differ: `gone` are taken out, then `come` put in.
@@ -366,8 +378,13 @@ impl Bundle {
     pub fn project_after(&self, system: &SystemName, earlier: &Bundle, projected: &State) -> State {
         let pairs = self.buckets.iter().zip(&earlier.buckets).zip(0_u8..=255);
         let changed = pairs
-            .filter(|((new, old), _)| !Arc::ptr_eq(new, old) && new.digest != old.digest)
-            .map(|((new, _), index)| (index, project_bucket(new, system)));
+            .filter(|((new, old), _)| !Arc::ptr_eq(new, old))
+            .filter_map(|((new, _), index)| {
+                let bucket = project_bucket(new, system);
+                let before = projected.buckets().get(usize::from(index));
+                // What came out the same keeps its digest.
+                (before != Some(&bucket)).then_some((index, bucket))
+            });
         projected.with_buckets(changed)
     }
 }

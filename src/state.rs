@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,57 +99,54 @@ impl Serialize for Spec {
     }
 }
 
-/// One resource as a system holds it: its name, content and the content's digest.
+/// One resource as a system holds it: its name and content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Item {
     pub id: ResourceRef,
     pub spec: Spec,
-    pub digest: Digest,
     /// Kept because it is asked for on every pass and costs a hash.
     pub bucket: u8,
 }
 
 impl Item {
     pub fn new(id: ResourceRef, spec: Spec) -> Self {
-        let (digest, bucket) = (Digest::of(spec.as_str().as_bytes()), id.bucket());
-        Self {
-            id,
-            spec,
-            digest,
-            bucket,
-        }
+        let bucket = id.bucket();
+        Self { id, spec, bucket }
+    }
+
+    /// The content's digest. Not kept: a bucket's digest asks for it once, and most items are never asked again.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.spec.as_str().as_bytes())
     }
 }
 
-/// The items of one bucket, sorted by name, with their digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The items of one bucket, sorted by name. Its digest is worked out when it is first asked for: reading and comparing documents
+/// need none.
+#[derive(Debug, Clone)]
 pub struct Bucket {
     items: Vec<Arc<Item>>,
-    digest: Digest,
+    digest: OnceLock<Digest>,
     /// How many items of each kind: kept, so that counting a large state costs its buckets, not its items.
     counts: Vec<(Box<str>, usize)>,
 }
 
+impl PartialEq for Bucket {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl Eq for Bucket {}
+
 static EMPTY: LazyLock<Arc<Bucket>> = LazyLock::new(|| Arc::new(Bucket::new(Vec::new())));
 
 impl Bucket {
-    /// Sorts the items and computes the digest. Of two items with one name the later wins: callers have checked for that.
+    /// Sorts the items. Of two items with one name the later wins: callers have checked for that.
     pub fn new(mut items: Vec<Arc<Item>>) -> Self {
         items.sort_by(|a, b| a.id.cmp(&b.id));
         items.reverse();
         items.dedup_by(|a, b| a.id == b.id);
         items.reverse();
-        let mut hash = Sha256::new();
-        let mut digits = [0; 64];
-        for item in &items {
-            hash.update(item.id.as_str().as_bytes());
-            hash.update(b" ");
-            // Hex of 32 bytes always fits 64, so this can't fail.
-            if hex::encode_to_slice(item.digest.as_bytes(), &mut digits).is_ok() {
-                hash.update(digits);
-            }
-            hash.update(b"\n");
-        }
         let mut counts: Vec<(Box<str>, usize)> = Vec::new();
         for item in &items {
             match counts.last_mut() {
@@ -159,7 +156,7 @@ impl Bucket {
         }
         Self {
             items,
-            digest: Digest::from_bytes(hash.finalize().into()),
+            digest: OnceLock::new(),
             counts,
         }
     }
@@ -169,16 +166,43 @@ impl Bucket {
     }
 
     pub fn digest(&self) -> Digest {
-        self.digest
+        *self.digest.get_or_init(|| {
+            let mut hash = Sha256::new();
+            let mut digits = [0; 64];
+            for item in &self.items {
+                hash.update(item.id.as_str().as_bytes());
+                hash.update(b" ");
+                // Hex of 32 bytes always fits 64, so this can't fail.
+                if hex::encode_to_slice(item.digest().as_bytes(), &mut digits).is_ok() {
+                    hash.update(digits);
+                }
+                hash.update(b"\n");
+            }
+            Digest::from_bytes(hash.finalize().into())
+        })
+    }
+
+    /// Whether the two are the same by what is known already, without reading their items. `false` says nothing.
+    pub fn is_known_same(&self, other: &Arc<Self>) -> bool {
+        std::ptr::eq(self, &raw const **other)
+            || matches!((self.digest.get(), other.digest.get()), (Some(a), Some(b)) if a == b)
     }
 }
 
 /// A whole state, desired or observed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct State {
     buckets: Vec<Arc<Bucket>>,
-    digest: Digest,
+    digest: OnceLock<Digest>,
 }
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.buckets == other.buckets
+    }
+}
+
+impl Eq for State {}
 
 impl Default for State {
     fn default() -> Self {
@@ -189,7 +213,7 @@ impl Default for State {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
-            .field("digest", &self.digest)
+            .field("digest", &self.digest())
             .field("items", &self.len())
             .finish()
     }
@@ -222,8 +246,10 @@ impl State {
     /// Puts buckets together; missing ones at the end are empty.
     pub fn from_buckets(mut buckets: Vec<Arc<Bucket>>) -> Self {
         buckets.resize_with(BUCKETS, || EMPTY.clone());
-        let digest = state_digest(buckets.iter().map(|b| b.digest));
-        Self { buckets, digest }
+        Self {
+            buckets,
+            digest: OnceLock::new(),
+        }
     }
 
     /// The same state with some buckets replaced: the cheap way from one state to the next.
@@ -239,7 +265,9 @@ impl State {
     }
 
     pub fn digest(&self) -> Digest {
-        self.digest
+        *self
+            .digest
+            .get_or_init(|| state_digest(self.buckets.iter().map(|b| b.digest())))
     }
 
     /// The 256 buckets in order.
@@ -249,7 +277,7 @@ impl State {
 
     /// The digests of the 256 buckets in order.
     pub fn bucket_digests(&self) -> Vec<Digest> {
-        self.buckets.iter().map(|b| b.digest).collect()
+        self.buckets.iter().map(|b| b.digest()).collect()
     }
 
     /// All items, bucket by bucket.
@@ -295,4 +323,46 @@ pub fn state_digest(buckets: impl IntoIterator<Item = Digest>) -> Digest {
         hash.update(digest.as_bytes());
     }
     Digest::from_bytes(hash.finalize().into())
+}
+
+/// The digest of a state that is at hand, worked out when it is asked for, or of one that is known by nothing else.
+#[derive(Clone)]
+pub enum DigestOf {
+    State(State),
+    Known(Digest),
+}
+
+impl DigestOf {
+    pub fn get(&self) -> Digest {
+        match self {
+            Self::State(state) => state.digest(),
+            Self::Known(digest) => *digest,
+        }
+    }
+}
+
+impl From<Digest> for DigestOf {
+    fn from(digest: Digest) -> Self {
+        Self::Known(digest)
+    }
+}
+
+impl From<&State> for DigestOf {
+    fn from(state: &State) -> Self {
+        Self::State(state.clone())
+    }
+}
+
+impl PartialEq for DigestOf {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for DigestOf {}
+
+impl fmt::Debug for DigestOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }

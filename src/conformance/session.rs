@@ -517,7 +517,7 @@ fn difference(expected: &State, came: &State) -> String {
     let wrong = |a: &State, b: &State| {
         let names = a
             .items()
-            .filter(|i| b.get(&i.id).map(|j| j.digest) != Some(i.digest));
+            .filter(|i| b.get(&i.id).map(|j| &j.spec) != Some(&i.spec));
         let names: Vec<String> = names.map(|i| i.id.to_string()).collect();
         let few: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
         let more = names.len().saturating_sub(few.len());

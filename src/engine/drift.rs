@@ -214,7 +214,7 @@ fn split(
     keep: impl Fn(&Change) -> bool,
 ) -> (SystemPlan, Vec<Change>) {
     let (changes, left): (Vec<_>, Vec<_>) = share.changes.into_iter().partition(keep);
-    let target = plan::apply(&changes, observed).digest();
+    let target = (&plan::apply(&changes, observed)).into();
     let share = SystemPlan {
         changes,
         target,

@@ -334,8 +334,8 @@ fn changeset(run: &Run, system: &SystemName, stage: Stage) -> Option<Changeset> 
     Some(Changeset {
         id: run.id.changeset(system, stage),
         revision: run.revision.clone(),
-        base: share.base,
-        target: share.target,
+        base: share.base.get(),
+        target: share.target.get(),
         fence: run.fence,
         changes: share.changes,
     })

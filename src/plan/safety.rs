@@ -280,7 +280,7 @@ fn cut(
     let target = if dropped.is_empty() {
         plan.target
     } else {
-        apply(&changes, observed).digest()
+        (&apply(&changes, observed)).into()
     };
     let kept = SystemPlan {
         base: plan.base,

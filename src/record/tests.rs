@@ -31,8 +31,8 @@ fn run() -> Run {
     )
     .unwrap();
     let share = SystemPlan {
-        base: Digest::of(b"base"),
-        target: Digest::of(b"target"),
+        base: Digest::of(b"base").into(),
+        target: Digest::of(b"target").into(),
         changes: vec![change],
         existing: BTreeMap::new(),
     };

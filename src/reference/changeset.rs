@@ -85,7 +85,11 @@ pub(super) fn read(
         hash.update(b" ");
         hash.update(step.id.as_str());
         hash.update(b" ");
-        hash.update(step.item.as_ref().map_or([0; 32], |i| *i.digest.as_bytes()));
+        hash.update(
+            step.item
+                .as_ref()
+                .map_or([0; 32], |i| *i.digest().as_bytes()),
+        );
     }
     Sent {
         id,

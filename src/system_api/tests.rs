@@ -40,7 +40,7 @@ fn the_documented_vectors_hold() {
             .into_item()
             .unwrap();
             assert_eq!(item.spec.as_str(), resource.canonical, "{}", vector.name);
-            assert_eq!(item.digest, resource.digest, "{}", vector.name);
+            assert_eq!(item.digest(), resource.digest, "{}", vector.name);
             assert_eq!(
                 format!("{:02x}", item.bucket),
                 resource.bucket,

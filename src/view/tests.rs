@@ -82,8 +82,8 @@ fn plan_of(systems: &[(&str, &[Change])]) -> Plan {
     let empty = State::default().digest();
     let systems = systems.iter().map(|(name, changes)| {
         let plan = SystemPlan {
-            base: empty,
-            target: empty,
+            base: empty.into(),
+            target: empty.into(),
             changes: changes.to_vec(),
             existing: BTreeMap::new(),
         };

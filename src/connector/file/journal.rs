@@ -142,7 +142,7 @@ pub(super) fn content_digest(changeset: &Changeset) -> Digest {
         hash.update(b" ");
         hash.update(change.id.as_str());
         hash.update(b" ");
-        hash.update(after.map_or([0; 32], |item| *item.digest.as_bytes()));
+        hash.update(after.map_or([0; 32], |item| *item.digest().as_bytes()));
     }
     Digest::from_bytes(hash.finalize().into())
 }

@@ -24,8 +24,8 @@ pub(in super::super) fn run_of(
     let item = Arc::new(Item::new("FeatureFlag/a".parse().unwrap(), spec));
     let change = Change::between(None, Some(item), |_, _| Direction::Widening).unwrap();
     let share = SystemPlan {
-        base,
-        target,
+        base: base.into(),
+        target: target.into(),
         changes: vec![change],
         existing: BTreeMap::new(),
     };

@@ -262,7 +262,7 @@ pub(super) fn live(snapshot: &Snapshot, language: Language) -> Live {
 fn mark(item: &Item) -> Mark {
     Mark {
         key: item.id.as_str().to_owned(),
-        digest: item.digest.short(),
+        digest: item.digest().short(),
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 
 use foldhash::fast::RandomState;
 use serde::Deserialize;
@@ -147,13 +148,31 @@ struct Flag<'t> {
     targeting: Option<Value>,
 }
 
+/// Hashes what is a hash already.
+#[derive(Default)]
+struct Passed(u64);
+
+type PassOn = BuildHasherDefault<Passed>;
+
+impl Hasher for Passed {
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Makes resources of flags.
 struct Declaring<'a, 'c, 't> {
     targets: &'a mut Targets<'c>,
-    keys: HashSet<Cow<'t, str>, RandomState>,
+    /// Hashes of the keys so far. Two keys with one hash are taken for a duplicate: the careful pass then finds that there is none.
+    keys: HashSet<u64, PassOn>,
+    hasher: RandomState,
     sets: HashMap<Vec<Text<'t>>, SystemSet, RandomState>,
-    /// Room for writing one spec, used again for each.
-    spec: String,
+    /// Room for writing one name or spec, used again for each.
+    room: String,
     declared: Vec<Declared>,
 }
 
@@ -162,8 +181,9 @@ impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
         Self {
             targets,
             keys: HashSet::default(),
+            hasher: RandomState::default(),
             sets: HashMap::default(),
-            spec: String::new(),
+            room: String::new(),
             declared: Vec::new(),
         }
     }
@@ -184,11 +204,11 @@ impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
             return None;
         }
         self.declared.push(Declared {
-            id: ResourceRef::new(KIND, &key).ok()?,
-            spec: flag.spec(&mut self.spec)?,
+            id: ResourceRef::joined(KIND, &key, &mut self.room).ok()?,
+            spec: flag.spec(&mut self.room)?,
             systems,
         });
-        self.keys.insert(key).then_some(())
+        self.keys.insert(self.hasher.hash_one(&*key)).then_some(())
     }
 }
 
@@ -223,7 +243,9 @@ impl Flag<'_> {
         });
         text(out, "expires", expires.as_ref())?;
         text(out, "owner", owner.as_ref())?;
-        write!(out, "\"rollout\":{rollout},").ok()?;
+        out.push_str("\"rollout\":");
+        percent(out, rollout);
+        out.push(',');
         value(out, "targeting", targeting.as_ref())?;
         value(out, "variants", variants.as_ref())?;
         out.pop();
@@ -266,6 +288,15 @@ fn text(out: &mut String, name: &str, text: Option<&Text<'_>>) -> Option<()> {
     }
     out.push(',');
     Some(())
+}
+
+/// A number of at most three digits; the formatter takes as long as the rest of a spec.
+fn percent(out: &mut String, n: u8) {
+    for (unit, shown) in [(100, n >= 100), (10, n >= 10), (1, true)] {
+        if shown {
+            out.push(char::from(b'0' + n / unit % 10));
+        }
+    }
 }
 
 fn value(out: &mut String, name: &str, value: Option<&Value>) -> Option<()> {
