@@ -1,5 +1,6 @@
 //! The composition root: from settings to the parts that commands work with.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,16 @@ use crate::forge::Forge;
 use crate::forge::local::LocalForge;
 use crate::gate::Gate;
 use crate::ids::{PlanDigest, SystemName};
-use crate::record::Outcome;
+use crate::record::{Outcome, Run};
 use crate::repo::Repo;
 use crate::settings::Settings;
 use crate::store::Store;
 
 /// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// How many of a group's latest runs are looked through for plans that wait for a person.
+const HELD_AMONG: u32 = 10;
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -106,12 +110,23 @@ impl App {
     pub async fn held_plans(&self, config: &Config) -> anyhow::Result<Vec<PlanDigest>> {
         let mut held = Vec::new();
         for group in config.effective_groups().keys() {
-            let last = self.store.recent_runs(group, 1).await?.into_iter().next();
-            let outcome = last
-                .and_then(|run| run.outcome)
-                .and_then(|o| serde_json::from_value(o).ok());
-            if let Some(Outcome::Held { plan, .. }) = outcome {
-                held.push(plan);
+            // The last run of the group, and of each system the last one of its urgent changes alone.
+            let mut seen = BTreeSet::new();
+            for stored in self.store.recent_runs(group, HELD_AMONG).await? {
+                let Ok(run) = serde_json::from_value::<Run>(stored.run.body) else {
+                    continue;
+                };
+                let whose = if run.scope.is_whole() {
+                    Vec::new()
+                } else {
+                    run.members.keys().cloned().collect()
+                };
+                if !seen.insert(whose) {
+                    continue;
+                }
+                if let Some(Outcome::Held { plan, .. }) = run.outcome {
+                    held.push(plan);
+                }
             }
         }
         Ok(held)

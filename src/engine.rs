@@ -32,6 +32,7 @@ mod revert;
 mod source;
 mod statuses;
 mod supervisor;
+mod urgent;
 
 use observe::Link;
 pub use observe::observe;

@@ -208,7 +208,7 @@ fn named(changes: &[Change]) -> String {
 }
 
 /// A share with only some of its changes, which leads to another target; and the changes that were left out.
-fn split(
+pub(super) fn split(
     share: SystemPlan,
     observed: &State,
     keep: impl Fn(&Change) -> bool,

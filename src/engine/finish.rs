@@ -52,6 +52,10 @@ pub(super) fn standings(
     ending: &Ending,
 ) -> BTreeMap<SystemName, Condition> {
     let mut standings = run.conditions();
+    if !run.scope.is_whole() {
+        // The others of the group stand where they stood.
+        return standings;
+    }
     let (state, reason) = if outcome.is_success() {
         (ConditionState::InStep, ConditionReason::AlreadyInStep)
     } else {
@@ -83,7 +87,9 @@ impl Engine {
         let Some(outcome) = &run.outcome else {
             return Ok(());
         };
-        let success = outcome.is_success();
+        // Urgent changes are on their system; the group is where it was.
+        let whole = run.scope.is_whole();
+        let success = whole && outcome.is_success();
         let states = standings(run, outcome, ending)
             .into_iter()
             .map(|(system, condition)| {
@@ -103,7 +109,7 @@ impl Engine {
         let known = self.store.group_state(&run.group).await?;
         // Healing drift at the last good revision says nothing about a newer one that failed.
         let healing = known.good.as_ref() == Some(&run.revision);
-        let failed = if healing {
+        let failed = if healing || !whole {
             FailedUpdate::Keep
         } else if success {
             FailedUpdate::Clear
@@ -132,8 +138,9 @@ impl Engine {
             body: e.body,
         });
         // A release is used up by the run that came through, not by one that was killed or refused on the way.
-        let released =
-            success && !run.members.is_empty() && self.store.use_release(run.plan, run.id).await?;
+        let released = outcome.is_success()
+            && !run.members.is_empty()
+            && self.store.use_release(run.plan, run.id).await?;
         let finish = Finish {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),

@@ -14,7 +14,7 @@ use super::observe::Link;
 use super::source::Head;
 use super::{Engine, EngineError, GroupReport};
 use crate::config::Group;
-use crate::ids::{Digest, Fence, GroupName, Revision, RunId, SystemName};
+use crate::ids::{Digest, Fence, GroupName, PlanDigest, Revision, RunId, SystemName};
 use crate::plan::safety::{self, GuardContext};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
@@ -40,6 +40,8 @@ pub(super) struct Memory {
     pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
+    /// Urgent changes that were tried on a system and refused, or that wait for a release: not tried again as they are.
+    pub(super) urgent: BTreeMap<SystemName, PlanDigest>,
 }
 
 /// What one pass over a group is given.
@@ -128,7 +130,8 @@ impl Engine {
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
         if !scene.failures.is_empty() {
-            return self.out_of_reach(pass, scene, memory).await;
+            let done = self.out_of_reach(pass, scene, memory).await?;
+            return self.and_urgent(pass, scene, done, memory).await;
         }
         if scene.observed.iter().all(|(s, o)| scene.is_there(s, o)) {
             return self.already_there(pass, scene, memory).await;
@@ -160,9 +163,10 @@ impl Engine {
                 breaches,
             };
             let ending = Ending::of(pass.group);
-            return self
+            let done = self
                 .conclude(pass, scene, &plan, outcome, ending, memory)
-                .await;
+                .await?;
+            return self.and_urgent(pass, scene, done, memory).await;
         }
         let trigger = if scene.settled() {
             Trigger::Drift
@@ -184,7 +188,8 @@ impl Engine {
         let run = self
             .carry_out(run, effects, &connected(pass.links), &ending)
             .await?;
-        Ok(self.learn(pass, scene, &run, &ending, memory))
+        let done = self.learn(pass, scene, &run, &ending, memory);
+        self.and_urgent(pass, scene, done, memory).await
     }
 
     /// Asks all systems at once.
@@ -238,7 +243,7 @@ impl Engine {
 
     /// What every system's share is, after its mode and its drift policy; and the systems that are left with what somebody else
     /// changed on them.
-    async fn plan_group(
+    pub(super) async fn plan_group(
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
@@ -349,7 +354,7 @@ impl Engine {
         done
     }
 
-    async fn past_changes(
+    pub(super) async fn past_changes(
         &self,
         bundle: &Bundle,
         pass: &Pass<'_>,

@@ -12,4 +12,5 @@ mod engine;
 mod left;
 mod promises;
 mod tidy;
+mod urgent;
 mod world;
