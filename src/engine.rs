@@ -27,6 +27,7 @@ mod finish;
 mod group;
 mod lead;
 mod observe;
+mod ownership;
 mod publish;
 mod revert;
 mod source;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::observe::Link;
+use super::ownership::Beyond;
 use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::connector::{Apply, Changeset, Seen};
@@ -29,6 +30,8 @@ pub(super) struct Ending {
     pub(super) digests: BTreeMap<SystemName, Digest>,
     /// Systems that are left with what somebody else changed on them.
     pub(super) adrift: BTreeMap<SystemName, Condition>,
+    /// What systems have beyond what they should.
+    pub(super) beyond: BTreeMap<SystemName, Beyond>,
 }
 
 impl Ending {

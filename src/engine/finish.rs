@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::execute::{Ending, row};
+use super::ownership::claims;
 use super::{Engine, EngineError};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
@@ -153,6 +154,7 @@ impl Engine {
             } else {
                 verified_changes(run, now)
             },
+            claims: claims(run, &ending.beyond, known.good.is_none()),
             ledger: ledger.collect(),
             outbox: Vec::new(),
         };

@@ -11,10 +11,11 @@ use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
 use super::lead::{Held, Lead};
 use super::observe::Link;
+use super::ownership::{Beyond, Remembered};
 use super::source::Head;
 use super::{Engine, EngineError, GroupReport};
 use crate::config::Group;
-use crate::ids::{Digest, Fence, GroupName, PlanDigest, Revision, RunId, SystemName};
+use crate::ids::{Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety::{self, GuardContext};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
@@ -42,6 +43,10 @@ pub(super) struct Memory {
     pub(super) hot: Hot,
     /// Urgent changes that were tried on a system and refused, or that wait for a release: not tried again as they are.
     pub(super) urgent: BTreeMap<SystemName, PlanDigest>,
+    /// What was found on systems beyond what they should have, and of which digests that holds.
+    pub(super) beyond: Remembered,
+    /// What somebody else has put on systems, as it was recorded last.
+    pub(super) arrived: BTreeMap<SystemName, Vec<ResourceRef>>,
 }
 
 /// What one pass over a group is given.
@@ -61,9 +66,14 @@ pub(super) struct Scene {
     pub(super) bundle: Arc<Bundle>,
     /// The last good revision.
     pub(super) good: Option<Revision>,
+    /// What the bundle says each system should have.
+    pub(super) projected: BTreeMap<SystemName, State>,
+    /// The same, and what else may stay there.
     pub(super) desired: BTreeMap<SystemName, State>,
     pub(super) observed: BTreeMap<SystemName, State>,
     pub(super) failures: Failures,
+    /// What systems have beyond what they should.
+    pub(super) beyond: BTreeMap<SystemName, Beyond>,
 }
 
 impl Scene {
@@ -107,15 +117,27 @@ impl Engine {
             (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
         };
         let seen = self.observe_group(pass, &bundle, memory).await;
-        let (desired, observed, failures) = seen;
+        let (projected, observed, failures) = seen;
+        let beyond = self
+            .beyond(state.good.as_ref(), &projected, &observed, memory)
+            .await?;
+        let desired = projected.iter().map(|(system, projected)| {
+            let desired = match beyond.get(system) {
+                Some(beyond) => beyond.with(projected),
+                None => projected.clone(),
+            };
+            (system.clone(), desired)
+        });
         let scene = Scene {
             fence,
             revision,
             bundle,
             good: state.good,
-            desired,
+            desired: desired.collect(),
+            projected,
             observed,
             failures,
+            beyond,
         };
         let mut report = self.bring_to(pass, &scene, memory).await?;
         report.waits = report.waits.or(why);
@@ -144,7 +166,9 @@ impl Engine {
             held.conditions = memory.conditions.clone();
             return Ok(held);
         }
-        let (plan, adrift) = self.plan_group(pass, scene, memory).await?;
+        let arrived = self.record_arrivals(pass, scene, memory).await?;
+        let (plan, mut adrift) = self.plan_group(pass, scene, memory).await?;
+        adrift.extend(arrived);
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }
@@ -184,6 +208,7 @@ impl Engine {
                 .filter(|(s, _)| !adrift.contains_key(s))
                 .collect(),
             adrift,
+            beyond: scene.beyond.clone(),
         };
         let run = self
             .carry_out(run, effects, &connected(pass.links), &ending)
@@ -304,7 +329,7 @@ impl Engine {
     }
 
     pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
-        for (system, state) in &scene.desired {
+        for (system, state) in &scene.projected {
             let good = (scene.revision.clone(), state.clone());
             memory.good.insert(system.clone(), good);
         }

@@ -10,6 +10,7 @@ mod drift;
 mod engine;
 #[cfg(test)]
 mod left;
+mod ownership;
 mod promises;
 mod tidy;
 mod urgent;
