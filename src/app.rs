@@ -79,7 +79,8 @@ impl App {
             timing,
             format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
             "lockstep/engine".parse()?,
-        ))
+        )
+        .owned_by(self.repo.mark(&self.settings.branch)?.map(Arc::from)))
     }
 
     /// Who acts: as named, or `LOCKSTEP_USER`, or git's own configuration.

@@ -63,6 +63,8 @@ pub struct Changeset {
     pub base: Digest,
     pub target: Digest,
     pub fence: Fence,
+    /// Which config repo this comes from. A system that keeps marks puts it on what it creates, and refuses changes to what carries another.
+    pub owner: Option<Arc<str>>,
     pub changes: Vec<Change>,
 }
 

@@ -87,6 +87,7 @@ pub struct Engine {
     /// Says that the holder lives, from the first pass on.
     alive: OnceCell<Alive>,
     actor: Actor,
+    owner: Option<Arc<str>>,
     source: Arc<std::sync::Mutex<source::Source>>,
     head: Option<Head>,
     links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
@@ -160,6 +161,7 @@ impl Engine {
             holder,
             alive: OnceCell::new(),
             actor,
+            owner: None,
             source: Arc::new(std::sync::Mutex::new(source)),
             head: None,
             links: BTreeMap::new(),
@@ -169,6 +171,13 @@ impl Engine {
             publish_again: true,
             reverts: BTreeSet::new(),
         }
+    }
+
+    /// What systems that keep marks put on what comes from this config repo.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Option<Arc<str>>) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// One pass over all groups: each ends in step, or the reports say why not. The groups' runs do not wait for each other.
@@ -290,7 +299,8 @@ impl Engine {
         for (name, system) in &config.systems {
             let link = match earlier.remove(name) {
                 Some((definition, link)) if definition == *system && link.is_ok() => link,
-                _ => (self.connect)(name, system).map(|connector| Arc::new(Link::new(connector))),
+                _ => (self.connect)(name, system)
+                    .map(|connector| Arc::new(Link::new(connector, self.owner.clone()))),
             };
             self.links.insert(name.clone(), (system.clone(), link));
         }

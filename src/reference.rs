@@ -29,6 +29,7 @@ mod database;
 mod faults;
 mod keeper;
 mod local;
+mod marks;
 mod page;
 mod problem;
 

@@ -349,6 +349,7 @@ impl Apply for HttpConnector {
             base,
             target,
             fence,
+            owner,
             changes,
         } = changeset;
         let body = PrepareRequest {
@@ -356,6 +357,7 @@ impl Apply for HttpConnector {
             base_digest: *base,
             target_digest: *target,
             fence: *fence,
+            owner: owner.as_deref().map(Into::into),
             changes: changes.iter().map(WireChange::of).collect(),
         };
         let request = self.request(Method::PUT, &format!("/changesets/{id}"));

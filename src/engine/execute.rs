@@ -237,8 +237,8 @@ fn ask<'a>(
         .boxed();
     };
     let (id, fence) = (run.id, run.fence);
-    let forward = changeset(run, &system, Stage::Forward);
-    let undo = changeset(run, &system, Stage::Undo);
+    let forward = changeset(run, &system, Stage::Forward, link.owner());
+    let undo = changeset(run, &system, Stage::Undo, link.owner());
     async move {
         if attempt > 0 {
             tokio::time::sleep(backoff(attempt)).await;
@@ -332,7 +332,12 @@ async fn digest_now(connector: &dyn Apply, share: &Changeset) -> Result<Digest, 
     Ok(state_digest(buckets))
 }
 
-fn changeset(run: &Run, system: &SystemName, stage: Stage) -> Option<Changeset> {
+fn changeset(
+    run: &Run,
+    system: &SystemName,
+    stage: Stage,
+    owner: Option<Arc<str>>,
+) -> Option<Changeset> {
     let share = run.members.get(system)?.share(stage);
     Some(Changeset {
         id: run.id.changeset(system, stage),
@@ -340,6 +345,7 @@ fn changeset(run: &Run, system: &SystemName, stage: Stage) -> Option<Changeset> 
         base: share.base.get(),
         target: share.target.get(),
         fence: run.fence,
+        owner,
         changes: share.changes,
     })
 }

@@ -10,14 +10,17 @@ use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 /// A connected system as the engine holds it: its connector, and the state it was last seen in.
 pub(super) struct Link {
     connector: Arc<dyn Apply>,
+    /// Which config repo what is sent comes from.
+    owner: Option<Arc<str>>,
     /// What was observed last. Only ever a whole, verified state: a hint that saves requests, never taken for the truth.
     last: Mutex<Option<State>>,
 }
 
 impl Link {
-    pub(super) fn new(connector: Arc<dyn Apply>) -> Self {
+    pub(super) fn new(connector: Arc<dyn Apply>, owner: Option<Arc<str>>) -> Self {
         Self {
             connector,
+            owner,
             last: Mutex::new(None),
         }
     }
@@ -25,6 +28,10 @@ impl Link {
     /// The half that can write: for carrying out a run, nothing else.
     pub(super) fn connector(&self) -> &Arc<dyn Apply> {
         &self.connector
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<str>> {
+        self.owner.clone()
     }
 
     fn remembered(&self) -> Option<State> {

@@ -49,6 +49,25 @@ impl Repo {
         self.read_ref(&branch_ref(branch)?)
     }
 
+    /// What marks this config repo's own on systems: the commit its branch began with, which no other repository has. `None` where there is no such
+    /// branch, or a clone that is cut off does not know its beginning.
+    pub fn mark(&self, branch: &str) -> Result<Option<String>, RepoError> {
+        let Some(head) = self.head(branch)? else {
+            return Ok(None);
+        };
+        self.with(|git| {
+            if git.is_shallow() {
+                return Ok(None);
+            }
+            let mut commit = find_commit(git, &head)?;
+            while let Ok(parent) = commit.parent(0) {
+                commit = parent;
+            }
+            let first = to_revision(commit.id())?;
+            Ok(Some(format!("config repo {}", first.short())))
+        })
+    }
+
     /// What any reference points at, peeled to a commit; `None` where there is no such reference.
     pub(crate) fn read_ref(&self, name: &str) -> Result<Option<Revision>, RepoError> {
         self.with(|git| match ref_oid(git, name)? {

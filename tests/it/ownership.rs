@@ -148,3 +148,52 @@ async fn what_went_ahead_of_its_revision_is_lockstep_s_too() {
     assert!(!has(&world, "medical", BLOCK).await);
     assert_eq!(world.rollouts().await, [Some(25), Some(25)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_repos_on_one_system_are_told_of_each_other() {
+    let world = World::in_step().await;
+    // Another hospital's config repo names the same systems, and declares a flag that is not its own.
+    world.git(&[
+        "init",
+        "--quiet",
+        "--bare",
+        "--initial-branch=main",
+        "other.git",
+    ]);
+    world.git_in("work", &["checkout", "--quiet", "--orphan", "other"]);
+    world.set_rollout(50);
+    world.git_in("work", &["add", "-A"]);
+    world.git_in("work", &["commit", "--quiet", "-m", "another beginning"]);
+    world.git_in("work", &["push", "--quiet", "../other.git", "HEAD:main"]);
+    let settings = std::fs::read_to_string(world.path("lockstep.toml")).unwrap();
+    let settings = settings.replace("store.db", "other.db");
+    std::fs::write(world.path("other.toml"), settings).unwrap();
+    let mut other = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
+    other
+        .args([
+            "apply",
+            "--repo",
+            "other.git",
+            "--settings",
+            "other.toml",
+            "--lang",
+            "en",
+        ])
+        .current_dir(world.dir.path());
+    let output = tokio::task::spawn_blocking(move || other.output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = |repo: &str| {
+        let beginning = world.git_in(repo, &["rev-list", "--max-parents=0", "main"]);
+        format!("config repo {}", &beginning[..10])
+    };
+    let (ours, theirs) = (first("config.git"), first("other.git"));
+    assert!(said.contains(&format!("belongs to {ours}")), "{said}");
+    assert!(
+        said.contains(&format!("{theirs} may not change it")),
+        "{said}"
+    );
+}

@@ -32,6 +32,7 @@ fn changeset(id: &str, before: &State, after: &State) -> Changeset {
         base: before.digest(),
         target: after.digest(),
         fence: Fence(1),
+        owner: None,
         changes: diff(before, after, |_, _, _| Direction::Neutral),
     }
 }

@@ -41,6 +41,7 @@ fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
         base: before.digest(),
         target: after.digest(),
         fence: Fence(fence),
+        owner: None,
         changes: changes(before, after),
     }
 }
