@@ -25,6 +25,7 @@ mod proposal;
 mod propose;
 mod release;
 mod run;
+mod signals;
 mod status;
 pub mod system;
 mod upstream;
@@ -184,28 +185,22 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 
 /// Runs an asynchronous command. Two workers: the work is waiting for systems, not computing.
 pub(crate) fn wait_for<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
-        .build()?
-        .block_on(command)
+        .build()?;
+    let done = runtime.block_on(command);
+    // What still blocks by now (a disk, a lock) has lost whoever waited for it, and leaves what a crash would leave.
+    runtime.shutdown_timeout(LAST);
+    done
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
-}
+/// Threads for git, documents and files; more work than that waits its turn.
+const BLOCKING: usize = 64;
+
+/// How long a command's own end may be held up by something that blocks.
+const LAST: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn schema(kind: &str) -> anyhow::Result<Exit> {
     let Some(schema) = crate::resource::schema::schema(kind) else {

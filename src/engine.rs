@@ -36,7 +36,7 @@ mod supervisor;
 use observe::Link;
 pub use observe::observe;
 pub use source::{Head, read_head};
-pub use supervisor::supervise;
+pub use supervisor::{Stopped, pass_once, supervise};
 
 /// What the engine itself can't get past. What a system or a revision does wrong is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod claim;
 mod engine;
 mod error;
 mod groups;
@@ -26,6 +27,7 @@ mod values;
 
 pub use error::StoreError;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
+pub use claim::{Claim, Running};
 pub use holders::Alive;
 pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};

@@ -4,6 +4,7 @@
 //! are computed anew from what was read, and a listing that does not give the digests announced is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::system_api::{
 };
 
 mod answer;
+mod bounds;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,8 @@ pub struct HttpConnector {
     asked: Asked,
     /// What the system last announced: what the next listing is checked against.
     announced: Mutex<Option<Announced>>,
+    /// How often in a row it said that nothing changed.
+    unchanged: AtomicU32,
 }
 
 #[derive(Clone)]
@@ -114,6 +118,7 @@ impl HttpConnector {
             .connect_timeout(connect_timeout)
             .timeout(timeout)
             .tcp_nodelay(true)
+            .pool_max_idle_per_host(bounds::IDLE)
             .build()
             .map_err(|e| HttpSettingsError::Client(answer::chain(&e)))?;
         Ok(Self {
@@ -127,6 +132,7 @@ impl HttpConnector {
                 timeout,
             },
             announced: Mutex::new(None),
+            unchanged: AtomicU32::new(0),
         })
     }
 
@@ -282,18 +288,24 @@ impl Observe for HttpConnector {
     }
 
     async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
-        let Some(digests) = self.fetch_digests(known).await? else {
+        let believed = self.unchanged.load(Ordering::Relaxed) < bounds::BELIEVED;
+        let Some(digests) = self.fetch_digests(known.filter(|_| believed)).await? else {
+            self.unchanged.fetch_add(1, Ordering::Relaxed);
             // What was announced before may be of another state than the one the caller knows.
             if self.remembered().map(|a| a.digest) != known {
                 self.remember(None);
             }
             return Ok(Seen::Unchanged);
         };
+        self.unchanged.store(0, Ordering::Relaxed);
         let DigestsAnswer {
             revision,
             digest,
             buckets,
         } = digests;
+        if known == Some(digest) {
+            return Ok(Seen::Unchanged);
+        }
         Ok(Seen::Digests {
             revision,
             digest,
