@@ -34,7 +34,7 @@ mod statuses;
 mod supervisor;
 
 use observe::Link;
-pub use observe::observe;
+pub use observe::{Hope, observe};
 pub use source::{Head, read_head};
 pub use supervisor::{Stopped, pass_once, supervise};
 

@@ -25,9 +25,9 @@ mod runs;
 mod systems;
 mod values;
 
+pub use claim::{Claim, Running};
 pub use error::StoreError;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
-pub use claim::{Claim, Running};
 pub use holders::Alive;
 pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};

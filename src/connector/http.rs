@@ -4,6 +4,7 @@
 //! are computed anew from what was read, and a listing that does not give the digests announced is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,7 +34,7 @@ mod tests;
 use answer::{Answer, Asked, Doing};
 
 /// What the connector is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// The system, for messages.
     pub system: SystemName,
@@ -46,6 +47,28 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// For one request as a whole, body included.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            system,
+            base,
+            token,
+            credential,
+            connect_timeout,
+            timeout,
+        } = self;
+        // Before it is checked the URL may hold a password.
+        f.debug_struct("HttpSettings")
+            .field("system", system)
+            .field("host", &&base[Position::BeforeHost..Position::AfterPort])
+            .field("token", token)
+            .field("credential", credential)
+            .field("connect_timeout", connect_timeout)
+            .field("timeout", timeout)
+            .finish()
+    }
 }
 
 /// Why a connector can't be made from its settings.

@@ -229,10 +229,7 @@ impl Answer {
             Limit::Whole(limit) => {
                 let body = read(&mut response, limit).await.map_err(broken)?;
                 body.ok_or_else(|| {
-                    let what = format!(
-                        "sent more than the {} MiB that are read here",
-                        limit >> 20
-                    );
+                    let what = format!("sent more than the {} MiB that are read here", limit >> 20);
                     asked.terminal(doing, &what)
                 })?
             }
