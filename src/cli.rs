@@ -265,3 +265,35 @@ pub(crate) fn talk(text: &str) {
     // If nobody can be told, there is nobody to tell that.
     let _ = writeln!(err, "{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// What stands on a command line is seen by every process of the host.
+    #[test]
+    fn no_argument_takes_a_secret() {
+        fn walk(command: &clap::Command, seen: &mut usize) {
+            for argument in command.get_arguments() {
+                *seen += 1;
+                let name = argument.get_id().as_str().replace('-', "_");
+                let words = ["token", "secret", "password", "credential", "api_key"];
+                let is_secret = words.iter().any(|word| name.contains(word));
+                let is_file = name.ends_with("_file");
+                let command = command.get_name();
+                assert!(
+                    !is_secret || is_file,
+                    "{command} takes {name} as an argument"
+                );
+            }
+            for command in command.get_subcommands() {
+                walk(command, seen);
+            }
+        }
+        let mut seen = 0;
+        walk(&Cli::command(), &mut seen);
+        assert!(seen > 40, "{seen}");
+    }
+}

@@ -8,8 +8,11 @@
 mod crash;
 mod drift;
 mod engine;
+mod flaky;
 #[cfg(test)]
 mod left;
 mod promises;
+mod secrets;
+mod stopping;
 mod tidy;
 mod world;
