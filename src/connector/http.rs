@@ -222,14 +222,14 @@ impl HttpConnector {
 
     /// An entity tag that is not the digest would one day say "unchanged" of what has changed.
     fn check_tag(&self, headers: &HeaderMap, digest: Digest) -> Result<(), ConnectorError> {
-        let tag = headers.get(ETAG).and_then(|v| v.to_str().ok());
-        match tag.map(|t| t.trim_start_matches("W/").trim_matches('"')) {
-            Some(tag) if tag != digest.to_hex() => Err(self.asked.terminal(
-                Doing::Digests,
-                "sends an ETag that is not the digest of its state",
-            )),
-            Some(_) | None => Ok(()),
+        let hex = digest.to_hex();
+        let mut tags = headers.get_all(ETAG).iter().map(|v| v.to_str());
+        let is_digest = |tag: &str| tag.trim_start_matches("W/").trim_matches('"') == hex;
+        if tags.all(|tag| tag.is_ok_and(is_digest)) {
+            return Ok(());
         }
+        let what = "sends an ETag that is not the digest of its state";
+        Err(self.asked.terminal(Doing::Digests, what))
     }
 
     fn remember(&self, announced: Option<Announced>) {

@@ -336,8 +336,9 @@ async fn a_prepare_that_is_not_answered_well_takes_the_others_back() {
     }
     front.heals();
     assert_eq!(world.staged().await, 0);
-    // Once is nothing: the same request is sent again.
+    // Done and not said: the next pass plans anew, and what was staged unheard is nobody's.
     front.breaks_for(PREPARE, 0, 1, Fault::DoesAndSays(Vec::new()));
+    assert_eq!(world.apply().await.code, Some(1));
     let ended = world.apply().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(world.rollouts().await, [Some(25), Some(25)]);
