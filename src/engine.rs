@@ -36,9 +36,9 @@ mod supervisor;
 mod urgent;
 
 use observe::Link;
-pub use observe::observe;
+pub use observe::{Hope, observe};
 pub use source::{Head, read_head};
-pub use supervisor::supervise;
+pub use supervisor::{Stopped, pass_once, supervise};
 
 /// What the engine itself can't get past. What a system or a revision does wrong is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]

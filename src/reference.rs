@@ -41,6 +41,9 @@ pub use faults::{DropState, Faults, Refusal};
 /// How long requests under way may take to end when the system is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long closing the file may take after that.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// What a reference system is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -126,12 +129,13 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// Ends it: takes no more connections, lets requests under way end, closes the file.
+    /// Ends it: takes no more connections, lets requests under way end, closes the file. A request that does not end is left.
     pub async fn stop(mut self) -> Result<(), ReferenceError> {
         self.stopping.send_replace(true);
         let ended = tokio::time::timeout(GRACE, self.ended()).await;
         self.tasks.shutdown().await;
-        self.database.close().await;
+        // A connection that such a request still has is not waited for: every write is a transaction.
+        let _ = tokio::time::timeout(CLOSING, self.database.close()).await;
         ended.unwrap_or(Ok(()))
     }
 
@@ -210,29 +214,50 @@ pub async fn bind_with(options: Options, clock: Arc<dyn Clock>) -> Result<Server
     })
 }
 
-/// Runs a system until SIGTERM or Ctrl-C. `ready` is told the address once it listens.
+/// Runs a system until SIGTERM or Ctrl-C, and lets requests under way end; a second one ends it at once. `ready` is told the address
+/// once it listens.
 pub async fn serve(options: Options, ready: impl FnOnce(SocketAddr)) -> Result<(), ReferenceError> {
+    let mut signals = Signals::listen().map_err(ReferenceError::Ended)?;
     let mut server = bind(options).await?;
     ready(server.addr());
     tokio::select! {
         ended = server.ended() => return ended,
-        signal = interrupted() => signal.map_err(ReferenceError::Ended)?,
+        () = signals.next() => {}
     }
-    server.stop().await
+    tokio::select! {
+        stopped = server.stop() => stopped,
+        () = signals.next() => Ok(()),
+    }
 }
 
-async fn interrupted() -> Result<(), std::io::Error> {
+/// SIGTERM and Ctrl-C, none of them lost between one and the next.
+struct Signals {
     #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupt = tokio::signal::ctrl_c() => interrupt,
-        }
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+
+    async fn next(&mut self) {
+        let interrupt = async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            () = interrupt => {}
+        }
+        #[cfg(not(unix))]
+        interrupt.await;
+    }
 }
 
 /// Done when the system is told to stop, or is gone.

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod claim;
 mod engine;
 mod error;
 mod groups;
@@ -25,6 +26,7 @@ mod runs;
 mod systems;
 mod values;
 
+pub use claim::{Claim, Running};
 pub use error::StoreError;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
 pub use holders::Alive;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::compile::Compiled;
+use crate::config::Config;
 use crate::document::{Snapshot, SnapshotDelta};
+use crate::engine::read_head;
 use crate::finding::Report;
 use crate::ids::Revision;
 use crate::policy::PolicySet;
@@ -82,6 +84,15 @@ fn merged(repo: &Repo, base: &Revision, head: &Revision) -> anyhow::Result<Snaps
 }
 
 impl Input {
+    /// `lockstep.yaml` of the main branch, where there is one that says something.
+    pub(crate) fn main_config(&self, env: &Env) -> anyhow::Result<Option<Arc<Config>>> {
+        if !self.repo.has_git() || self.repo.head(&env.settings.branch)?.is_none() {
+            return Ok(None);
+        }
+        let head = read_head(self.repo.clone(), &env.settings.branch)?;
+        Ok((!head.config.systems.is_empty()).then_some(head.config))
+    }
+
     /// All that is wrong with it: the documents, and the policies beside them.
     pub(crate) fn report(&self, compiled: &Compiled) -> Report {
         let (_, faults) = PolicySet::compile(&self.snapshot.policies);

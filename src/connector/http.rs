@@ -4,6 +4,8 @@
 //! are computed anew from what was read, and a listing that does not give the digests announced is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::system_api::{
 };
 
 mod answer;
+mod bounds;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +34,7 @@ mod tests;
 use answer::{Answer, Asked, Doing};
 
 /// What the connector is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// The system, for messages.
     pub system: SystemName,
@@ -44,6 +47,28 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// For one request as a whole, body included.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            system,
+            base,
+            token,
+            credential,
+            connect_timeout,
+            timeout,
+        } = self;
+        // Before it is checked the URL may hold a password.
+        f.debug_struct("HttpSettings")
+            .field("system", system)
+            .field("host", &&base[Position::BeforeHost..Position::AfterPort])
+            .field("token", token)
+            .field("credential", credential)
+            .field("connect_timeout", connect_timeout)
+            .field("timeout", timeout)
+            .finish()
+    }
 }
 
 /// Why a connector can't be made from its settings.
@@ -71,6 +96,8 @@ pub struct HttpConnector {
     asked: Asked,
     /// What the system last announced: what the next listing is checked against.
     announced: Mutex<Option<Announced>>,
+    /// How often in a row it said that nothing changed.
+    unchanged: AtomicU32,
 }
 
 #[derive(Clone)]
@@ -114,6 +141,7 @@ impl HttpConnector {
             .connect_timeout(connect_timeout)
             .timeout(timeout)
             .tcp_nodelay(true)
+            .pool_max_idle_per_host(bounds::IDLE)
             .build()
             .map_err(|e| HttpSettingsError::Client(answer::chain(&e)))?;
         Ok(Self {
@@ -127,6 +155,7 @@ impl HttpConnector {
                 timeout,
             },
             announced: Mutex::new(None),
+            unchanged: AtomicU32::new(0),
         })
     }
 
@@ -193,14 +222,14 @@ impl HttpConnector {
 
     /// An entity tag that is not the digest would one day say "unchanged" of what has changed.
     fn check_tag(&self, headers: &HeaderMap, digest: Digest) -> Result<(), ConnectorError> {
-        let tag = headers.get(ETAG).and_then(|v| v.to_str().ok());
-        match tag.map(|t| t.trim_start_matches("W/").trim_matches('"')) {
-            Some(tag) if tag != digest.to_hex() => Err(self.asked.terminal(
-                Doing::Digests,
-                "sends an ETag that is not the digest of its state",
-            )),
-            Some(_) | None => Ok(()),
+        let hex = digest.to_hex();
+        let mut tags = headers.get_all(ETAG).iter().map(|v| v.to_str());
+        let is_digest = |tag: &str| tag.trim_start_matches("W/").trim_matches('"') == hex;
+        if tags.all(|tag| tag.is_ok_and(is_digest)) {
+            return Ok(());
         }
+        let what = "sends an ETag that is not the digest of its state";
+        Err(self.asked.terminal(Doing::Digests, what))
     }
 
     fn remember(&self, announced: Option<Announced>) {
@@ -282,18 +311,24 @@ impl Observe for HttpConnector {
     }
 
     async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
-        let Some(digests) = self.fetch_digests(known).await? else {
+        let believed = self.unchanged.load(Ordering::Relaxed) < bounds::BELIEVED;
+        let Some(digests) = self.fetch_digests(known.filter(|_| believed)).await? else {
+            self.unchanged.fetch_add(1, Ordering::Relaxed);
             // What was announced before may be of another state than the one the caller knows.
             if self.remembered().map(|a| a.digest) != known {
                 self.remember(None);
             }
             return Ok(Seen::Unchanged);
         };
+        self.unchanged.store(0, Ordering::Relaxed);
         let DigestsAnswer {
             revision,
             digest,
             buckets,
         } = digests;
+        if known == Some(digest) {
+            return Ok(Seen::Unchanged);
+        }
         Ok(Seen::Digests {
             revision,
             digest,

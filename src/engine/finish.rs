@@ -37,12 +37,16 @@ pub(super) fn left_with(run: &Run, system: &SystemName) -> Option<Digest> {
     }
 }
 
-/// Whether two outcomes say the same, so that the second need not be recorded.
+/// Whether two outcomes say the same, so that the second need not be recorded. Another reason is news: whoever mends a system goes by it. Only
+/// what moved meanwhile is another each time, and nobody's to mend.
 pub(super) fn same(a: &Outcome, b: &Outcome) -> bool {
     a.name() == b.name()
         && match (a, b) {
             (Outcome::Held { plan, .. }, Outcome::Held { plan: other, .. }) => plan == other,
-            _ => a.failures().keys().eq(b.failures().keys()),
+            (Outcome::Stale { systems }, Outcome::Stale { systems: other }) => {
+                systems.keys().eq(other.keys())
+            }
+            _ => a.failures() == b.failures(),
         }
 }
 

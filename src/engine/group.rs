@@ -240,9 +240,10 @@ impl Engine {
                 .insert(system.clone(), (bundle.clone(), state.clone()));
             desired.insert(system.clone(), state);
         }
+        let known = &memory.known;
         let asked = desired.iter().map(async |(system, desired)| {
             let result = match pass.links.get(system) {
-                Some(Ok(link)) => link.observe(desired).await,
+                Some(Ok(link)) => link.observe(desired, known.get(system).copied()).await,
                 Some(Err(why)) => Err(ConnectorError::Terminal {
                     message: why.clone(),
                 }),

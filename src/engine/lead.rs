@@ -64,7 +64,10 @@ impl Engine {
             .await?;
         let Some(fence) = acquired else {
             tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
-            return Ok(Lead::Not("another process keeps it in step".to_owned()));
+            // A pass that holds it for a moment is not worth a name; one that was started to keep it is.
+            let who = self.store.running()?;
+            let who = who.map_or("another process".to_owned(), |running| running.to_string());
+            return Ok(Lead::Not(format!("{who} keeps it in step")));
         };
         if let Some(why) = self.recover(pass, fence).await? {
             return Ok(Lead::Not(why));

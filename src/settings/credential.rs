@@ -65,8 +65,13 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
+            // What stands before an @ may be a password.
+            let shown = match text.rsplit_once('@') {
+                Some((_, host)) => format!("…@{host}"),
+                None => text.to_owned(),
+            };
             format!(
-                "{text:?} is no host; write it as \"medical.example.jp\" or \"medical.example.jp:8443\", without path or user"
+                "{shown:?} is no host; write it as \"medical.example.jp\" or \"medical.example.jp:8443\", without path or user"
             )
         };
         let full = if text.contains("://") {

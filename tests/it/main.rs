@@ -8,10 +8,13 @@
 mod crash;
 mod drift;
 mod engine;
+mod flaky;
 #[cfg(test)]
 mod left;
 mod ownership;
 mod promises;
+mod secrets;
+mod stopping;
 mod tidy;
 mod urgent;
 mod world;

@@ -199,3 +199,30 @@ fn a_broken_file_is_an_empty_config_and_a_finding() {
         assert!(!findings.is_empty(), "{text:?}");
     }
 }
+
+#[test]
+fn a_url_holds_no_secret_of_any_form() {
+    let found = |url: &str| {
+        let text = format!(
+            "version: 1\nsystems:\n  medical: {{connector: http, url: '{url}', kinds: [FeatureFlag]}}\n"
+        );
+        check(&text).1
+    };
+    for secret in [
+        "https://hunter2@medical.example.jp",
+        "http://hunter2:@medical.example.jp",
+        "https://sato:hunter2@medical.example.jp",
+        "redis://:hunter2@cache.example.jp",
+        "postgres://lockstep:hunter2@db.example.jp/settings",
+    ] {
+        let found = found(secret);
+        assert!(found.contains("config/secret"), "{secret}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+    for fine in [
+        "https://medical.example.jp",
+        "postgres://lockstep@db.example.jp/settings",
+    ] {
+        assert!(!found(fine).contains("config/secret"), "{fine}");
+    }
+}

@@ -10,6 +10,8 @@ use crate::plan::diff;
 use crate::resource::Direction;
 use crate::state::Spec;
 
+mod disk;
+
 fn item(name: &str, spec: Value) -> Arc<Item> {
     let spec = Spec::from_value(&spec).unwrap();
     Arc::new(Item::new(name.parse().unwrap(), spec))

@@ -11,6 +11,7 @@ use crate::resource::Direction;
 use crate::state::{Spec, State};
 
 mod faults;
+mod limits;
 
 const TOKEN: &str = "s3cret-token";
 
