@@ -12,6 +12,7 @@ use crate::forge::Forge;
 use crate::forge::local::LocalForge;
 use crate::gate::Gate;
 use crate::ids::{PlanDigest, SystemName};
+use crate::plan::safety::Breach;
 use crate::record::Outcome;
 use crate::repo::Repo;
 use crate::settings::Settings;
@@ -102,16 +103,19 @@ impl App {
         Ok(self.head().await?.config)
     }
 
-    /// The plans that wait for a person.
-    pub async fn held_plans(&self, config: &Config) -> anyhow::Result<Vec<PlanDigest>> {
+    /// The plans that wait for a person, and why.
+    pub async fn held_plans(
+        &self,
+        config: &Config,
+    ) -> anyhow::Result<Vec<(PlanDigest, Vec<Breach>)>> {
         let mut held = Vec::new();
         for group in config.effective_groups().keys() {
             let last = self.store.recent_runs(group, 1).await?.into_iter().next();
             let outcome = last
                 .and_then(|run| run.outcome)
                 .and_then(|o| serde_json::from_value(o).ok());
-            if let Some(Outcome::Held { plan, .. }) = outcome {
-                held.push(plan);
+            if let Some(Outcome::Held { plan, breaches }) = outcome {
+                held.push((plan, breaches));
             }
         }
         Ok(held)
