@@ -10,7 +10,7 @@ use crate::connector::{Apply, Observe, registry};
 use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
 use crate::forge::local::LocalForge;
-use crate::gate::Gate;
+use crate::gate::{Gate, LOOPBACK};
 use crate::ids::{PlanDigest, SystemName};
 use crate::plan::safety::Breach;
 use crate::record::Outcome;
@@ -42,12 +42,10 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        // A server that listens beyond loopback has an address there that systems know it by.
-        let listens = settings.listen.ip();
-        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
         let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
             .in_language(settings.language)
-            .reached_from(listens);
+            .reached_from(listens(&settings))
+            .remembering(store.clone());
         Ok(Self {
             settings,
             repo,
@@ -120,6 +118,18 @@ impl App {
         }
         Ok(held)
     }
+}
+
+/// A server that listens beyond loopback has an address there that systems know it by.
+fn listens(settings: &Settings) -> Option<String> {
+    let address = settings.listen.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
+}
+
+/// All addresses from which systems are reached.
+pub fn addresses(settings: &Settings) -> Vec<String> {
+    let loopback = LOOPBACK.map(str::to_owned);
+    loopback.into_iter().chain(listens(settings)).collect()
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.

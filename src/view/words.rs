@@ -1,6 +1,7 @@
 //! Every word of the interface, one table a language. Sentences are functions where the order of their parts differs between
 //! languages.
 
+use super::{Standing, SystemBefore};
 use crate::config::Mode;
 use crate::finding::Severity;
 use crate::forge::StatusState;
@@ -142,6 +143,34 @@ impl Words {
             Direction::Narrowing => Some(self.narrowing),
             Direction::Neutral => None,
         }
+    }
+
+    pub(super) fn standing(&self, standing: &Standing) -> &'static str {
+        match standing {
+            Standing::InStep => self.in_step,
+            Standing::NeverSynced => self.never_synced,
+            Standing::Behind { .. } => self.behind,
+            Standing::Adrift { .. } => self.adrift,
+            Standing::Held { .. } => self.held,
+            Standing::Unreachable { .. } => self.unreachable,
+            Standing::Failed { .. } => self.failed,
+        }
+    }
+
+    /// How a system stood before a proposal, in one line; `None` where there is nothing to tell.
+    pub(super) fn before(&self, before: &SystemBefore) -> Option<String> {
+        let SystemBefore { system, standing } = before;
+        if *standing == Standing::InStep {
+            return None;
+        }
+        let word = self.standing(standing);
+        let why = standing.why().unwrap_or_default();
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!("{}{why}", self.colon)
+        };
+        Some(format!("{system}{}{word}{why}", self.colon))
     }
 
     pub(super) fn mode(&self, mode: Mode) -> &'static str {
