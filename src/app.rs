@@ -146,6 +146,15 @@ fn store_path(settings: &Settings, repo: &Repo) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The store where there is one already: who only looks makes none.
+pub async fn known_store(settings: &Settings) -> anyhow::Result<Option<Store>> {
+    let repo = Repo::open(&settings.repo)?;
+    match store_path(settings, &repo) {
+        Ok(path) if path.exists() => Ok(Some(Store::open(path).await?)),
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
 fn connect(
     name: &SystemName,
     system: &System,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
+pub mod places;
 pub mod read;
 
 /// The time zone of an IANA name. From the database that is compiled in: a repo means the same on every host, whatever is installed
@@ -172,10 +173,15 @@ impl Safety {
         .unwrap_or_else(|| ("default".to_owned(), self.default))
     }
 
-    /// The longest window of any ceiling: how far back changes count.
-    pub fn longest_window_hours(&self) -> u64 {
+    /// The beginning of the longest window of any ceiling: since when changes count.
+    pub fn counted_since(&self, now: jiff::Timestamp) -> jiff::Timestamp {
         let windows = self.overrides.values().map(|c| c.window_hours);
-        windows.fold(self.default.window_hours, u64::max)
+        let hours = windows.fold(self.default.window_hours, u64::max);
+        i64::try_from(hours)
+            .ok()
+            .and_then(jiff::SignedDuration::try_from_hours)
+            .and_then(|window| now.checked_sub(window).ok())
+            .unwrap_or(jiff::Timestamp::MIN)
     }
 }
 

@@ -11,16 +11,16 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
-use crate::document::{Blob, Snapshot};
+use crate::document::Snapshot;
 use crate::finding::{Finding, Report};
 use crate::forge::{
     Forge, ForgeError, Proposal, ProposalState, Review, ReviewKind, Status, StatusState,
 };
-use crate::ids::{Digest, DocPath, PlanDigest, Revision};
+use crate::ids::{DocPath, PlanDigest, Revision};
 use crate::plan::Plan;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::policy::{PolicySet, Verdict};
-use crate::repo::{Repo, RepoError, TreeId};
+use crate::repo::{Repo, RepoError};
 use crate::resource::Language;
 use crate::store::Store;
 use crate::view;
@@ -29,6 +29,7 @@ mod foresight;
 mod merging;
 mod refusal;
 mod reviews;
+mod scope;
 mod statuses;
 mod summary;
 mod watch;
@@ -39,6 +40,7 @@ pub use summary::{json_of, view_of};
 pub use watch::keep_published;
 
 use foresight::Known;
+use scope::{Unplanned, changed_files, scope};
 
 #[cfg(test)]
 mod tests;
@@ -511,79 +513,6 @@ fn person_key(config: &Config, login: &str) -> String {
     config
         .person(login)
         .map_or_else(|| login.to_owned(), |(key, _)| key.to_owned())
-}
-
-/// All paths, policies included, whose content differs.
-fn changed_files(before: &Snapshot, after: &Snapshot) -> Vec<DocPath> {
-    fn differing<'a>(
-        a: &'a BTreeMap<DocPath, Blob>,
-        b: &'a BTreeMap<DocPath, Blob>,
-    ) -> impl Iterator<Item = &'a DocPath> {
-        let gone_or_other = a
-            .iter()
-            .filter(|(path, blob)| b.get(*path).map(|o| o.id) != Some(blob.id));
-        let new = b.iter().filter(|(path, _)| !a.contains_key(*path));
-        gone_or_other.chain(new).map(|(path, _)| path)
-    }
-    let files: BTreeSet<&DocPath> = differing(&before.files, &after.files)
-        .chain(differing(&before.policies, &after.policies))
-        .collect();
-    files.into_iter().cloned().collect()
-}
-
-/// What a merge would change that no plan shows, by its path in git: definitions (policies, people, schemas), and everything
-/// that is no document of the config repo, such as a workflow of the forge.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unplanned(BTreeMap<String, String>);
-
-impl Unplanned {
-    fn between(
-        repo: &Repo,
-        base: &Revision,
-        tree: TreeId,
-        before: &Snapshot,
-        after: &Snapshot,
-    ) -> Result<Self, RepoError> {
-        let defines = |path: &str| {
-            path == compile::CONFIG
-                || path.starts_with("kinds/")
-                || path.starts_with("policies/")
-                || path.ends_with(".rego")
-        };
-        let mut changed = repo.changed_paths(base, tree)?;
-        let layout = repo.layout();
-        for document in changed_files(before, after)
-            .iter()
-            .filter(|p| !defines(p.as_str()))
-        {
-            changed.remove(&layout.git_path(document));
-        }
-        Ok(Self(changed))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// These paths and the documents', for policies to see.
-    fn with(&self, mut documents: Vec<DocPath>) -> Vec<DocPath> {
-        documents.extend(self.0.keys().filter_map(|path| path.parse().ok()));
-        documents.sort();
-        documents.dedup();
-        documents
-    }
-}
-
-/// The digest that approvals are bound to: the plan's own, and where a proposal changes things that no plan shows, their contents too.
-fn scope(plan: &Plan, unplanned: &Unplanned) -> PlanDigest {
-    if unplanned.is_empty() {
-        return plan.digest();
-    }
-    let mut text = plan.digest().to_string();
-    for (path, content) in &unplanned.0 {
-        text.push_str(&format!("\n{path}\0{content}"));
-    }
-    PlanDigest(Digest::of(text.as_bytes()))
 }
 
 /// Everyone who had a hand in a proposal: who opened it, and who made its commits, as far as they are known.

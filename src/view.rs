@@ -9,6 +9,7 @@ use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::resource::Language;
 
 pub mod annotations;
+pub mod explain;
 pub mod json;
 pub mod markdown;
 mod plan;

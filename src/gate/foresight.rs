@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Judgement;
@@ -33,11 +33,7 @@ impl Known {
         base: &Revision,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let window = i64::try_from(config.safety.longest_window_hours()).ok();
-        let since = window
-            .and_then(SignedDuration::try_from_hours)
-            .and_then(|window| now.checked_sub(window).ok())
-            .unwrap_or(Timestamp::MIN);
+        let since = config.safety.counted_since(now);
         let mut known = Self::default();
         for state in store.system_states().await? {
             if !config.systems.contains_key(&state.system) {
@@ -77,7 +73,8 @@ impl Foresight {
     /// Limits, freezes and modes are the base's, as everything that judges; the rows are what the base says the systems have.
     pub(super) fn of(j: &Judgement, known: &Known) -> Self {
         let config = &j.base.bundle.config;
-        let counted = |share: &crate::plan::SystemPlan| share.changes.iter().any(|c| c.op != Op::Create);
+        let counted =
+            |share: &crate::plan::SystemPlan| share.changes.iter().any(|c| c.op != Op::Create);
         let uncounted = j
             .plan
             .systems

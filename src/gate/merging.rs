@@ -1,7 +1,7 @@
 //! What a merge would set off, in sentences.
 
-use super::foresight::Hold;
 use super::Judgement;
+use super::foresight::Hold;
 use crate::plan::safety::{RELEASERS, Rule};
 use crate::resource::Language;
 
@@ -14,7 +14,9 @@ pub(super) fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
             let why = breach.message(language);
             match language {
                 Language::English => format!("Held after the merge (group {group}): {why}."),
-                Language::Japanese => format!("マージ後に保留されます（グループ {group}）: {why}。"),
+                Language::Japanese => {
+                    format!("マージ後に保留されます（グループ {group}）: {why}。")
+                }
             }
         }));
         notes.push(way_out(hold, language));

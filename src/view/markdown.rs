@@ -95,7 +95,9 @@ pub fn comment(view: &GateView) -> String {
         None => bottom.push_str(&format!("{}\n", words.drift_unknown)),
         Some(_) if before.is_empty() => bottom.push_str(&format!("{}\n", words.drift_none)),
         Some(_) => {
-            let lines = before.iter().map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
+            let lines = before
+                .iter()
+                .map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
             list(&mut bottom, None, lines, DRIFT, &mut cut, words);
         }
     }

@@ -1,8 +1,9 @@
 //! Every word of the interface, one table a language. Sentences are functions where the order of their parts differs between
 //! languages.
 
+use super::explain::UsedView;
 use super::{Standing, SystemBefore};
-use crate::config::Mode;
+use crate::config::{Ceiling, Mode};
 use crate::finding::Severity;
 use crate::forge::StatusState;
 use crate::plan::Op;
@@ -91,6 +92,8 @@ pub(super) struct Words {
     pub no_history: &'static str,
     pub more_history: fn(usize) -> String,
 
+    pub explain: ExplainWords,
+
     /// What the ledger's actions are called.
     pub actions: &'static [(&'static str, &'static str)],
     pub succeeded: &'static str,
@@ -100,6 +103,39 @@ pub(super) struct Words {
     /// What joins the items of a list.
     pub comma: &'static str,
     pub colon: &'static str,
+}
+
+/// What `explain` says.
+#[derive(Debug)]
+pub(super) struct ExplainWords {
+    pub judged_by: fn(&str) -> String,
+    pub judged_by_work_tree: &'static str,
+    /// Kinds, pattern.
+    pub read_default: fn(&str, &str) -> String,
+    pub read_mapped: fn(&str, &str) -> String,
+    pub read_by_none: &'static str,
+    pub form: &'static str,
+    pub owner: &'static str,
+    pub people: &'static str,
+    pub unchanged: &'static str,
+    pub no_rules: &'static str,
+    pub rules: &'static str,
+    pub policies: &'static str,
+    pub systems: &'static str,
+    pub freezes: &'static str,
+    pub no_freeze: &'static str,
+    pub eligible: fn(&str) -> String,
+    pub group: fn(&str) -> String,
+    /// The entry of `safety:`, and its limits.
+    pub ceiling: fn(&str, &Ceiling) -> String,
+    pub used: fn(&UsedView) -> String,
+    pub past_unknown: &'static str,
+    pub on_now: &'static str,
+    pub next: &'static str,
+    pub stops: &'static str,
+    pub lets_pass: &'static str,
+    pub stops_widening: &'static str,
+    pub except: fn(&str) -> String,
 }
 
 /// How many findings of each severity, and in how many files.

@@ -8,6 +8,7 @@
 mod crash;
 mod drift;
 mod engine;
+mod foresight;
 #[cfg(test)]
 mod left;
 mod promises;

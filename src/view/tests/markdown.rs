@@ -275,7 +275,7 @@ fn ready_when_nothing_is_missing() {
 
     ### Already adrift before it
 
-    - voicedrive: adrift: FeatureFlag/beta was switched off
+    - voicedrive: adrift: `FeatureFlag/beta` was switched off
     - payroll: not synced yet
 
     ### What will happen on merge
