@@ -11,8 +11,9 @@ use crate::connector::{Apply, Observe, registry};
 use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
 use crate::forge::local::LocalForge;
-use crate::gate::Gate;
+use crate::gate::{Gate, LOOPBACK};
 use crate::ids::{PlanDigest, SystemName};
+use crate::plan::safety::Breach;
 use crate::record::{Outcome, Run};
 use crate::repo::Repo;
 use crate::settings::Settings;
@@ -45,12 +46,10 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        // A server that listens beyond loopback has an address there that systems know it by.
-        let listens = settings.listen.ip();
-        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
         let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
             .in_language(settings.language)
-            .reached_from(listens);
+            .reached_from(listens(&settings))
+            .remembering(store.clone());
         Ok(Self {
             settings,
             repo,
@@ -107,8 +106,11 @@ impl App {
         Ok(self.head().await?.config)
     }
 
-    /// The plans that wait for a person.
-    pub async fn held_plans(&self, config: &Config) -> anyhow::Result<Vec<PlanDigest>> {
+    /// The plans that wait for a person, and why.
+    pub async fn held_plans(
+        &self,
+        config: &Config,
+    ) -> anyhow::Result<Vec<(PlanDigest, Vec<Breach>)>> {
         let mut held = Vec::new();
         for group in config.effective_groups().keys() {
             // The last run of the group, and of each system the last one of its urgent changes alone.
@@ -125,13 +127,25 @@ impl App {
                 if !seen.insert(whose) {
                     continue;
                 }
-                if let Some(Outcome::Held { plan, .. }) = run.outcome {
-                    held.push(plan);
+                if let Some(Outcome::Held { plan, breaches }) = run.outcome {
+                    held.push((plan, breaches));
                 }
             }
         }
         Ok(held)
     }
+}
+
+/// A server that listens beyond loopback has an address there that systems know it by.
+fn listens(settings: &Settings) -> Option<String> {
+    let address = settings.listen.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
+}
+
+/// All addresses from which systems are reached.
+pub fn addresses(settings: &Settings) -> Vec<String> {
+    let loopback = LOOPBACK.map(str::to_owned);
+    loopback.into_iter().chain(listens(settings)).collect()
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.
@@ -145,6 +159,15 @@ fn store_path(settings: &Settings, repo: &Repo) -> anyhow::Result<PathBuf> {
                 settings.repo.display()
             ),
         },
+    }
+}
+
+/// The store where there is one already: who only looks makes none.
+pub async fn known_store(settings: &Settings) -> anyhow::Result<Option<Store>> {
+    let repo = Repo::open(&settings.repo)?;
+    match store_path(settings, &repo) {
+        Ok(path) if path.exists() => Ok(Some(Store::open(path).await?)),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

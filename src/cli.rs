@@ -18,6 +18,7 @@ mod apply;
 mod audit;
 mod check;
 mod demo;
+mod explain;
 pub mod init;
 mod input;
 mod plan;
@@ -93,7 +94,9 @@ enum Command {
     Status(status::StatusArgs),
     /// Let one held plan pass, by its digest.
     Release(release::ReleaseArgs),
-    /// Test the policies.
+    /// Say which rules, people, limits and freezes judge a document, a resource or a line of a plan.
+    Explain(explain::ExplainArgs),
+    /// Test the policies, or write what they judge by.
     Policy(policy::PolicyArgs),
     /// Serve the reference system, or test a real one.
     System(system::SystemArgs),
@@ -177,6 +180,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Proposal(args) => wait_for(proposal::run(args, env)),
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
+        Command::Explain(args) => explain::run(&args, &env),
         Command::Policy(args) => policy::run(&args, &env),
         Command::System(args) => wait_for(system::run(args, env)),
         Command::Audit(args) => wait_for(audit::run(args, env)),

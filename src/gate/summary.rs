@@ -2,12 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::merging::on_merge;
 use super::{CountedReview, Judgement, Standing, statuses};
 use crate::finding::Severity;
 use crate::forge::ReviewKind;
+use crate::ids::SystemName;
+use crate::plan::safety::Breach;
 use crate::policy::Message;
 use crate::resource::Language;
-use crate::view::{ApprovalView, GateView, MessageView, PlanView, ReportView, VerdictView};
+use crate::view::{
+    self, ApprovalView, GateView, MessageView, PlanView, ReportView, SystemBefore, VerdictView,
+};
 
 /// The judgement as the comment and the terminal show it.
 pub fn view_of(j: &Judgement, language: Language) -> GateView {
@@ -36,7 +41,13 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
             approvals: approvals.collect(),
         },
         plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language),
-        already_adrift: None,
+        already_adrift: j.foresight.before.as_ref().map(|systems| {
+            let standing = |(system, standing): (&SystemName, &view::Standing)| SystemBefore {
+                system: system.clone(),
+                standing: standing.clone(),
+            };
+            systems.iter().map(standing).collect()
+        }),
         on_merge: on_merge(j, language),
         not_counted: not_counted(j, language),
         statuses: statuses::statuses(j, language),
@@ -104,41 +115,6 @@ fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
         .collect()
 }
 
-/// What the merge would set off, in sentences.
-fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
-    let mut notes = Vec::new();
-    let touched: Vec<&str> = j
-        .plan
-        .systems
-        .iter()
-        .filter(|(_, s)| !s.changes.is_empty())
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if touched.is_empty() {
-        return notes;
-    }
-    for (name, group) in &j.base.bundle.config.groups {
-        let members: Vec<&str> = group
-            .systems
-            .iter()
-            .map(|s| s.as_str())
-            .filter(|s| touched.contains(s))
-            .collect();
-        if members.is_empty() {
-            continue;
-        }
-        let together = group.consistency == crate::config::Consistency::Lockstep;
-        let list = members.join(", ");
-        notes.push(match (language, together) {
-            (Language::English, true) => format!("{list} move together (group {name}), or none of them does."),
-            (Language::English, false) => format!("{list} move independently (group {name})."),
-            (Language::Japanese, true) => format!("{list} は一緒に反映されます（グループ {name}）。一つでも準備できなければどこにも反映されません。"),
-            (Language::Japanese, false) => format!("{list} はそれぞれ独立に反映されます（グループ {name}）。"),
-        });
-    }
-    notes
-}
-
 /// The judgement for programs.
 pub fn json_of(j: &Judgement) -> Value {
     json!({
@@ -153,8 +129,24 @@ pub fn json_of(j: &Judgement) -> Value {
         "reviews": j.reviews.iter().map(|r| json!({
             "user": r.review.user, "person": r.person, "kind": kind(r.review.kind), "commit": r.review.commit, "counts": r.standing == Standing::Counts,
             "standing": standing(r.standing), "at": r.review.at, "message": r.review.message})).collect::<Vec<_>>(),
+        "input_digest": j.verdict.input_digest,
+        "policies_digest": j.verdict.policies_digest,
+        "held": j.foresight.holds.iter().map(|hold| json!({
+            "group": hold.group, "plan": hold.plan,
+            "breaches": hold.breaches.iter().map(breach).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "uncounted": j.foresight.uncounted,
+        "before": j.foresight.before,
         "findings": j.report.findings().iter().filter(|f| f.severity == Severity::Error).count(),
     })
+}
+
+/// A breach with its sentence, in English as all of JSON is.
+fn breach(breach: &Breach) -> Value {
+    let mut value = serde_json::to_value(breach).unwrap_or(Value::Null);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("message".to_owned(), breach.to_string().into());
+    }
+    value
 }
 
 fn kind(kind: ReviewKind) -> &'static str {

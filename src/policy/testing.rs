@@ -198,12 +198,12 @@ fn percent(part: usize, whole: usize) -> f64 {
 /// What a policy says of itself in the comment at its top: `# title: …`, `# why: …`, `# owner: …`, `# severity: …`.
 /// A line that is indented further goes on with the one before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Header {
+pub(super) struct Header {
     fields: BTreeMap<String, String>,
 }
 
 impl Header {
-    fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         let mut last = None;
         for line in text.lines().map_while(|line| line.strip_prefix('#')) {
@@ -225,9 +225,13 @@ impl Header {
         Self { fields }
     }
 
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+
     /// A field for a cell of a Markdown table.
     fn cell(&self, field: &str) -> String {
-        let value = self.fields.get(field).map_or("—", String::as_str);
+        let value = self.get(field).unwrap_or("—");
         value.replace('|', "\\|")
     }
 }

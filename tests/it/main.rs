@@ -9,6 +9,7 @@ mod crash;
 mod drift;
 mod engine;
 mod flaky;
+mod foresight;
 #[cfg(test)]
 mod left;
 mod ownership;

@@ -1,0 +1,54 @@
+//! Where things stand in `lockstep.yaml`, for whoever is to be told which line says so.
+
+use crate::document::data;
+use crate::document::tree::{Member, Node, NodeValue};
+use crate::finding::Span;
+use crate::ids::DocPath;
+
+/// The tree of a `lockstep.yaml`; empty where it can't be read.
+#[derive(Debug)]
+pub struct Places<'a> {
+    text: &'a str,
+    root: Option<Node>,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(path: &DocPath, text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self {
+            text,
+            root: data::parse(path, text).0,
+        }
+    }
+
+    /// The line of the last of these keys, each inside the one before. Where the last ones are not written, the line of the last that is.
+    pub fn line(&self, keys: &[&str]) -> Option<u32> {
+        let mut at: Option<&Member> = None;
+        let mut node = self.root.as_ref()?;
+        for key in keys {
+            let Some(member) = node.get(key) else {
+                break;
+            };
+            (at, node) = (Some(member), &member.value);
+        }
+        at.map(|member| self.line_at(member.key_span.clone()))
+    }
+
+    /// The line of the freeze with this name.
+    pub fn freeze(&self, name: &str) -> Option<u32> {
+        let freezes = &self.root.as_ref()?.get("freezes")?.value;
+        let NodeValue::Array(items) = &freezes.value else {
+            return None;
+        };
+        let named = |item: &&Node| {
+            let value = item.get("name").map(|m| &m.value.value);
+            matches!(value, Some(NodeValue::String(text)) if text == name)
+        };
+        let item = items.iter().find(named)?;
+        Some(self.line_at(item.span.clone()))
+    }
+
+    fn line_at(&self, range: std::ops::Range<usize>) -> u32 {
+        Span::in_source(self.text, range).line
+    }
+}
