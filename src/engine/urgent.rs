@@ -1,7 +1,7 @@
 //! Changes that do not wait: where a group can't move together, every system that can gets its urgent ones by itself.
 //!
-//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a ceiling or
-//! freeze holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
+//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a freeze
+//! holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::execute::{Ending, unfinished};
 use super::group::{Memory, Pass, Scene, connected};
 use super::{Engine, EngineError, GroupReport};
 use crate::ids::SystemName;
-use crate::plan::safety::{self, GuardContext};
+use crate::plan::safety::{self, Breach, GuardContext, Rule};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, Outcome, Run};
@@ -222,7 +222,12 @@ fn unable(outcome: &Outcome) -> Option<BTreeSet<SystemName>> {
             Some(systems.keys().cloned().collect())
         }
         // Who refused one change may take another.
-        Outcome::Refused { .. } | Outcome::Held { .. } => Some(BTreeSet::new()),
+        Outcome::Refused { .. } => Some(BTreeSet::new()),
+        // A freeze is about what widens. What is past a ceiling is looked at by a person as it is, whole.
+        Outcome::Held { breaches, .. } => {
+            let frozen = |b: &Breach| matches!(b.rule, Rule::Freeze { .. });
+            breaches.iter().all(frozen).then(BTreeSet::new)
+        }
         Outcome::InStep
         | Outcome::Applied { .. }
         | Outcome::Stale { .. }
