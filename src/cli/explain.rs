@@ -11,7 +11,6 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::compile::{self, Compiled};
 use crate::document::Snapshot;
 use crate::gate::Hold;
-use crate::ids::Revision;
 use crate::plan::Plan;
 use crate::plan::safety::PastChange;
 use crate::policy::PolicyInput;
@@ -60,7 +59,6 @@ struct Scene {
 
 /// A proposal.
 struct Case {
-    base: Revision,
     input: PolicyInput,
     holds: Vec<Hold>,
 }
@@ -75,7 +73,6 @@ pub(crate) fn run(args: &ExplainArgs, env: &Env) -> anyhow::Result<Exit> {
             compiled: j.compiled,
             plan: j.plan,
             case: Some(Case {
-                base: j.proposal.base,
                 input: j.input,
                 holds: j.foresight.holds,
             }),

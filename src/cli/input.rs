@@ -35,8 +35,8 @@ pub(crate) struct InputArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CaseArgs {
     /// The number of a proposal.
-    #[arg(long = "proposal", value_name = "NUMBER", conflicts_with_all = ["base", "head"])]
-    number: Option<u64>,
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["base", "head"])]
+    proposal: Option<u64>,
     /// What a proposal is judged by.
     #[arg(long, value_name = "REV", requires = "head")]
     base: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct CaseArgs {
 impl CaseArgs {
     /// Judges the proposal; `None` where none is named.
     pub(crate) fn judge(&self, env: &Env) -> anyhow::Result<Option<Judgement>> {
-        let judgement = match (self.number, &self.base, &self.head) {
+        let judgement = match (self.proposal, &self.base, &self.head) {
             (Some(number), _, _) => {
                 let settings = super::upstream::settings(env.settings.clone())?;
                 super::wait_for(async {

@@ -52,3 +52,41 @@ impl<'a> Places<'a> {
         Span::in_source(self.text, range).line
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+version: 1
+systems:
+  medical: {connector: http,
+    mode: observe}
+safety:
+  default: {small: 3}
+freezes:
+  - {name: a, from: 2026-01-01, until: 2026-01-02}
+  - name: b
+";
+
+    #[test]
+    fn what_is_written_has_a_line() {
+        let path = "lockstep.yaml".parse().unwrap();
+        let places = Places::new(&path, TEXT);
+        let line = |keys: &[&str]| places.line(keys);
+        assert_eq!(line(&["systems", "medical"]), Some(3));
+        assert_eq!(line(&["systems", "medical", "mode"]), Some(4));
+        assert_eq!(line(&["safety", "default"]), Some(6));
+        // What is not written is where it would be.
+        assert_eq!(line(&["systems", "medical", "drift"]), Some(3));
+        assert_eq!(line(&["groups", "hospital"]), None);
+        assert_eq!(places.freeze("a"), Some(8));
+        assert_eq!(places.freeze("b"), Some(9));
+        assert_eq!(places.freeze("c"), None);
+        for broken in ["", "[", "- x", "freezes: 1"] {
+            let places = Places::new(&path, broken);
+            assert_eq!(places.line(&["safety"]), None, "{broken:?}");
+            assert_eq!(places.freeze("a"), None, "{broken:?}");
+        }
+    }
+}

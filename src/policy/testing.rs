@@ -330,11 +330,18 @@ deny contains {\"msg\": msg, \"msg_ja\": msg_ja, \"resource\": resource, \"code\
 | `before`, `after` | all resources at the base and at the head: `{kind: {name: {spec, systems}}}` |
 | `systems`, `people` | as the base has them, by name and by key |
 | `now` | the time of judging; functions that look at a clock or anywhere else are refused |
-| `freezes_active` | `name`, `until`, `except` |
+| `freezes_active` | `name`, `until`, `except` (a direction, a kind, or `role:` and a role) |
 | `incidents_open` | `name`, `systems`, `severity` |
 | `settings_changed`, `systems_leaving`, `reconciler_addresses` | whether `lockstep.yaml` says something else; systems that it no longer has; Lockstep's own IP addresses |
 
 Name kinds plainly, as in `input.after.AccessGrant`: where every policy does, only those kinds are read, however large the others are.
 
-`lockstep policy test` runs the `test_…` rules of all `*_test.rego` files and shows the lines that none of them reaches.
+`lockstep policy test` runs the `test_…` rules of all `*_test.rego` files; with `--coverage` it shows the lines that none of them reaches.
+
+`lockstep policy input --proposal NUMBER`, or `--base REV --head REV`, writes the input that a proposal is judged by, for any other Rego tool:
+
+```sh
+lockstep policy input --proposal 12 > input.json
+opa eval --data policies --input input.json data.lockstep.deny
+```
 ";

@@ -9,6 +9,7 @@ mod approvals;
 mod cases;
 mod check;
 mod clones;
+mod explain;
 mod foresight;
 mod init;
 mod input;

@@ -12,7 +12,10 @@ use crate::view::{ChangeView, PlanView};
 pub(super) struct Target {
     /// The document that was named.
     pub(super) document: Option<DocPath>,
+    /// Those that the proposal changes come first.
     pub(super) resources: Vec<ResourceRef>,
+    /// How many of them it changes.
+    pub(super) changed: usize,
 }
 
 pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
@@ -30,6 +33,7 @@ pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
     if !of_line.is_empty() {
         return Ok(Target {
             document: None,
+            changed: of_line.len(),
             resources: of_line.into_iter().collect(),
         });
     }
@@ -46,6 +50,7 @@ pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
 fn one(id: ResourceRef) -> Target {
     Target {
         document: None,
+        changed: 1,
         resources: vec![id],
     }
 }
@@ -118,6 +123,7 @@ fn whole(scene: &Scene, path: DocPath) -> Target {
     resources.sort_by_key(|id| !changed.contains(id));
     Target {
         document: Some(path),
+        changed: resources.iter().filter(|id| changed.contains(id)).count(),
         resources,
     }
 }
@@ -134,6 +140,7 @@ fn at_line(scene: &Scene, path: DocPath, line: u32) -> anyhow::Result<Target> {
         if let Some((id, _)) = before.max_by_key(|(_, span)| (span.line, span.column)) {
             return Ok(Target {
                 document: Some(path),
+                changed: 1,
                 resources: vec![id],
             });
         }

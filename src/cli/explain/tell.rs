@@ -20,8 +20,8 @@ use crate::view::explain::{
     ResourceView, RuleView, SystemView, UsedView, Whence,
 };
 
-/// How many resources of a document are told of one by one: each costs a few judgements.
-const TOLD: usize = 10;
+/// How many resources of a document are told of one by one, where they are changed and where not: each costs a few judgements, and a screenful.
+const TOLD: [usize; 2] = [10, 3];
 
 pub(super) fn view(scene: &Scene, target: &Target, language: Language) -> ExplainView {
     let config = &scene.base.bundle.config;
@@ -36,23 +36,25 @@ pub(super) fn view(scene: &Scene, target: &Target, language: Language) -> Explai
             .zip(text)
             .map(|(path, text)| (path, Places::new(path, text))),
     };
+    let [changed, unchanged] = TOLD;
+    let told = match (target.document.is_some(), target.changed) {
+        (true, 1..) => target.changed.min(changed),
+        (true, 0) => unchanged,
+        (false, _) => changed,
+    };
     ExplainView {
         language,
         timezone: timezone(&config.timezone),
-        judged_by: scene
-            .before
-            .revision
-            .clone()
-            .or(scene.case.as_ref().map(|c| c.base.clone())),
+        judged_by: scene.before.revision.clone(),
         proposed: scene.case.is_some(),
         document: target.document.as_ref().map(|p| teller.document(p, target)),
         resources: target
             .resources
             .iter()
-            .take(TOLD)
+            .take(told)
             .map(|id| teller.resource(id))
             .collect(),
-        more: target.resources.len().saturating_sub(TOLD),
+        more: target.resources.len().saturating_sub(told),
     }
 }
 
