@@ -9,6 +9,8 @@ mod approvals;
 mod cases;
 mod check;
 mod clones;
+mod hostile;
+mod hostile_trees;
 mod init;
 mod plan;
 mod promises;
