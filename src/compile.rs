@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::config::{self, Config};
-use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, limits};
+use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, faults, hidden, limits};
 use crate::finding::{Finding, Report, Span};
 use crate::ids::{DocPath, KindName, ResourceRef, Revision};
 use crate::plan::Plan;
@@ -21,8 +21,11 @@ use crate::resource::kinds::{self, Forms, ReadAs};
 use crate::resource::{Bundle, Kinds, Repeated, Resource};
 use crate::state::Item;
 
+mod alike;
 #[cfg(test)]
 mod tests;
+
+use alike::{Alike, Of, Pair};
 
 /// Where the config repo's own definition lies.
 pub const CONFIG: &str = "lockstep.yaml";
@@ -39,8 +42,22 @@ pub struct Compiled {
     findings: BTreeMap<DocPath, Vec<Finding>>,
     /// Findings that belong to no single document's form: about the tree, `lockstep.yaml`, schemas, duplicates.
     overall: Vec<Finding>,
-    /// Whether some resource is declared twice; then the next revision is put together from scratch.
-    has_duplicates: bool,
+    /// Names of resources and of files, as far as another could look like them.
+    names: Alike,
+    paths: Alike,
+    /// What the next revision has to do about this one.
+    next: Next,
+}
+
+/// How the next revision is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// From what changes.
+    Continue,
+    /// From what each document said: names clash, and which ones still do is seen with all of them at hand.
+    Gather,
+    /// Document by document, anew: there were too many findings to keep what each one said.
+    Anew,
 }
 
 /// The repo's own kinds.
@@ -61,6 +78,7 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
 /// custom kinds are the same, which is checked.
 fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled {
     let mut overall = tree_findings(snapshot);
+    let mut next = Next::Continue;
     let Definitions {
         config,
         kinds,
@@ -74,6 +92,19 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
     };
     let mut documents = Vec::new();
     let mut findings = BTreeMap::new();
+    let mut kept = 0;
+    let mut keep = |path: &DocPath, found: Vec<Finding>| {
+        let found = if kept < limits::ALL_FINDINGS {
+            found
+        } else {
+            next = Next::Anew;
+            faults::at_most(0, found)
+        };
+        kept += found.len();
+        if !found.is_empty() {
+            findings.insert(path.clone(), found);
+        }
+    };
     for (path, blob) in &snapshot.files {
         let known = earlier
             .and_then(|e| e.documents.get(path))
@@ -81,13 +112,11 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         if let (Some(document), Some(earlier)) = (known, earlier) {
             documents.push((path.clone(), document.clone()));
             if let Some(found) = earlier.findings.get(path) {
-                findings.insert(path.clone(), found.clone());
+                keep(path, found.clone());
             }
         } else if let Some((document, found)) = reader.read(path, blob, None) {
             documents.push((path.clone(), document));
-            if !found.is_empty() {
-                findings.insert(path.clone(), found);
-            }
+            keep(path, found);
         }
     }
     let resources = documents
@@ -99,15 +128,31 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         kinds.clone(),
         resources,
     );
-    let has_duplicates = !repeated.is_empty();
     overall.extend(reader.duplicate_findings(snapshot, &repeated));
-    let report = Report::new(
-        overall
+    let mut names = Alike::new(Of::Resources);
+    let mut paths = Alike::new(Of::Files);
+    bundle
+        .resources()
+        .for_each(|r| names.add(r.item.id.as_str()));
+    snapshot
+        .files
+        .keys()
+        .for_each(|path| paths.add(path.as_str()));
+    let named_alike = names.pairs(|name| is_resource(&bundle, name));
+    let filed_alike = paths.pairs(|path| snapshot.files.contains_key(path));
+    if next == Next::Continue
+        && !(repeated.is_empty() && named_alike.is_empty() && filed_alike.is_empty())
+    {
+        next = Next::Gather;
+    }
+    overall.extend(reader.alike_findings(snapshot, &bundle, &named_alike));
+    overall.extend(
+        filed_alike
             .iter()
-            .chain(findings.values().flatten())
-            .cloned()
-            .collect(),
+            .take(limits::FINDINGS)
+            .filter_map(path_alike),
     );
+    let report = report(&overall, &findings);
     Compiled {
         bundle: Arc::new(bundle),
         report,
@@ -115,8 +160,39 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         documents: documents.into_iter().collect(),
         findings,
         overall,
-        has_duplicates,
+        names,
+        paths,
+        next,
     }
+}
+
+/// Everything that is to be said of a revision. What there is too much of is summed up, document by document.
+fn report(overall: &[Finding], findings: &BTreeMap<DocPath, Vec<Finding>>) -> Report {
+    let overall = faults::at_most(limits::FINDINGS, overall.to_vec());
+    Report::new(
+        overall
+            .into_iter()
+            .chain(findings.values().flatten().cloned())
+            .collect(),
+    )
+}
+
+fn is_resource(bundle: &Bundle, name: &str) -> bool {
+    name.parse::<ResourceRef>()
+        .is_ok_and(|id| bundle.get(&id).is_some())
+}
+
+/// Two files that some file systems take for one.
+fn path_alike(pair: &Pair) -> Option<Finding> {
+    let path: DocPath = pair.other.parse().ok()?;
+    let message = format!("the path looks like {}, which is another file", pair.first);
+    let finding = Finding::error("tree/look-alike", &path, None, message)
+        .with_hint("rename one of the two: some file systems keep only one of them");
+    Some(if pair.by_case {
+        finding.warning()
+    } else {
+        finding
+    })
 }
 
 impl Compiled {
@@ -126,8 +202,9 @@ impl Compiled {
             .files
             .keys()
             .any(|p| p.as_str() == CONFIG || custom::kind_of_schema(p).is_some());
-        if redefined || self.has_duplicates {
-            *self = compile_reusing(snapshot, if redefined { None } else { Some(self) });
+        if redefined || self.next != Next::Continue || snapshot.beyond.is_some() {
+            let anew = redefined || self.next == Next::Anew;
+            *self = compile_reusing(snapshot, if anew { None } else { Some(self) });
             return;
         }
         let (bundle, forms) = (self.bundle.clone(), self.forms.clone());
@@ -142,7 +219,7 @@ impl Compiled {
             self.findings.remove(path);
             self.overall.retain(|f| f.location.path != *path);
             let new = blob.as_ref().and_then(|blob| {
-                self.overall.extend(content_finding(path, blob));
+                self.overall.extend(file_findings(path, blob));
                 reader.read(path, blob, old.as_ref())
             });
             let old_resources = old.as_ref().map_or(&[][..], |d| &*d.resources);
@@ -161,18 +238,50 @@ impl Compiled {
             let taken = self.bundle.get(&r.item.id).is_some() && !leaving.contains(&r.item.id);
             taken || !arriving.insert(&r.item.id)
         });
-        if clash {
+        if clash || self.look_alike(snapshot, delta, &gone, &come) || self.has_too_many() {
             *self = compile_reusing(snapshot, Some(self));
             return;
         }
         self.bundle = Arc::new(self.bundle.succeed(snapshot.revision.clone(), &gone, &come));
-        self.report = Report::new(
-            self.overall
-                .iter()
-                .chain(self.findings.values().flatten())
-                .cloned()
-                .collect(),
-        );
+        self.report = report(&self.overall, &self.findings);
+    }
+
+    fn has_too_many(&self) -> bool {
+        self.findings.values().map(Vec::len).sum::<usize>() > limits::ALL_FINDINGS
+    }
+
+    /// Takes account of the names that come and go; whether one of those that come looks like another.
+    fn look_alike(
+        &mut self,
+        snapshot: &Snapshot,
+        delta: &SnapshotDelta,
+        gone: &[Arc<Resource>],
+        come: &[Arc<Resource>],
+    ) -> bool {
+        for resource in gone {
+            self.names.remove(resource.item.id.as_str());
+        }
+        for resource in come {
+            self.names.add(resource.item.id.as_str());
+        }
+        for (path, blob) in &delta.files {
+            match blob {
+                Some(_) => self.paths.add(path.as_str()),
+                None => self.paths.remove(path.as_str()),
+            }
+        }
+        // One that goes is still in the bundle; where one that looks like it comes, all are looked at together.
+        let named = |r: &Arc<Resource>| {
+            let exists = |name: &str| {
+                is_resource(&self.bundle, name) || come.iter().any(|c| c.item.id.as_str() == name)
+            };
+            self.names.clashes(r.item.id.as_str(), exists)
+        };
+        let filed = |path: &DocPath| {
+            let exists = |name: &str| snapshot.files.contains_key(name);
+            self.paths.clashes(path.as_str(), exists)
+        };
+        come.iter().any(named) || delta.files.keys().any(filed)
     }
 
     /// How a document is read; `None` for a file that declares nothing.
@@ -285,8 +394,10 @@ fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> Definitions 
         let Some(text) = snapshot.text(path) else {
             continue;
         };
-        let (kind, found) = custom::read_schema(path, source(path, text).text);
+        let text = source(path, text).text;
+        let (kind, found) = custom::read_schema(path, text);
         findings.extend(found);
+        findings.extend(hidden::check(path, text));
         if let Some(kind) = kind {
             custom.insert(kind.kind_name().clone(), Arc::new(kind));
         }
@@ -296,10 +407,14 @@ fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> Definitions 
     let config = match CONFIG.parse::<DocPath>() {
         Ok(path) if snapshot.files.contains_key(&path) => {
             let text = snapshot.text(&path).unwrap_or("");
-            let (config, found) = config::read::read(&path, source(&path, text).text, &names);
+            let text = source(&path, text).text;
+            let (config, found) = config::read::read(&path, text, &names);
             findings.extend(found);
+            findings.extend(hidden::check(&path, text));
             config
         }
+        // What was not read in full may have one.
+        Ok(_) if snapshot.beyond.is_some() => Config::default(),
         Ok(path) => {
             let message = "there is no lockstep.yaml: it names the systems, groups and people";
             findings.push(
@@ -323,9 +438,15 @@ fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
         .files
         .iter()
         .chain(&snapshot.policies)
-        .filter_map(|(path, blob)| content_finding(path, blob))
+        .flat_map(|(path, blob)| file_findings(path, blob))
         .collect();
     if let Ok(root) = CONFIG.parse::<DocPath>() {
+        if let Some(why) = &snapshot.beyond {
+            let finding = Finding::error("tree/beyond-limits", &root, None, why.clone());
+            findings.push(finding.with_hint(
+                "keep only the documents in the config repo; docs/limits.md lists what is read",
+            ));
+        }
         findings.extend(
             snapshot
                 .unreadable
@@ -333,13 +454,22 @@ fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
                 .take(limits::FINDINGS)
                 .map(|name| {
                     let message = format!(
-                        "the name {name:?} can't be read: not UTF-8, or with control characters"
+                        "the name {name:?} can't be read: not UTF-8, with control characters, too long or climbing out"
                     );
                     Finding::error("tree/name", &root, None, message).with_hint("rename the file")
                 }),
         );
     }
     findings
+}
+
+/// What is wrong with a file whatever it says.
+fn file_findings(path: &DocPath, blob: &Blob) -> impl Iterator<Item = Finding> {
+    let named = hidden::in_name(path.as_str()).map(|c| {
+        let (message, hint) = hidden::about_name(c);
+        Finding::error("text/hidden-in-name", path, None, message).with_hint(hint)
+    });
+    content_finding(path, blob).into_iter().chain(named)
 }
 
 fn content_finding(path: &DocPath, blob: &Blob) -> Option<Finding> {
@@ -365,9 +495,10 @@ fn content_finding(path: &DocPath, blob: &Blob) -> Option<Finding> {
             "tree/too-large",
             format!(
                 "{size} bytes, more than the {} that are read",
-                limits::DOCUMENT_BYTES
+                limits::bytes_of(path.as_str())
             ),
-        ),
+        )
+        .map(|f| f.with_hint("split the document")),
     }
 }
 
@@ -409,8 +540,13 @@ impl Reader<'_> {
         };
         let Reading {
             resources,
-            findings,
+            mut findings,
         } = form.read(source(path, text), self.context());
+        let unseen = hidden::check(path, source(path, text).text);
+        if !unseen.is_empty() {
+            findings.extend(unseen);
+            findings = faults::at_most(limits::FINDINGS, findings);
+        }
         let mut earlier = Earlier {
             resources: earlier.map_or(&[][..], |d| &*d.resources),
             by_name: None,
@@ -462,6 +598,40 @@ impl Reader<'_> {
                 )
             })
             .collect()
+    }
+
+    /// Resources whose names look like another's.
+    fn alike_findings(&self, snapshot: &Snapshot, bundle: &Bundle, pairs: &[Pair]) -> Vec<Finding> {
+        let declared = |name: &str| bundle.get(&name.parse::<ResourceRef>().ok()?);
+        let pairs = pairs.iter().take(limits::FINDINGS).filter_map(|pair| {
+            Some((declared(&pair.first)?, declared(&pair.other)?, pair.by_case))
+        });
+        let pairs: Vec<_> = pairs.collect();
+        let mut wanted: BTreeMap<DocPath, BTreeSet<ResourceRef>> = BTreeMap::new();
+        for (_, other, _) in &pairs {
+            let ids = wanted.entry(other.document.clone()).or_default();
+            ids.insert(other.item.id.clone());
+        }
+        let places: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|(path, ids)| (path, self.locate(snapshot, path, ids)))
+            .collect();
+        let told = pairs.iter().map(|(first, other, by_case)| {
+            let span = places
+                .get(&other.document)
+                .and_then(|p| p.get(&other.item.id))
+                .copied();
+            let message = format!(
+                "{} looks like {}, which {} declares",
+                other.item.id, first.item.id, first.document
+            );
+            let finding = Finding::error("resource/look-alike", &other.document, span, message)
+                .with_hint(
+                    "give one of the two another name, or write both the same way if one is meant",
+                );
+            if *by_case { finding.warning() } else { finding }
+        });
+        told.collect()
     }
 
     fn locate(

@@ -4,7 +4,7 @@
 //! never an error: a broken document must not hide the faults of the next one. What a document means is
 //! `resource`'s business; this module knows JSON with comments, YAML and Markdown, and where in them things stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ids::{Digest, DocPath, Revision};
@@ -14,7 +14,9 @@ pub mod date;
 pub mod edit;
 pub mod faults;
 pub mod fields;
+pub mod hidden;
 pub mod json;
+pub mod limits;
 pub mod markdown;
 pub mod suggest;
 pub mod tree;
@@ -70,6 +72,8 @@ pub struct Snapshot {
     pub policies: BTreeMap<DocPath, Blob>,
     /// Names in the tree that are no valid paths (not UTF-8, control characters), as far as they can be shown.
     pub unreadable: Vec<String>,
+    /// Why the files above are not all there are: the tree is larger than [`limits`] allow. Such a snapshot is never applied.
+    pub beyond: Option<String>,
 }
 
 /// Of each path that differs the new blob, or `None` where the file is gone.
@@ -84,6 +88,8 @@ pub struct SnapshotDelta {
     pub unreadable: Vec<String>,
     /// Unreadable names that went.
     pub no_longer_unreadable: Vec<String>,
+    /// Why the changes above are not all there are, as in [`Snapshot::beyond`].
+    pub beyond: Option<String>,
 }
 
 impl SnapshotDelta {
@@ -99,22 +105,25 @@ impl SnapshotDelta {
             policies,
             unreadable,
             no_longer_unreadable,
+            beyond,
         } = self;
         files.is_empty()
             && policies.is_empty()
             && unreadable.is_empty()
             && no_longer_unreadable.is_empty()
+            && beyond.is_none()
     }
 }
 
 impl Snapshot {
-    /// Moves on to the next revision in place.
+    /// Moves on to the next revision in place. What was once not read in full stays so: read it anew instead.
     pub fn succeed(&mut self, revision: Option<Revision>, delta: &SnapshotDelta) {
         let SnapshotDelta {
             files,
             policies,
             unreadable,
             no_longer_unreadable,
+            beyond,
         } = delta;
         self.revision = revision;
         for (target, changes) in [(&mut self.files, files), (&mut self.policies, policies)] {
@@ -125,10 +134,13 @@ impl Snapshot {
                 };
             }
         }
-        self.unreadable
-            .retain(|name| !no_longer_unreadable.contains(name));
+        let gone: BTreeSet<&String> = no_longer_unreadable.iter().collect();
+        self.unreadable.retain(|name| !gone.contains(name));
         self.unreadable.extend(unreadable.iter().cloned());
         self.unreadable.sort();
+        if self.beyond.is_none() {
+            self.beyond.clone_from(beyond);
+        }
     }
 
     /// The text of a document or policy, if it is there and is UTF-8.
@@ -139,16 +151,4 @@ impl Snapshot {
             Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
         }
     }
-}
-
-/// The limits on what a proposal may bring, all in one place.
-pub mod limits {
-    /// Bytes of one document. The largest that compiles in bounded time and memory on a small server.
-    pub const DOCUMENT_BYTES: u64 = 64 << 20;
-    /// How deep a document's values may nest.
-    pub const NESTING: usize = 64;
-    /// Files in a config repo.
-    pub const FILES: usize = 500_000;
-    /// Findings kept of one document; one more says how many were left out.
-    pub const FINDINGS: usize = 1_000;
 }

@@ -39,9 +39,7 @@ use verdict::{Gate, Reader, fault};
 /// The package whose rules judge.
 const PACKAGE: &str = "lockstep";
 
-/// How long one judgement may take by the clock, for all policies together. The shipped ones need a few milliseconds; a
-/// policy that has not answered after this long is taken to never answer, and that denies.
-pub const TIME_LIMIT: Duration = Duration::from_secs(1);
+pub use crate::document::limits::POLICY_TIME as TIME_LIMIT;
 
 /// Policies, compiled and ready to judge.
 #[derive(Clone)]

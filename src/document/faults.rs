@@ -1,6 +1,7 @@
 //! Findings while a document is read: kept as byte ranges, given lines and columns once, at the end, in one sweep over
 //! the text. So the cost of a thousand findings in a large document is that of one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::limits;
@@ -147,19 +148,49 @@ impl<'a> Faults<'a> {
             })
             .collect();
         if omitted > 0 {
-            findings.push(Finding {
-                rule: "document/more-findings",
-                severity: worst_omitted,
-                location: Location {
-                    path: path.clone(),
-                    span: None,
-                },
-                message: format!("{omitted} more findings in this document are not shown"),
-                hint: Some("correct those that are shown and check again".to_owned()),
-            });
+            findings.push(more(path, omitted, worst_omitted));
         }
         findings
     }
+}
+
+/// The finding that stands for those that are left out.
+fn more(path: &DocPath, omitted: usize, worst: Severity) -> Finding {
+    Finding {
+        rule: "document/more-findings",
+        severity: worst,
+        location: Location {
+            path: path.clone(),
+            span: None,
+        },
+        message: format!("{omitted} more findings in this document are not shown"),
+        hint: Some("correct those that are shown and check again".to_owned()),
+    }
+}
+
+/// At most so many findings of each document, and one for the rest of it.
+pub fn at_most(most: usize, findings: Vec<Finding>) -> Vec<Finding> {
+    if findings.len() <= most {
+        return findings;
+    }
+    let mut seen: BTreeMap<DocPath, usize> = BTreeMap::new();
+    let mut omitted: BTreeMap<DocPath, (usize, Severity)> = BTreeMap::new();
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let path = &finding.location.path;
+        let count = seen.entry(path.clone()).or_default();
+        *count += 1;
+        if *count <= most {
+            kept.push(finding);
+        } else {
+            let (count, worst) = omitted.entry(path.clone()).or_insert((0, finding.severity));
+            *count += 1;
+            *worst = finding.severity.max(*worst);
+        }
+    }
+    let rest = omitted.into_iter();
+    kept.extend(rest.map(|(path, (count, worst))| more(&path, count, worst)));
+    kept
 }
 
 /// Lines and columns of many ranges at once, in one sweep over the text; each keeps what it is tagged with.

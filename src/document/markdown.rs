@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::limits;
+
 mod fields;
 mod front_matter;
 mod walk;
@@ -30,6 +32,8 @@ pub struct Phrase {
 pub struct Outline {
     pub front: Option<FrontMatter>,
     pub blocks: Vec<Block>,
+    /// Where lists, quotes, markup or brackets first nest deeper than [`limits::NESTING`]. What is further in is not there.
+    pub too_deep: Option<Range<usize>>,
 }
 
 /// A heading, a paragraph, or the text of a list item.
@@ -82,15 +86,20 @@ impl Outline {
     pub fn new(text: &str) -> Self {
         let mut blocks = Vec::new();
         let front = front_matter::find(text);
-        match &front {
+        let too_deep = match &front {
             Some(found) => {
                 // The title line may stand before the front matter.
-                walk::blocks(text, 0..found.span.start, &mut blocks);
-                walk::blocks(text, found.span.end..text.len(), &mut blocks);
+                let before = walk::blocks(text, 0..found.span.start, &mut blocks);
+                let after = walk::blocks(text, found.span.end..text.len(), &mut blocks);
+                before.or(after)
             }
             None => walk::blocks(text, 0..text.len(), &mut blocks),
+        };
+        Self {
+            front,
+            blocks,
+            too_deep,
         }
-        Self { front, blocks }
     }
 
     /// The first heading that says something, by its place among the blocks.

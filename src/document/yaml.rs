@@ -66,11 +66,13 @@ pub fn read(faults: &mut Faults<'_>) -> Option<Node> {
 /// How deep a document is read on the caller's stack. The engine takes up to 50 KiB of it a level when it is not
 /// optimised; nearly all documents are flatter than this.
 const SHALLOW: usize = 12;
+/// How many brackets the scanner, which looks ahead of the values, takes.
+const SCANNED: usize = 2 * limits::NESTING;
 /// Enough stack for [`limits::NESTING`] levels, twice over.
 const STACK_BYTES: usize = 8 << 20;
 
 /// Runs the engine: on this stack as far as that is safe, on a larger one for what nests deeper.
-fn engine<'t, T: Deserialize<'t> + Send>(
+pub(super) fn engine<'t, T: Deserialize<'t> + Send>(
     text: &'t str,
     duplicates: DuplicateKeyPolicy,
 ) -> Result<T, serde_yaml::Error> {
@@ -109,7 +111,7 @@ fn options(text: &str, duplicate_keys: DuplicateKeyPolicy, depth: usize) -> serd
     let mut budget = serde_yaml::Budget::default();
     budget.max_depth = depth;
     // The budget above is to be what stops: it says so in a way that can be told from a syntax error.
-    budget.flow_nesting_limit = 2 * limits::NESTING;
+    budget.flow_nesting_limit = SCANNED;
     budget.max_documents = 1;
     budget.max_nodes = size;
     budget.max_events = size.saturating_mul(2);
@@ -180,10 +182,6 @@ fn tag_before(text: &str, value: Range<usize>) -> Range<usize> {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the engine's own wording is right for the rest, and for what it adds"
-)]
 fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
     use serde_yaml::Error as E;
     let text = faults.text();
@@ -196,15 +194,37 @@ fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
         let rest = text.get(at.start..).unwrap_or("");
         at.end += rest.chars().next().map_or(0, char::len_utf8);
     }
-    let (rule, message, hint): (_, String, Option<&str>) = match error {
-        E::Budget {
-            breach: BudgetBreach::Depth { .. },
-            ..
-        } => (
+    let (rule, message, hint) = explain(text, error).unwrap_or_else(|| {
+        let message = error.to_string();
+        // Who reads a finding has the place already.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        ("yaml/syntax", message.to_owned(), None)
+    });
+    faults.error(rule, at, message, hint.map(str::to_owned));
+}
+
+/// A rule, a message and advice.
+type Told = (&'static str, String, Option<&'static str>);
+
+/// What is wrong with a text that is YAML, but not as it is read here; `None` where the engine's own words are right.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the engine's own wording is right for the rest, and for what it adds"
+)]
+pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> Option<Told> {
+    use serde_yaml::Error as E;
+    let nesting = || {
+        (
             "yaml/nesting",
             format!("values nest deeper than {} levels", limits::NESTING),
             Some("flatten the document"),
-        ),
+        )
+    };
+    Some(match error {
+        E::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => nesting(),
         E::MultipleDocuments { .. }
         | E::Budget {
             breach: BudgetBreach::Documents { .. },
@@ -240,18 +260,25 @@ fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
             "the number is not finite or too large".to_owned(),
             Some("write it as a string in quotes"),
         ),
-        other => {
-            let text = other.to_string();
-            // Who reads a finding has the place already.
-            let text = text
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            ("yaml/syntax", text, None)
+        // The scanner, which looks ahead, gives up before the budget is asked.
+        other if opens_too_many(text, other) => nesting(),
+        _ => return None,
+    })
+}
+
+/// Whether more brackets are open where an error is than the scanner takes.
+fn opens_too_many(text: &str, error: &serde_yaml::Error) -> bool {
+    let end = error.location().map_or(0, |l| start(text, &l));
+    let before = text.get(..floor(text, end)).unwrap_or_default();
+    let mut depth = 0_usize;
+    before.bytes().any(|b| {
+        match b {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
-    };
-    faults.error(rule, at, message, hint.map(str::to_owned));
+        depth >= SCANNED
+    })
 }
 
 /// A value with its place as the engine gives it.

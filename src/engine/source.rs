@@ -66,7 +66,9 @@ impl Source {
             .repo
             .head(&self.branch)?
             .ok_or_else(|| RepoError::NotFound(format!("there is no branch {}", self.branch)))?;
-        let resident = match self.resident.take() {
+        // A snapshot that was not read in full can't be continued.
+        let resident = self.resident.take().filter(|r| r.snapshot.beyond.is_none());
+        let resident = match resident {
             Some(resident) if resident.revision == newest => resident,
             Some(mut resident) => {
                 let delta = self.repo.delta(&resident.revision, &newest)?;
@@ -123,7 +125,11 @@ impl Source {
         {
             return Ok(bundle.clone());
         }
-        let bundle = compile::compile(&self.repo.snapshot(revision)?).bundle;
+        let snapshot = self.repo.snapshot(revision)?;
+        if let Some(why) = snapshot.beyond {
+            return Err(RepoError::TooLarge(why));
+        }
+        let bundle = compile::compile(&snapshot).bundle;
         self.earlier = Some((revision.clone(), bundle.clone()));
         Ok(bundle)
     }

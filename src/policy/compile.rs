@@ -6,11 +6,12 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::engine::{Engine, Fault, with_room};
-use super::scan::{Head, MAX_RULES, Rule, Scan, scan};
+use super::scan::{Head, Rule, Scan, scan};
 use super::verdict::Gate;
 use super::{PACKAGE, PolicySet};
-use crate::document::{Blob, Content};
-use crate::finding::{Finding, Severity, Span};
+use crate::document::limits::{self, POLICY_RULES};
+use crate::document::{Blob, Content, faults, hidden};
+use crate::finding::{Finding, LineIndex, Severity, Span};
 use crate::ids::{Digest, DocPath};
 
 /// One readable file.
@@ -18,6 +19,7 @@ pub(super) struct File<'a> {
     pub(super) path: &'a DocPath,
     pub(super) text: &'a str,
     pub(super) scan: Scan<'a>,
+    lines: LineIndex<'a>,
 }
 
 impl File<'_> {
@@ -27,7 +29,7 @@ impl File<'_> {
         range: std::ops::Range<usize>,
         message: impl Into<String>,
     ) -> Finding {
-        let span = Span::in_source(self.text, range);
+        let span = self.lines.span(range);
         Finding::error(rule, self.path, Some(span), message)
     }
 }
@@ -49,8 +51,13 @@ pub(super) fn read(files: &BTreeMap<DocPath, Blob>) -> (Vec<File<'_>>, Vec<Findi
                 Ok(text) => {
                     // The engine would take a byte order mark for a character of the program.
                     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-                    let scan = scan(text);
-                    readable.push(File { path, text, scan });
+                    findings.extend(hidden::check_plain(path, text));
+                    readable.push(File {
+                        path,
+                        text,
+                        scan: scan(text),
+                        lines: LineIndex::new(text),
+                    });
                     continue;
                 }
                 Err(_) => "a policy must be UTF-8 text",
@@ -77,8 +84,8 @@ fn excess(files: &[File<'_>]) -> Vec<Finding> {
     let mut before = 0;
     for file in files.iter().filter(|f| !is_test(f.path)) {
         before += file.scan.rules.len();
-        if before > MAX_RULES {
-            let message = format!("the policies have more than {MAX_RULES} rules together");
+        if before > POLICY_RULES {
+            let message = format!("the policies have more than {POLICY_RULES} rules together");
             findings.push(Finding::error(
                 "policy/too-complex",
                 file.path,
@@ -305,6 +312,7 @@ fn compile_here(files: &BTreeMap<DocPath, Blob>, limit: Duration) -> (PolicySet,
             findings.extend(load(&mut engine.clone(), &tests, &all));
         }
     }
+    let findings = faults::at_most(limits::FINDINGS, findings);
     let mut faults: Vec<String> = findings
         .iter()
         .filter(|f| f.severity == Severity::Error && !is_test(&f.location.path))

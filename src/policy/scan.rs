@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::document::limits::{POLICY_BRACKETS, POLICY_OPERATORS};
+
 /// A function whose answer is not in the input: a verdict that used it could not be replayed.
 struct Outside {
     space: &'static str,
@@ -50,15 +52,6 @@ pub(super) fn forbidden_functions() -> impl Iterator<Item = (String, u8)> {
         .iter()
         .map(|f| (format!("{}.{}", f.space, f.name), f.arguments))
 }
-
-/// How many brackets may be open at once: the engine's parser takes twice as long, or worse, for each.
-const MAX_DEPTH: usize = 12;
-
-/// How many operators one rule may have. A chain of them is a tree as deep as the chain is long, and the engine recurses over it.
-const MAX_OPERATORS: usize = 500;
-
-/// How many rules all policies together may have, which bounds how many lie between a rule and the last one it leads to.
-pub(super) const MAX_RULES: usize = 2_000;
 
 /// A call that would make a verdict impossible to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,12 +198,12 @@ fn excess(tokens: &[Token<'_>]) -> Option<(Range<usize>, String)> {
         }
         after_operator = token.is_operator();
         operators += usize::from(after_operator);
-        if token.depth > MAX_DEPTH {
-            let message = format!("more than {MAX_DEPTH} brackets are open at once");
+        if token.depth > POLICY_BRACKETS {
+            let message = format!("more than {POLICY_BRACKETS} brackets are open at once");
             return Some((token.start..token.end(), message));
         }
-        if operators > MAX_OPERATORS {
-            let message = format!("a rule has more than {MAX_OPERATORS} operators");
+        if operators > POLICY_OPERATORS {
+            let message = format!("a rule has more than {POLICY_OPERATORS} operators");
             return Some((token.start..token.end(), message));
         }
     }

@@ -14,6 +14,7 @@ use super::edits::Edits;
 use super::history::ref_oid;
 use super::write::{move_ref, write_commit};
 use super::{Doing, Identity, Repo, RepoError, to_oid, to_revision};
+use crate::document::limits::NOTE_BYTES;
 use crate::ids::Revision;
 
 /// How often a line is put on top of what another writer just wrote. Writers of ours queue at a lock, so this is
@@ -22,8 +23,6 @@ const TRIES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long a writer waits for its turn, in pauses: two seconds.
 const TURN_TRIES: u32 = 1_000;
-/// Bytes of one commit's note that are read; no honest one comes near.
-const NOTE_BYTES: usize = 64 << 20;
 
 /// The lines a note has, and those to add to it.
 type Update<'a, E> = dyn FnMut(&[String]) -> Result<Vec<String>, E> + 'a;

@@ -42,8 +42,17 @@ impl Repo {
         revision: Option<Revision>,
     ) -> Result<Snapshot, RepoError> {
         let layout = self.layout_of_tree(git, tree);
-        let documents = walk(git, Part::Documents, None, Some((tree, &layout)))?;
-        let policies = walk(git, Part::Policies, None, Some((tree, &layout)))?;
+        let to = Some((tree, &layout));
+        let (documents, policies) = match both(git, None, to)? {
+            Ok(changes) => changes,
+            Err(why) => {
+                return Ok(Snapshot {
+                    revision,
+                    beyond: Some(why),
+                    ..Snapshot::default()
+                });
+            }
+        };
         let mut unreadable = documents.unreadable;
         unreadable.extend(policies.unreadable);
         unreadable.sort();
@@ -58,6 +67,7 @@ impl Repo {
             files: present(documents.files),
             policies: present(policies.files),
             unreadable,
+            beyond: None,
         })
     }
 
@@ -72,8 +82,15 @@ impl Repo {
         }
         let from = (from, &self.layout_of_tree(git, from));
         let to = (to, &self.layout_of_tree(git, to));
-        let mut documents = walk(git, Part::Documents, Some(from), Some(to))?;
-        let policies = walk(git, Part::Policies, Some(from), Some(to))?;
+        let (mut documents, policies) = match both(git, Some(from), Some(to))? {
+            Ok(changes) => changes,
+            Err(why) => {
+                return Ok(SnapshotDelta {
+                    beyond: Some(why),
+                    ..SnapshotDelta::default()
+                });
+            }
+        };
         documents.unreadable.extend(policies.unreadable);
         documents
             .no_longer_unreadable
@@ -83,6 +100,7 @@ impl Repo {
             policies: policies.files,
             unreadable: documents.unreadable,
             no_longer_unreadable: documents.no_longer_unreadable,
+            beyond: None,
         })
     }
 
@@ -107,6 +125,20 @@ impl Repo {
 
 /// One side of a comparison: a commit's tree and where in it the config repo lies.
 type Side<'a, 'g> = (&'a Tree<'g>, &'a Layout);
+
+/// Documents and policies; or why they are more than the limits allow, which is said of the content and not of git.
+fn both<'g>(
+    git: &'g Repository,
+    from: Option<Side<'_, 'g>>,
+    to: Option<Side<'_, 'g>>,
+) -> Result<Result<(Changes, Changes), String>, RepoError> {
+    let read = walk(git, Part::Documents, from, to)
+        .and_then(|documents| Ok((documents, walk(git, Part::Policies, from, to)?)));
+    match read {
+        Err(RepoError::TooLarge(why)) => Ok(Err(why)),
+        read => read.map(Ok),
+    }
+}
 
 fn walk<'g>(
     git: &'g Repository,

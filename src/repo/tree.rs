@@ -17,11 +17,8 @@ pub(super) const TREE: i32 = 0o040_000;
 const LINK: i32 = 0o120_000;
 const SUBMODULE: i32 = 0o160_000;
 
-/// Bytes of all documents of a snapshot together. A repository of a few kilobytes can unpack to more memory than there is.
-pub(super) const SNAPSHOT_BYTES: u64 = 1 << 30;
 /// Blobs from this size on are kept by id during a walk, so that one named many times is held once.
 const SHARED_FROM: u64 = 64 << 10;
-const LONGEST_PATH: usize = 4096;
 
 /// Which files of a folder are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +67,55 @@ pub(super) fn shown(path: &str, name: &[u8]) -> String {
     format!("{path}{}", String::from_utf8_lossy(name).escape_debug())
 }
 
+/// Said of a folder that is not entered.
+pub(super) const TOO_DEEP: &str = " (in too many folders)";
+
+/// What has been read so far, against the limits on a snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    entries: usize,
+    paths: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    /// One more name in a folder, whatever is called so.
+    pub(super) fn entry(&mut self) -> Result<(), RepoError> {
+        self.entries += 1;
+        if self.entries > limits::FILES {
+            return Err(RepoError::TooLarge(format!(
+                "the repository holds more than {} files and folders",
+                limits::FILES
+            )));
+        }
+        Ok(())
+    }
+
+    /// One more path that is kept.
+    pub(super) fn path(&mut self, length: usize) -> Result<(), RepoError> {
+        self.paths += length;
+        if self.paths > limits::ALL_PATHS_BYTES {
+            return Err(RepoError::TooLarge(format!(
+                "the paths of the repository's files together are longer than {} MiB",
+                limits::ALL_PATHS_BYTES >> 20
+            )));
+        }
+        Ok(())
+    }
+
+    /// One more file's content.
+    pub(super) fn bytes(&mut self, size: u64) -> Result<(), RepoError> {
+        self.bytes += size;
+        if self.bytes > limits::SNAPSHOT_BYTES {
+            return Err(RepoError::TooLarge(format!(
+                "the documents together are larger than {} MiB",
+                limits::SNAPSHOT_BYTES >> 20
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// What differs between two folders.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -88,8 +134,9 @@ pub(super) struct Walk<'g> {
     path: String,
     /// What stands before a document's name: `policies/`, or nothing.
     base: &'static str,
-    entries: usize,
-    bytes: u64,
+    /// How many folders it is in.
+    depth: usize,
+    budget: Budget,
     shared: HashMap<Oid, Arc<[u8]>>,
     out: Changes,
 }
@@ -105,8 +152,8 @@ impl<'g> Walk<'g> {
                 Part::Policies => "policies/",
                 Part::Documents | Part::DocumentsBesidePolicies => "",
             },
-            entries: 0,
-            bytes: 0,
+            depth: 0,
+            budget: Budget::default(),
             shared: HashMap::new(),
             out: Changes::default(),
         })
@@ -146,13 +193,7 @@ impl<'g> Walk<'g> {
         old: Option<&TreeEntry<'_>>,
         new: Option<&TreeEntry<'_>>,
     ) -> Result<(), RepoError> {
-        self.entries += 1;
-        if self.entries > limits::FILES {
-            return Err(RepoError::TooLarge(format!(
-                "the repository holds more than {} files and folders",
-                limits::FILES
-            )));
-        }
+        self.budget.entry()?;
         let Some(either) = new.or(old) else {
             return Ok(());
         };
@@ -163,9 +204,14 @@ impl<'g> Walk<'g> {
             return Ok(());
         }
         let bytes = either.name_bytes();
-        let Some(name) = readable(bytes).filter(|n| self.path.len() + n.len() < LONGEST_PATH)
-        else {
-            let name = shown(&self.path, bytes);
+        let length = self.path.len() + bytes.len();
+        let deep = is_tree(either) && self.depth >= limits::FOLDERS;
+        let Some(name) = readable(bytes).filter(|_| length < limits::PATH_BYTES && !deep) else {
+            let mut name = shown(&self.path, bytes);
+            if deep {
+                name.push_str(TOO_DEEP);
+            }
+            self.budget.path(name.len())?;
             match (old, new) {
                 (None, Some(_)) => self.out.unreadable.push(name),
                 (Some(_), None) => self.out.no_longer_unreadable.push(name),
@@ -183,7 +229,9 @@ impl<'g> Walk<'g> {
             if !self.part.leaves_out(&self.path) {
                 self.path.push('/');
                 let (old, new) = (self.subtree(old)?, self.subtree(new)?);
+                self.depth += 1;
                 self.folder(old.as_ref(), new.as_ref())?;
+                self.depth -= 1;
             }
         } else {
             self.file(name, old, new)?;
@@ -213,6 +261,7 @@ impl<'g> Walk<'g> {
         if old.is_none() && new.is_none() {
             return Ok(());
         }
+        self.budget.path(self.path.len())?;
         let Ok(path) = format!("{}{}", self.base, self.path).parse::<DocPath>() else {
             let name = shown("", self.path.as_bytes());
             if new.is_some() {
@@ -224,7 +273,7 @@ impl<'g> Walk<'g> {
         };
         match new {
             Some(entry) => {
-                let blob = self.read(entry)?;
+                let blob = self.read(name, entry)?;
                 if let Some(Some(_)) = self.out.files.insert(path, Some(blob)) {
                     // A tree written by hand can name a file twice; which one counts would be anyone's guess.
                     self.out
@@ -240,12 +289,12 @@ impl<'g> Walk<'g> {
         Ok(())
     }
 
-    fn read(&mut self, entry: &TreeEntry<'_>) -> Result<Blob, RepoError> {
+    fn read(&mut self, name: &str, entry: &TreeEntry<'_>) -> Result<Blob, RepoError> {
         let oid = entry.id();
         let content = match entry.filemode_raw() {
             LINK => Content::Symlink,
             SUBMODULE => Content::Submodule,
-            _ => self.bytes(oid)?,
+            _ => self.bytes(oid, limits::bytes_of(name))?,
         };
         Ok(Blob {
             id: BlobId::from_git(oid.as_bytes()),
@@ -253,20 +302,19 @@ impl<'g> Walk<'g> {
         })
     }
 
-    fn bytes(&mut self, oid: Oid) -> Result<Content, RepoError> {
-        if let Some(bytes) = self.shared.get(&oid) {
+    fn bytes(&mut self, oid: Oid, most: u64) -> Result<Content, RepoError> {
+        if let Some(bytes) = self.shared.get(&oid)
+            && bytes.len() as u64 <= most
+        {
             return Ok(Content::Bytes(Arc::clone(bytes)));
         }
         // The size comes first, so that a blob beyond the limit is never unpacked.
         let (size, _) = self.odb.read_header(oid).doing("reading a document")?;
         let size = size as u64;
-        if size > limits::DOCUMENT_BYTES {
+        if size > most {
             return Ok(Content::TooLarge(size));
         }
-        self.bytes += size;
-        if self.bytes > SNAPSHOT_BYTES {
-            return Err(too_many_bytes());
-        }
+        self.budget.bytes(size)?;
         let object = self.odb.read(oid).doing("reading a document")?;
         let bytes: Arc<[u8]> = object.data().into();
         if size >= SHARED_FROM {
@@ -274,13 +322,6 @@ impl<'g> Walk<'g> {
         }
         Ok(Content::Bytes(bytes))
     }
-}
-
-pub(super) fn too_many_bytes() -> RepoError {
-    RepoError::TooLarge(format!(
-        "the documents together are larger than {} MiB",
-        SNAPSHOT_BYTES >> 20
-    ))
 }
 
 pub(super) fn is_tree(entry: &TreeEntry<'_>) -> bool {

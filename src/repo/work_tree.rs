@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::edits::Edits;
 use super::history::branch_ref;
 use super::layout::join;
-use super::tree::{Part, SNAPSHOT_BYTES, is_file, readable, shown, too_many_bytes};
+use super::tree::{Budget, Part, TOO_DEEP, is_file, readable, shown};
 use super::write::{move_ref, write_commit};
 use super::{Doing, Identity, Layout, Repo, RepoError, io_error, to_revision};
 use crate::document::{Blob, BlobId, Content, Snapshot, limits};
@@ -51,9 +51,17 @@ impl Repo {
             Part::Documents
         };
         let mut documents = Reader::new(root, &ignored, part, "");
-        documents.folder(&root.join(layout.prefix()), "")?;
         let mut policies = Reader::new(root, &ignored, Part::Policies, "policies/");
-        policies.folder(&root.join(layout.policies()), "")?;
+        let read = documents
+            .folder(&root.join(layout.prefix()), "", 0)
+            .and_then(|()| policies.folder(&root.join(layout.policies()), "", 0));
+        if let Err(RepoError::TooLarge(why)) = read {
+            return Ok(Snapshot {
+                beyond: Some(why),
+                ..Snapshot::default()
+            });
+        }
+        read?;
         let mut unreadable = documents.unreadable;
         unreadable.extend(policies.unreadable);
         unreadable.sort();
@@ -62,6 +70,7 @@ impl Repo {
             files: documents.files,
             policies: policies.files,
             unreadable,
+            beyond: None,
         })
     }
 
@@ -200,8 +209,7 @@ struct Reader<'a> {
     base: &'static str,
     files: BTreeMap<DocPath, Blob>,
     unreadable: Vec<String>,
-    entries: usize,
-    bytes: u64,
+    budget: Budget,
 }
 
 impl<'a> Reader<'a> {
@@ -218,13 +226,12 @@ impl<'a> Reader<'a> {
             base,
             files: BTreeMap::new(),
             unreadable: Vec::new(),
-            entries: 0,
-            bytes: 0,
+            budget: Budget::default(),
         }
     }
 
-    /// Reads a folder; `path` is what it is called relative to where the reading began.
-    fn folder(&mut self, folder: &Path, path: &str) -> Result<(), RepoError> {
+    /// Reads a folder; `path` is what it is called relative to where the reading began, `depth` how many folders that is.
+    fn folder(&mut self, folder: &Path, path: &str, depth: usize) -> Result<(), RepoError> {
         let listing = match std::fs::read_dir(folder) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -232,14 +239,7 @@ impl<'a> Reader<'a> {
         };
         for entry in listing {
             let entry = entry.map_err(io_error(folder))?;
-            self.entries += 1;
-            if self.entries > limits::FILES {
-                return Err(RepoError::TooLarge(format!(
-                    "{} holds more than {} files and folders",
-                    folder.display(),
-                    limits::FILES
-                )));
-            }
+            self.budget.entry()?;
             let name = entry.file_name();
             let Some(name) = readable(name.as_encoded_bytes()) else {
                 let at = join(path, "");
@@ -247,13 +247,19 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if !name.starts_with('.') {
-                self.entry(&entry, name, &join(path, name))?;
+                self.entry(&entry, name, &join(path, name), depth)?;
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, entry: &DirEntry, name: &str, path: &str) -> Result<(), RepoError> {
+    fn entry(
+        &mut self,
+        entry: &DirEntry,
+        name: &str,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), RepoError> {
         let full = &*entry.path();
         // What the listing says, which saves asking for each file.
         let kind = match entry.file_type() {
@@ -267,8 +273,14 @@ impl<'a> Reader<'a> {
             if self.part.leaves_out(path) || (built && self.is_ignored(full)) {
                 return Ok(());
             }
-            return self.folder(full, path);
+            if depth >= limits::FOLDERS {
+                self.unreadable
+                    .push(format!("{}{TOO_DEEP}", shown("", path.as_bytes())));
+                return Ok(());
+            }
+            return self.folder(full, path, depth + 1);
         }
+        self.budget.path(path.len())?;
         let Ok(doc) = format!("{}{path}", self.base).parse::<DocPath>() else {
             self.unreadable.push(shown("", path.as_bytes()));
             return Ok(());
@@ -285,7 +297,7 @@ impl<'a> Reader<'a> {
                 .push(format!("{} (not a file)", shown("", path.as_bytes())));
             return Ok(());
         } else {
-            match self.file(full) {
+            match self.file(full, limits::bytes_of(name)) {
                 Ok(blob) => blob?,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(io_error(full)(error)),
@@ -295,15 +307,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn file(&mut self, full: &Path) -> std::io::Result<Result<Blob, RepoError>> {
+    fn file(&mut self, full: &Path, most: u64) -> std::io::Result<Result<Blob, RepoError>> {
         let mut file = File::open(full)?;
         let size = file.metadata()?.len();
-        if size > limits::DOCUMENT_BYTES {
+        if size > most {
             return Ok(Ok(without_bytes(full, Content::TooLarge(size))));
         }
-        self.bytes += size;
-        if self.bytes > SNAPSHOT_BYTES {
-            return Ok(Err(too_many_bytes()));
+        if let Err(beyond) = self.budget.bytes(size) {
+            return Ok(Err(beyond));
         }
         let bytes = read(&mut file, size)?;
         Ok(Ok(Blob {

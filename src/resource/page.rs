@@ -48,6 +48,17 @@ impl<'a> Page<'a> {
                 Some(hint),
             );
         }
+        if let Some(at) = &outline.too_deep {
+            faults.error(
+                "markdown/nesting",
+                at.clone(),
+                format!(
+                    "lists, quotes or brackets nest deeper than {} levels",
+                    limits::NESTING
+                ),
+                Some("flatten the document".to_owned()),
+            );
+        }
         Self {
             source,
             outline,
@@ -75,7 +86,12 @@ impl<'a> Page<'a> {
         let known: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
         for key in &fields.unknown {
             let words = labels.iter().flat_map(|(_, words)| words.iter().copied());
-            let hint = suggest::nearest(&key.text, words)
+            // Of a thousand and more only the number is told.
+            let near = match self.faults.is_full() {
+                true => None,
+                false => suggest::nearest(&key.text, words),
+            };
+            let hint = near
                 .map(|near| format!("did you mean `{near}`?"))
                 .unwrap_or_else(|| format!("known fields: {}", known.join(", ")));
             let message = format!("`{}` is no field of this document", key.text);

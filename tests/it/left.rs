@@ -11,6 +11,8 @@ mod check;
 mod clones;
 mod explain;
 mod foresight;
+mod hostile;
+mod hostile_trees;
 mod init;
 mod input;
 mod plan;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Reader, key};
+use super::{Reader, key, names};
 use crate::config::{Consistency, Group, OnFailure, System};
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::suggest;
@@ -19,8 +19,10 @@ impl Reader<'_, '_> {
     ) -> BTreeMap<GroupName, Group> {
         let mut groups = BTreeMap::new();
         let mut member_of: BTreeMap<SystemName, String> = BTreeMap::new();
+        let mut taken = names::Taken::default();
         for member in self.named(top, "groups") {
             let name = self.name::<GroupName>(&key(member));
+            self.looks_like_another(member, taken.claim(&member.key, &member.key), "group");
             let group = self.group(member, systems, &mut member_of);
             let (Some(name), Some(group)) = (name, group) else {
                 continue;

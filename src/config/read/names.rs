@@ -1,12 +1,19 @@
-//! The names under which a system may be called: its own, its title, its aliases. Each must mean one system.
+//! The names under which a system or a person may be called: a system's own, its title, its aliases; a person's key and login. Each
+//! must mean one of them.
 
 use std::collections::HashMap;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// A name as it is compared: width, case and surrounding space do not count.
+use crate::document::hidden::hidden;
+
+/// A name as it is compared: width, case, surrounding space and what can't be seen do not count.
 pub(crate) fn fold(text: &str) -> String {
-    text.trim().nfkc().flat_map(char::to_lowercase).collect()
+    text.trim()
+        .nfkc()
+        .filter(|c| hidden(*c).is_none())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Who has which name so far.
@@ -14,12 +21,7 @@ pub(crate) fn fold(text: &str) -> String {
 pub(super) struct Taken(HashMap<String, String>);
 
 impl Taken {
-    /// A system's own name.
-    pub(super) fn name(&mut self, system: &str) {
-        self.0.insert(fold(system), system.to_owned());
-    }
-
-    /// A title or alias. Gives the other system that has it already.
+    /// A name, title or alias. Gives who else has it already.
     pub(super) fn claim(&mut self, text: &str, system: &str) -> Option<String> {
         let owner = self
             .0

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Reader, key, owned};
+use super::{Reader, key, names, owned};
 use crate::config::{Person, System};
 use crate::document::fields::{self, Fields};
 use crate::document::tree::Member;
@@ -17,14 +17,21 @@ impl Reader<'_, '_> {
         systems: &BTreeMap<SystemName, System>,
     ) -> BTreeMap<String, Person> {
         let mut people = BTreeMap::new();
-        let mut logins: BTreeMap<String, String> = BTreeMap::new();
+        // An approval is looked up by key, then by login: one that could mean two people would count for either. Forges tell no
+        // upper from lower case in a login.
+        let (mut keys, mut logins) = (names::Taken::default(), names::Taken::default());
+        for member in self.named(top, "people") {
+            self.looks_like_another(member, keys.claim(&member.key, &member.key), "person");
+        }
         for member in self.named(top, "people") {
             let name = self.name::<Actor>(&key(member));
             let Some(person) = self.person(member, systems) else {
                 continue;
             };
-            // An approval by this login would count for both.
-            if let Some(other) = logins.insert(person.forge.clone(), member.key.clone()) {
+            let other = logins
+                .claim(&person.forge, &member.key)
+                .or_else(|| keys.claim(&person.forge, &member.key));
+            if let Some(other) = other {
                 let at = member.value.get("forge");
                 self.faults.error(
                     "config/duplicate-login",

@@ -33,7 +33,7 @@ impl Reader<'_, '_> {
         let mut taken = names::Taken::default();
         for member in self.named(top, "systems") {
             let name = self.name::<SystemName>(&key(member));
-            taken.name(&member.key);
+            self.looks_like_another(member, taken.claim(&member.key, &member.key), "system");
             if let Some(system) = self.system(member)
                 && let Some(name) = name
             {
@@ -45,6 +45,27 @@ impl Reader<'_, '_> {
             self.aliases_are_unique(member, &mut taken);
         }
         systems
+    }
+
+    /// Reports a name that differs from another in width or case alone: in documents it would mean either.
+    pub(super) fn looks_like_another(
+        &mut self,
+        member: &Member,
+        other: Option<String>,
+        what: &str,
+    ) {
+        if let Some(other) = other {
+            self.faults.error(
+                "config/look-alike",
+                member.key_span.clone(),
+                format!(
+                    "the {what} `{}` looks like `{}`",
+                    fields::shorten(&member.key),
+                    fields::shorten(&other)
+                ),
+                Some("give one of the two another name".to_owned()),
+            );
+        }
     }
 
     fn aliases_are_unique(&mut self, member: &Member, taken: &mut names::Taken) {

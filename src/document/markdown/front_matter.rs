@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-use serde_yaml::{Spanned, UserMessageFormatter};
+use serde_yaml::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
 
 use super::is_colon;
 use crate::document::tree::{Member, Node, NodeValue};
+use crate::document::yaml;
 
 /// Front matter, with the place of every key and value.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,39 +112,14 @@ fn looks_like_field(line: &str) -> bool {
 
 fn members(yaml: &str, offset: usize) -> Result<Vec<Member>, FrontMatterFault> {
     let yaml = with_plain_colons(yaml);
-    let whole = offset..offset + yaml.len();
     if yaml
         .lines()
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
     {
         return Ok(Vec::new());
     }
-    let options = serde_yaml::options! {
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    };
-    let tree: Spanned<Tree> =
-        serde_yaml::from_str_with_options(&yaml, options).map_err(|error| {
-            let at = error
-                .location()
-                .and_then(|l| error_place(&l, &yaml, offset));
-            let message = error.render_with_formatter(&UserMessageFormatter);
-            // The place that the reader names is counted from the fence; ours is the span.
-            let message = message
-                .split(" at line ")
-                .next()
-                .unwrap_or("it is not YAML")
-                .to_owned();
-            FrontMatterFault {
-                span: at.unwrap_or_else(|| whole.clone()),
-                message: format!("the front matter can't be read as YAML: {message}"),
-            }
-        })?;
+    let tree: Spanned<Tree> = yaml::engine(&yaml, DuplicateKeyPolicy::Error)
+        .map_err(|error| fault(error.without_snippet(), &yaml, offset))?;
     let node = node(tree, offset);
     match node.value {
         NodeValue::Object(members) => Ok(members),
@@ -155,6 +130,24 @@ fn members(yaml: &str, offset: usize) -> Result<Vec<Member>, FrontMatterFault> {
                 message: format!("front matter is lines of `key: value`, not {}", node.sort()),
             })
         }
+    }
+}
+
+/// What is wrong with the YAML, in the words of the one reader of it.
+fn fault(error: &serde_yaml::Error, yaml: &str, offset: usize) -> FrontMatterFault {
+    let at = error.location().and_then(|l| error_place(&l, yaml, offset));
+    let message = match yaml::explain(yaml, error) {
+        Some((_, message, _)) => message,
+        None => {
+            let message = error.render_with_formatter(&UserMessageFormatter);
+            // The place that the reader names is counted from the fence; ours is the span.
+            let message = message.split(" at line ").next();
+            message.unwrap_or("it is not YAML").to_owned()
+        }
+    };
+    FrontMatterFault {
+        span: at.unwrap_or(offset..offset + yaml.len()),
+        message: format!("the front matter can't be read as YAML: {message}"),
     }
 }
 

@@ -4,10 +4,20 @@ use std::ops::Range;
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
-use super::{Block, Line, Phrase, Sort, Tick, is_colon};
+use super::{Block, Line, Phrase, Sort, Tick, is_colon, limits};
 
-/// Appends the blocks of a part of the text.
-pub(super) fn blocks(text: &str, part: Range<usize>, blocks: &mut Vec<Block>) {
+/// Appends the blocks of a part of the text, up to where it nests too deep, which is given.
+pub(super) fn blocks(
+    text: &str,
+    part: Range<usize>,
+    blocks: &mut Vec<Block>,
+) -> Option<Range<usize>> {
+    let source = text.get(part.clone()).unwrap_or("");
+    // Brackets that are never closed are text to the parser, and hard to read for everyone else.
+    if let Some(at) = brackets(source) {
+        let at = part.start + at;
+        return Some(at..at + 1);
+    }
     let mut walk = Walk {
         text,
         blocks,
@@ -17,11 +27,41 @@ pub(super) fn blocks(text: &str, part: Range<usize>, blocks: &mut Vec<Block>) {
         silent: 0,
         links: Vec::new(),
     };
-    let source = text.get(part.clone()).unwrap_or("");
+    let mut depth = 0_usize;
     for (event, range) in Parser::new_ext(source, Options::ENABLE_TASKLISTS).into_offset_iter() {
-        walk.event(event, part.start + range.start..part.start + range.end);
+        let at = part.start + range.start..part.start + range.end;
+        match &event {
+            // A list and its item are one level to who writes them.
+            Event::Start(Tag::List(_)) | Event::End(TagEnd::List(_)) => {}
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limits::NESTING {
+            walk.close();
+            let first = text.get(at.start..).and_then(|t| t.chars().next());
+            return Some(at.start..at.start + first.map_or(0, char::len_utf8));
+        }
+        walk.event(event, at);
     }
     walk.close();
+    None
+}
+
+/// The bracket of a paragraph that is open in more than the limit allows.
+fn brackets(source: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut blank = true;
+    source.bytes().enumerate().find_map(|(at, byte)| {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            b'\n' if blank => depth = 0,
+            _ => {}
+        }
+        blank = byte == b'\n' || (blank && byte.is_ascii_whitespace());
+        (depth > limits::NESTING).then_some(at)
+    })
 }
 
 struct Walk<'t, 'b> {

@@ -9,18 +9,10 @@ use super::{CustomKind, kind_of_schema};
 use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields};
 use crate::document::json;
+use crate::document::limits::{PATTERN_BYTES, SCHEMA_BYTES, SCHEMA_DEPTH, SCHEMA_PARTS};
 use crate::document::tree::{Node, NodeValue};
 use crate::ids::KindName;
 use crate::resource::kinds;
-
-/// Bytes of a schema: following its references takes the square of their number.
-const SCHEMA_BYTES: usize = 256 << 10;
-/// Subschemas of a schema with all references written out.
-const EXPANDED: usize = 20_000;
-/// How deep they may lie in each other: validating one takes stack for each level.
-const DEPTH: usize = 64;
-/// Bytes that a compiled pattern may take.
-const PATTERN_BYTES: usize = 1 << 20;
 
 pub(super) fn schema(faults: &mut Faults<'_>) -> Option<CustomKind> {
     let name = name(faults);
@@ -42,11 +34,13 @@ pub(super) fn schema(faults: &mut Faults<'_>) -> Option<CustomKind> {
         depth: 0,
     };
     let size = walk.size(&node);
-    if size.is_some_and(|size| size > EXPANDED) {
+    if size.is_some_and(|size| size > SCHEMA_PARTS) {
         faults.error(
             "schema/too-large",
             0..0,
-            format!("with its references written out this schema has more than {EXPANDED} parts"),
+            format!(
+                "with its references written out this schema has more than {SCHEMA_PARTS} parts"
+            ),
             Some("refer to fewer things, fewer times".to_owned()),
         );
     }
@@ -169,11 +163,11 @@ impl<'n> Walk<'_, '_, 'n> {
         if let Some(known) = self.sizes.get(&address) {
             return *known;
         }
-        if self.depth >= DEPTH {
+        if self.depth >= SCHEMA_DEPTH {
             self.faults.error(
                 "schema/nesting",
                 node.span.start..node.span.start + 1,
-                format!("schemas lie in each other more than {DEPTH} deep"),
+                format!("schemas lie in each other more than {SCHEMA_DEPTH} deep"),
                 Some("refer to fewer things in a row".to_owned()),
             );
             return Some(1);

@@ -139,7 +139,7 @@ fn the_binary_says_the_same() {
 }
 
 /// What begins a rule's id. A new family of rules is added here.
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 21] = [
     "access",
     "compliance",
     "config",
@@ -157,19 +157,24 @@ const FAMILIES: [&str; 20] = [
     "reference",
     "resource",
     "schema",
+    "text",
     "tree",
     "yaml",
     "approval",
 ];
 
 /// Texts of that shape that are no rules: names of resources and paths in examples, codes of verdicts.
-const NO_RULES: [&str; 6] = [
+const NO_RULES: [&str; 10] = [
     "approval/unreachable",
     "config/access-control",
     "config/feature-flags",
     "config/interview-types",
     "policy/error",
     "resource/kinds",
+    "text/css",
+    "text/html",
+    "text/javascript",
+    "text/plain",
 ];
 
 /// Second lines of defence behind `json/number` and `yaml/number`: nothing that is known gets as far.

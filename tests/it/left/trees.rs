@@ -206,7 +206,7 @@ fn names_that_are_none_submodules_and_giants_are_reported() {
     std::fs::create_dir_all(folder.join("alerts")).unwrap();
     std::fs::write(folder.path().join("alerts").join(name), "# x\n").unwrap();
     let giant = std::fs::File::create(folder.join("config/wards.yaml")).unwrap();
-    giant.set_len((64 << 20) + 1).unwrap();
+    giant.set_len((16 << 20) + 1).unwrap();
     std::fs::create_dir_all(folder.join("incidents/other")).unwrap();
     git(&folder.join("incidents/other"), &["init", "-q"]);
     git(
