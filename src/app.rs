@@ -41,12 +41,7 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        // A server that listens beyond loopback has an address there that systems know it by.
-        let listens = settings.listen.ip();
-        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
-        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
-            .in_language(settings.language)
-            .reached_from(listens);
+        let gate = gate(&settings, forge.clone(), repo.clone(), clock.clone());
         Ok(Self {
             settings,
             repo,
@@ -116,6 +111,21 @@ impl App {
         }
         Ok(held)
     }
+}
+
+/// The gate on a repository, as the settings say.
+pub fn gate(
+    settings: &Settings,
+    forge: Arc<dyn Forge>,
+    repo: Arc<Repo>,
+    clock: Arc<dyn Clock>,
+) -> Gate {
+    // A server that listens beyond loopback has an address there that systems know it by.
+    let listens = settings.listen.ip();
+    let listens = (!listens.is_unspecified()).then(|| listens.to_string());
+    Gate::new(forge, repo, clock)
+        .in_language(settings.language)
+        .reached_from(listens)
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.

@@ -16,6 +16,7 @@ mod apply;
 mod audit;
 mod check;
 mod demo;
+mod hook;
 pub mod init;
 mod input;
 mod plan;
@@ -25,6 +26,7 @@ mod proposal;
 mod propose;
 mod release;
 mod run;
+mod sign;
 mod status;
 pub mod system;
 mod upstream;
@@ -87,6 +89,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Let one held plan pass, by its digest.
     Release(release::ReleaseArgs),
+    /// Make a bare repository refuse pushes that have not passed the gate.
+    Hook(hook::HookArgs),
     /// Test the policies.
     Policy(policy::PolicyArgs),
     /// Serve the reference system, or test a real one.
@@ -168,6 +172,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Proposal(args) => wait_for(proposal::run(args, env)),
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
+        Command::Hook(args) => hook::run(&args, &env),
         Command::Policy(args) => policy::run(&args, &env),
         Command::System(args) => wait_for(system::run(args)),
         Command::Audit(args) => wait_for(audit::run(args, env)),

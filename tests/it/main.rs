@@ -9,6 +9,8 @@ mod crash;
 mod drift;
 mod engine;
 #[cfg(test)]
+mod hook;
+#[cfg(test)]
 mod left;
 mod promises;
 mod tidy;
