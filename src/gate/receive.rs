@@ -171,6 +171,10 @@ impl Judge<'_> {
         let mut base = from.clone();
         let steps = blocking(now, move |repo| repo.steps(&from, &to, MERGES)).await?;
         let steps = match steps {
+            // Main merged into a proposal, where the proposal was to be merged into main.
+            Steps::Forward(steps) if steps.iter().any(|s| s.parents.get(1) == Some(&base)) => {
+                return Ok(Err(Why::WrongWayRound));
+            }
             Steps::Forward(steps) => steps,
             Steps::Beside => return Ok(Err(Why::WrongWayRound)),
             Steps::Lost => return Ok(Err(Why::MainRewritten)),
