@@ -46,10 +46,8 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
-            .in_language(settings.language)
-            .reached_from(listens(&settings))
-            .remembering(store.clone());
+        let gate =
+            gate(&settings, forge.clone(), repo.clone(), clock.clone()).remembering(store.clone());
         Ok(Self {
             settings,
             repo,
@@ -146,6 +144,18 @@ fn listens(settings: &Settings) -> Option<String> {
 pub fn addresses(settings: &Settings) -> Vec<String> {
     let loopback = LOOPBACK.map(str::to_owned);
     loopback.into_iter().chain(listens(settings)).collect()
+}
+
+/// The gate on a repository, as the settings say.
+pub fn gate(
+    settings: &Settings,
+    forge: Arc<dyn Forge>,
+    repo: Arc<Repo>,
+    clock: Arc<dyn Clock>,
+) -> Gate {
+    Gate::new(forge, repo, clock)
+        .in_language(settings.language)
+        .reached_from(listens(settings))
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.

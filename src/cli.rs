@@ -19,6 +19,7 @@ mod audit;
 mod check;
 mod demo;
 mod explain;
+mod hook;
 pub mod init;
 mod input;
 mod plan;
@@ -28,6 +29,7 @@ mod proposal;
 mod propose;
 mod release;
 mod run;
+mod sign;
 mod signals;
 mod status;
 pub mod system;
@@ -96,6 +98,8 @@ enum Command {
     Release(release::ReleaseArgs),
     /// Say which rules, people, limits and freezes judge a document, a resource or a line of a plan.
     Explain(explain::ExplainArgs),
+    /// Make a bare repository refuse pushes that have not passed the gate.
+    Hook(hook::HookArgs),
     /// Test the policies, or write what they judge by.
     Policy(policy::PolicyArgs),
     /// Serve the reference system, or test a real one.
@@ -181,6 +185,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
         Command::Explain(args) => explain::run(&args, &env),
+        Command::Hook(args) => hook::run(&args, &env),
         Command::Policy(args) => policy::run(&args, &env),
         Command::System(args) => wait_for(system::run(args, env)),
         Command::Audit(args) => wait_for(audit::run(args, env)),

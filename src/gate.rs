@@ -25,17 +25,22 @@ use crate::resource::Language;
 use crate::store::Store;
 use crate::view;
 
+mod draft;
 mod foresight;
 mod merging;
+pub mod receive;
 mod refusal;
 mod reviews;
 mod scope;
+mod signature;
 mod statuses;
 mod summary;
 mod watch;
 
+pub use draft::Draft;
 pub use foresight::{Foresight, Hold};
 pub use refusal::Refusal;
+pub use signature::{NAMESPACE, SignatureFault, signed_text};
 pub use summary::{json_of, view_of};
 pub use watch::keep_published;
 
@@ -120,8 +125,20 @@ pub enum Standing {
     Unknown,
     /// `people:` gives this person a signing key, and the approval is not signed with it.
     Unsigned,
+    /// It carries a signature that is not this person's over this approval.
+    BadSignature(SignatureFault),
     /// Only a comment.
     Comment,
+}
+
+impl Standing {
+    /// Whether it takes the place of what the person said before, by what is known of who said it.
+    fn is_the_persons(self) -> bool {
+        match self {
+            Self::Counts | Self::Replaced | Self::Outdated | Self::Author => true,
+            Self::Unknown | Self::Unsigned | Self::BadSignature(_) | Self::Comment => false,
+        }
+    }
 }
 
 impl Judgement {
@@ -211,7 +228,12 @@ impl Gate {
     /// Judges a proposal as it stands now. Reads only.
     pub async fn judge(&self, number: u64) -> Result<Judgement, GateError> {
         let proposal = self.forge.proposal(number).await?;
-        let reviews = self.forge.reviews(number).await?;
+        self.judge_as(proposal).await
+    }
+
+    /// Judges a proposal with this base and head, whatever the forge has for them.
+    async fn judge_as(&self, proposal: Proposal) -> Result<Judgement, GateError> {
+        let reviews = self.forge.reviews(proposal.number).await?;
         let outside = Outside {
             now: self.clock.now(),
             language: self.language,
@@ -287,32 +309,6 @@ impl Gate {
             .forge
             .upsert_comment(judgement.proposal.number, comment)
             .await?)
-    }
-
-    /// Takes a review, bound to the head and to what the proposal does now.
-    pub async fn review(
-        &self,
-        number: u64,
-        user: &str,
-        kind: ReviewKind,
-        message: &str,
-    ) -> Result<(), GateError> {
-        let judgement = self.judge(number).await?;
-        open_only(&judgement.proposal)?;
-        let config = &judgement.base.bundle.config;
-        let person = member(config, user)?;
-        if kind == ReviewKind::Approve && judgement.authors.contains(person) {
-            return Err(GateError::Refused(Refusal::OwnProposal));
-        }
-        let review = Review {
-            user: user.to_owned(),
-            kind,
-            commit: judgement.proposal.head.clone(),
-            plan: Some(judgement.scope),
-            at: self.clock.now(),
-            message: message.to_owned(),
-        };
-        Ok(self.forge.review(number, review).await?)
     }
 
     /// Merges a proposal that passes. It is judged at this moment, whatever its statuses show, and the forge merges only the head and

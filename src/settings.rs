@@ -12,6 +12,7 @@ use crate::resource::Language;
 
 mod credential;
 mod file;
+mod quarantine;
 
 pub use credential::{Credential, CredentialError};
 
@@ -185,6 +186,11 @@ pub fn own_variables() -> BTreeSet<String> {
 /// The language that the environment asks for, without any file: for messages about the file itself.
 pub fn language_of_environment() -> Language {
     language(&environment)
+}
+
+/// The object stores that git tells a hook to read besides the repository's own; none outside of a push.
+pub fn pushed_objects() -> Vec<PathBuf> {
+    quarantine::stores(&environment)
 }
 
 #[expect(

@@ -98,6 +98,7 @@ fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
                     (Standing::Unsigned, _, Language::Japanese) => {
                         "people: の鍵で署名されていません".to_owned()
                     }
+                    (Standing::BadSignature(fault), _, language) => fault.say(language).to_owned(),
                     (Standing::Unknown, _, Language::English) => {
                         "not under people: on the main branch".to_owned()
                     }
@@ -165,6 +166,7 @@ fn standing(standing: Standing) -> &'static str {
         Standing::Author => "authors don't approve their own proposals",
         Standing::Unknown => "not in people: at the base",
         Standing::Unsigned => "not signed with the key that people: gives",
+        Standing::BadSignature(fault) => fault.say(Language::English),
         Standing::Comment => "a comment",
     }
 }

@@ -11,6 +11,8 @@ mod engine;
 mod flaky;
 mod foresight;
 #[cfg(test)]
+mod hook;
+#[cfg(test)]
 mod left;
 mod ownership;
 mod promises;

@@ -19,7 +19,7 @@ systems:
 groups:
   hospital: {systems: [medical, voicedrive], consistency: lockstep, on_failure: hold, urgent: [narrowing, Notice]}
 people:
-  sato: {name: 佐藤, forge: sato-h, roles: [operator], systems: [medical], ids: [user001], signing_key: ssh-ed25519 AAAAC3Nza sato}
+  sato: {name: 佐藤, forge: sato-h, roles: [operator], systems: [medical], ids: [user001], signing_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA sato}
   ito: {}
 documents:
   - {path: "config/rates/*.json", kind: Rate}
@@ -331,5 +331,35 @@ fn a_freeze_excepts_classes_and_roles() {
             "\"role:operator\" is no class of change; expected narrowing or a kind (role:operator) -"
         ),
         "{findings}"
+    );
+}
+
+#[test]
+fn each_person_signs_with_a_key_of_their_own_that_can_be_verified() {
+    let (_, findings) = check(
+        r#"version: 1
+timezone: Asia/Tokyo
+systems: {}
+people:
+  a: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA a@example.com"}
+  b: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA  b"}
+  c: {signing_key: "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFPmy9PwMbS4eZ0mfkue/tW+Oqelc5Dd85GSe9m+E9OzXGL87RClhHDEuFGYA0vftM4p0sKm1w2SRdtPwjYsUSU= e"}
+  d: {signing_key: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCmFsqDe8O/hAmDIYKriRCgpJsfIbSRlvcs3Kn3jNXCvynJGyFfe0mn9m7M0SeUIPj4ESn8C4rQYoZltnNPmnuNLzCFOVQVo+ZtHZpr9Z6YCB2Oek3UWkJb1kNYoo/iKwliDYC762xM1o6XUp6Xin2rooy6B4Mr7uqlykxvRY2e8hQA/FgbHhNODwZ34EkObIb0NWOkSM8vCQvToYPPehwkMn6CZsqWAP+oH0PpRzD1+2IpmK/Bm8WfvIKOY/li5wLjBLxpcI+RglJHi+YeKPxj9p4zcIsxl0uAe4wpPeFzhGIIYeUYQHCv837tMZXr90SHAOMSV+QO/lwH/UalhzXD r"}
+  e: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"}
+"#,
+    );
+    // Each line ends with the key, which is long.
+    let told: Vec<&str> = findings
+        .lines()
+        .filter_map(|line| line.split(" (\"ssh-").next())
+        .map(str::trim)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "6:20 config/duplicate-key: this key is already `a`'s",
+            "8:20 config/signing-key: signatures by this sort of key are not verified, so its owner could approve nothing",
+            "9:20 config/signing-key: not an SSH public key",
+        ]
     );
 }
