@@ -13,7 +13,7 @@ use crate::forge::Forge;
 use crate::forge::local::LocalForge;
 use crate::gate::{Gate, LOOPBACK};
 use crate::ids::{PlanDigest, SystemName};
-use crate::plan::safety::Breach;
+use crate::plan::safety::{Breach, Own};
 use crate::record::{Outcome, Run};
 use crate::repo::Repo;
 use crate::settings::Settings;
@@ -77,6 +77,7 @@ impl App {
             format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
             "lockstep/engine".parse()?,
         )
+        .protecting(own(&self.settings))
         .owned_by(self.repo.mark(&self.settings.branch)?.map(Arc::from)))
     }
 
@@ -156,6 +157,21 @@ pub fn gate(
     Gate::new(forge, repo, clock)
         .in_language(settings.language)
         .reached_from(listens(settings))
+        .protecting(own(settings))
+}
+
+/// Who and where Lockstep is to the systems.
+fn own(settings: &Settings) -> Own {
+    let identities = settings.credentials.iter();
+    Own {
+        identities: identities
+            .filter_map(|(name, c)| Some((name.clone(), c.identity()?.to_owned())))
+            .collect(),
+        addresses: addresses(settings)
+            .iter()
+            .filter_map(|a| a.parse().ok())
+            .collect(),
+    }
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.

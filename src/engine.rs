@@ -15,6 +15,7 @@ use crate::config::{Config, Group, System};
 use crate::connector::Apply;
 use crate::forge::{Forge, ForgeError};
 use crate::ids::{Actor, GroupName, Revision, SystemName};
+use crate::plan::safety::Own;
 use crate::record::{Condition, Next, Outcome, Trigger};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
@@ -88,6 +89,7 @@ pub struct Engine {
     alive: OnceCell<Alive>,
     actor: Actor,
     owner: Option<Arc<str>>,
+    own: Own,
     source: Arc<std::sync::Mutex<source::Source>>,
     head: Option<Head>,
     links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
@@ -162,6 +164,7 @@ impl Engine {
             alive: OnceCell::new(),
             actor,
             owner: None,
+            own: Own::default(),
             source: Arc::new(std::sync::Mutex::new(source)),
             head: None,
             links: BTreeMap::new(),
@@ -177,6 +180,13 @@ impl Engine {
     #[must_use]
     pub fn owned_by(mut self, owner: Option<Arc<str>>) -> Self {
         self.owner = owner;
+        self
+    }
+
+    /// What no plan may take from Lockstep itself.
+    #[must_use]
+    pub fn protecting(mut self, own: Own) -> Self {
+        self.own = own;
         self
     }
 

@@ -18,6 +18,7 @@ use crate::forge::{
 };
 use crate::ids::{DocPath, PlanDigest, Revision};
 use crate::plan::Plan;
+use crate::plan::safety::Own;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::policy::{PolicySet, Verdict};
 use crate::repo::{Repo, RepoError};
@@ -95,6 +96,8 @@ pub struct Judgement {
     pub statuses: Vec<Status>,
     /// When it was judged.
     pub at: Timestamp,
+    /// What no plan may take from Lockstep itself.
+    own: Arc<Own>,
     /// The tree after the merge, and the config repo at the base: for showing sources and kinds.
     pub after: Arc<Snapshot>,
     pub before: Arc<Snapshot>,
@@ -187,6 +190,7 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     language: Language,
     addresses: Vec<String>,
+    own: Arc<Own>,
     store: Option<Store>,
 }
 
@@ -198,6 +202,7 @@ impl Gate {
             clock,
             language: Language::English,
             addresses: LOOPBACK.map(str::to_owned).to_vec(),
+            own: Arc::default(),
             store: None,
         }
     }
@@ -214,6 +219,13 @@ impl Gate {
     #[must_use]
     pub fn reached_from(mut self, addresses: impl IntoIterator<Item = String>) -> Self {
         self.addresses.extend(addresses);
+        self
+    }
+
+    /// What no plan may take from Lockstep itself, for saying that the engine will hold it.
+    #[must_use]
+    pub fn protecting(mut self, own: Own) -> Self {
+        self.own = Arc::new(own);
         self
     }
 
@@ -238,6 +250,7 @@ impl Gate {
             now: self.clock.now(),
             language: self.language,
             addresses: self.addresses.clone(),
+            own: self.own.clone(),
         };
         let repo = self.repo.clone();
         let judged = tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside));
@@ -365,6 +378,7 @@ struct Outside {
     now: Timestamp,
     language: Language,
     addresses: Vec<String>,
+    own: Arc<Own>,
 }
 
 fn judge(
@@ -450,6 +464,7 @@ fn judge(
         authors,
         statuses: Vec::new(),
         at: now,
+        own: outside.own,
         after,
         before,
         compiled,
@@ -485,6 +500,7 @@ pub fn judge_between(
         now,
         language,
         addresses,
+        own: Arc::default(),
     };
     judge(repo, proposal, Vec::new(), outside)
 }

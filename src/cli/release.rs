@@ -95,7 +95,8 @@ fn excepted(breaches: &[Breach]) -> String {
             | Rule::DeleteCount { .. }
             | Rule::DeleteShare { .. }
             | Rule::UpdateShare { .. }
-            | Rule::LastAdmin => &[],
+            | Rule::LastAdmin
+            | Rule::OwnAccess => &[],
         })
         .map(String::as_str)
         .filter(|role| safety::may_release(&[(*role).to_owned()], breaches))

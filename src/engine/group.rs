@@ -179,6 +179,7 @@ impl Engine {
             past: &past,
             observed: &scene.observed,
             released: release.as_ref().map(|r| r.plan),
+            own: &self.own,
         };
         let breaches = safety::guard(&plan, &scene.bundle.config, &context);
         if !breaches.is_empty() {

@@ -120,6 +120,7 @@ fn holds(j: &Judgement, known: &Known) -> Vec<Hold> {
             past: &known.past,
             observed: &observed,
             released: None,
+            own: &j.own,
         };
         let breaches = safety::guard(&plan, &base.config, &context);
         if !breaches.is_empty() {

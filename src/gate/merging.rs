@@ -77,10 +77,25 @@ fn way_out(hold: &Hold, language: Language) -> String {
         Rule::DeleteCount { hours } | Rule::DeleteShare { hours } | Rule::UpdateShare { hours } => {
             Some(*hours)
         }
-        Rule::Emptied | Rule::SmallTable { .. } | Rule::Freeze { .. } | Rule::LastAdmin => None,
+        Rule::Emptied
+        | Rule::SmallTable { .. }
+        | Rule::Freeze { .. }
+        | Rule::LastAdmin
+        | Rule::OwnAccess => None,
     });
     let frozen_only = rules().all(|rule| matches!(rule, Rule::Freeze { .. }));
     let admin = rules().any(|rule| *rule == Rule::LastAdmin);
+    if rules().any(|rule| *rule == Rule::OwnAccess) {
+        return match language {
+            Language::English => {
+                "Take it out of the proposal: nobody can release a plan that shuts Lockstep out."
+            }
+            Language::Japanese => {
+                "この変更を提案から外してください。Lockstep自身を締め出す計画は誰も解除できません。"
+            }
+        }
+        .to_owned();
+    }
     let digest = hold.plan.0.short();
     let roles = RELEASERS.join(", ");
     match language {

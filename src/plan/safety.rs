@@ -1,4 +1,4 @@
-//! The guard: what a plan may do unasked. Ceilings, freezes, modes, the last admin.
+//! The guard: what a plan may do unasked. Ceilings, freezes, modes, the last admin, Lockstep's own access.
 //!
 //! A breach holds the plan until a named person releases that very plan by its digest. Creates are never limited, so a first sync
 //! isn't either. The guard sees changes, kinds and rows and nothing of what a kind means: a kind that is registered tomorrow
@@ -18,8 +18,10 @@ use crate::resource::Direction;
 use crate::state::State;
 
 mod breach;
+mod own;
 
 pub use breach::{Breach, RELEASERS, Rule, may_release};
+pub use own::Own;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub struct GuardContext<'a> {
     pub observed: &'a BTreeMap<SystemName, State>,
     /// The plan that a named person has released, if any.
     pub released: Option<PlanDigest>,
+    pub own: &'a Own,
 }
 
 /// A change that an earlier run made.
@@ -49,12 +52,15 @@ pub struct PastChange {
     pub op: Op,
 }
 
-/// Everything in a plan that needs a person's release; empty where it may go ahead.
+/// Everything in a plan that needs a person's release, or that none lets pass; empty where it may go ahead.
 pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Breach> {
+    let shares = plan.systems.iter();
+    let mut breaches: Vec<Breach> = shares
+        .flat_map(|(system, share)| context.own.breaches(system, share, config))
+        .collect();
     if context.released.is_some() && context.released == Some(plan.digest()) {
-        return Vec::new();
+        return breaches;
     }
-    let mut breaches = Vec::new();
     for (system, share) in &plan.systems {
         let mut kinds: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
         for change in &share.changes {

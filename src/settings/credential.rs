@@ -11,6 +11,7 @@ pub struct Credential {
     name: String,
     token: Token,
     hosts: Vec<Host>,
+    identity: Option<String>,
 }
 
 /// Why a token is not handed out. Names and hosts only.
@@ -123,7 +124,18 @@ impl Credential {
             name: name.to_owned(),
             token,
             hosts,
+            identity: None,
         }
+    }
+
+    pub(super) fn of(mut self, identity: Option<String>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// The id under which the systems it is for know Lockstep: no plan may revoke it.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// The token, if it may be sent to this URL.

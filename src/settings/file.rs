@@ -73,6 +73,7 @@ struct RawCredential {
     token_env: Option<String>,
     token_file: Option<PathBuf>,
     hosts: Vec<String>,
+    identity: Option<String>,
 }
 
 impl Default for Intervals {
@@ -290,6 +291,7 @@ fn credential(
         token_env,
         token_file,
         hosts,
+        identity,
     } = raw;
     let token = match (token, token_env, token_file) {
         (Some(token), None, None) => Token::of(token, "its token is empty"),
@@ -322,7 +324,7 @@ fn credential(
         .iter()
         .map(|h| Host::parse(h))
         .collect::<Result<_, _>>()?;
-    Ok(Credential::new(name, token, hosts))
+    Ok(Credential::new(name, token, hosts).of(identity))
 }
 
 #[cfg(unix)]

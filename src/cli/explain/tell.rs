@@ -262,6 +262,7 @@ impl Teller<'_> {
             past: self.scene.past.as_deref().unwrap_or_default(),
             observed: &observed,
             released: None,
+            own: &safety::Own::default(),
         };
         let used = safety::used(system, kind, &share, &self.config.safety, &context);
         Some(UsedView {

@@ -45,6 +45,8 @@ pub enum Rule {
     },
     /// No admin would be left.
     LastAdmin,
+    /// Lockstep itself would be shut out. No release lets this pass.
+    OwnAccess,
 }
 
 /// People with one of these roles may release any held plan.
@@ -61,8 +63,12 @@ pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
         | Rule::DeleteCount { .. }
         | Rule::DeleteShare { .. }
         | Rule::UpdateShare { .. }
-        | Rule::LastAdmin => false,
+        | Rule::LastAdmin
+        | Rule::OwnAccess => false,
     };
+    if breaches.iter().any(|b| b.rule == Rule::OwnAccess) {
+        return false;
+    }
     RELEASERS.iter().any(|role| has(role))
         || (!breaches.is_empty() && breaches.iter().all(excepted))
 }
@@ -108,6 +114,9 @@ impl Breach {
             Rule::LastAdmin => {
                 format!("{system}: takes away {count} of {rows} admins, and none would be left")
             }
+            Rule::OwnAccess => format!(
+                "{system}: would shut Lockstep itself out ({count} {kind}); nobody can release that, take it out of the repo"
+            ),
         }
     }
 
@@ -143,6 +152,9 @@ impl Breach {
             Rule::LastAdmin => {
                 format!("{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります")
             }
+            Rule::OwnAccess => format!(
+                "{system}: Lockstep自身が締め出されます（{kind} {count}件）。誰にも解除できません。リポジトリから外してください"
+            ),
         }
     }
 }

@@ -40,6 +40,7 @@ struct Case {
     plan: Plan,
     past: Vec<PastChange>,
     released: Option<PlanDigest>,
+    own: Own,
     now: Timestamp,
 }
 
@@ -64,6 +65,7 @@ impl Case {
             },
             past: Vec::new(),
             released: None,
+            own: Own::default(),
             now: now(),
         }
     }
@@ -86,6 +88,7 @@ impl Case {
             past: &self.past,
             observed: &self.observed,
             released: self.released,
+            own: &self.own,
         };
         guard(&self.plan, &self.config, &context)
     }
@@ -537,4 +540,47 @@ proptest! {
         case.released = Some(case.plan.digest());
         prop_assert_eq!(case.breaches(), vec![]);
     }
+}
+
+#[test]
+fn nobody_can_release_what_would_shut_lockstep_out() {
+    let state = |ids: &[&str]| -> State {
+        let items = ids.iter().map(|id| {
+            let spec = Spec::from_value(&serde_json::json!({})).unwrap();
+            Arc::new(Item::new(id.parse().unwrap(), spec))
+        });
+        items.collect()
+    };
+    let kinds = ["AccessGrant", "IpBlock"].map(|k| k.parse().unwrap());
+    let (config, findings) = crate::config::read::read(
+        &"lockstep.yaml".parse().unwrap(),
+        "version: 1\ntimezone: Asia/Tokyo\nsystems:\n  medical: {connector: http, url: 'http://127.0.0.1:1', credential: med, kinds: [AccessGrant, IpBlock]}\n",
+        &kinds,
+    );
+    assert_eq!(findings, []);
+    let (kept, own, other) = (
+        "AccessGrant/admin/user001",
+        "AccessGrant/admin/svc-lockstep",
+        "AccessGrant/readonly/svc-lockstep2",
+    );
+    let before = state(&[kept, own, other]);
+    let after = state(&[kept, "IpBlock/10.0.0.0/24", "IpBlock/10.0.1.0/24"]);
+    let mut case = Case::directed(before, &after, Direction::Narrowing);
+    case.config = config;
+    case.own = Own {
+        identities: BTreeMap::from([("med".to_owned(), "svc-lockstep".to_owned())]),
+        addresses: vec!["10.0.0.9".parse().unwrap(), "::1".parse().unwrap()],
+    };
+    case.released = Some(case.plan.digest());
+    insta::assert_snapshot!(case.messages(), @r"
+    medical: would shut Lockstep itself out (1 AccessGrant); nobody can release that, take it out of the repo
+    medical: would shut Lockstep itself out (1 IpBlock); nobody can release that, take it out of the repo
+    ");
+    let all = ["approver", "security", "admin"].map(str::to_owned);
+    assert!(!may_release(&all, &case.breaches()));
+
+    // To unblock it, and what concerns others, is no breach of this rule.
+    case.own.identities.clear();
+    case.own.addresses = vec!["10.0.2.9".parse().unwrap()];
+    assert_eq!(case.breaches(), []);
 }
