@@ -10,6 +10,7 @@ mod drift;
 mod engine;
 mod flaky;
 mod foresight;
+mod holding;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
