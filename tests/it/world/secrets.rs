@@ -40,10 +40,12 @@ pub(crate) fn in_files(dir: &Path) -> Vec<String> {
             // Files come and go while systems still run.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(path),
-                Ok(kind) if kind.is_file() && path != dir.join(OWN) => {
-                    if std::fs::read(&path).is_ok_and(|bytes| is_in(&bytes)) {
-                        leaks.push(path.display().to_string());
-                    }
+                Ok(kind)
+                    if kind.is_file()
+                        && path != dir.join(OWN)
+                        && std::fs::read(&path).is_ok_and(|bytes| is_in(&bytes)) =>
+                {
+                    leaks.push(path.display().to_string());
                 }
                 _ => {}
             }
