@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt as _;
 use axum::{Router, middleware};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
@@ -37,6 +39,9 @@ mod problem;
 mod tests;
 
 pub use faults::{DropState, Faults, Refusal};
+
+/// Requests that are worked on at once; more of them wait. A stream of events counts only until it has begun.
+const AT_ONCE: usize = 64;
 
 /// How long requests under way may take to end when the system is stopped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -293,5 +298,15 @@ fn router(app: Shared, with_faults: bool) -> Router {
         .route("/healthz", get(api::healthz))
         .fallback(api::not_found)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(Semaphore::new(AT_ONCE)),
+            in_turn,
+        ))
         .with_state(app)
+}
+
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // Nobody closes it, so there is always a turn to wait for.
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }

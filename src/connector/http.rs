@@ -4,21 +4,19 @@
 //! are computed anew from what was read, and a listing that does not give the digests announced is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Position, Url};
+use url::Position;
 
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
 };
-use crate::ids::{ChangesetId, Digest, Fence, SystemName};
+use crate::ids::{ChangesetId, Digest, Fence};
 use crate::state::{BUCKETS, Bucket, Item, state_digest};
 use crate::system_api::{
     DigestsAnswer, FenceRequest, OutcomeAnswer, PREFIX, PrepareAnswer, PrepareRequest, StateAnswer,
@@ -27,66 +25,13 @@ use crate::system_api::{
 
 mod answer;
 mod bounds;
+mod settings;
 
 #[cfg(test)]
 mod tests;
 
 use answer::{Answer, Asked, Doing};
-
-/// What the connector is made of.
-#[derive(Clone)]
-pub struct HttpSettings {
-    /// The system, for messages.
-    pub system: SystemName,
-    /// Where its API is, without `/lockstep/v1`; may have a path, but no user, password, query or fragment.
-    pub base: Url,
-    /// Sent as a bearer token, to this host alone.
-    pub token: Option<SecretString>,
-    /// The credential's name, for messages.
-    pub credential: Option<String>,
-    pub connect_timeout: Duration,
-    /// For one request as a whole, body included.
-    pub timeout: Duration,
-}
-
-impl fmt::Debug for HttpSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            system,
-            base,
-            token,
-            credential,
-            connect_timeout,
-            timeout,
-        } = self;
-        // Before it is checked the URL may hold a password.
-        f.debug_struct("HttpSettings")
-            .field("system", system)
-            .field("host", &&base[Position::BeforeHost..Position::AfterPort])
-            .field("token", token)
-            .field("credential", credential)
-            .field("connect_timeout", connect_timeout)
-            .field("timeout", timeout)
-            .finish()
-    }
-}
-
-/// Why a connector can't be made from its settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HttpSettingsError {
-    #[error("the url of a system starts with https:// or http://, not {0}:")]
-    Scheme(String),
-    #[error("the url of a system holds no user or password; name a credential instead")]
-    Secret,
-    #[error("the url of a system has no query or fragment")]
-    Query,
-    #[error(
-        "the credential holds characters that cannot be in a bearer token (line breaks, spaces, letters beyond ASCII)"
-    )]
-    Token,
-    #[error("no HTTP client can be made: {0}")]
-    Client(String),
-}
+pub use settings::{HttpSettings, HttpSettingsError};
 
 /// A connected system behind the System API, with its own pool of connections.
 pub struct HttpConnector {

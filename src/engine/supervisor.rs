@@ -93,24 +93,7 @@ pub async fn supervise(
         let pause = match passed {
             Ok(reports) => {
                 told(&reports);
-                let worst = reports
-                    .iter()
-                    .map(GroupReport::next)
-                    .max()
-                    .unwrap_or(Next::Done);
-                failures = if worst == Next::Done {
-                    0
-                } else if early {
-                    // Says nothing about how long a system has been away: ten pushes must not make its return go unseen for minutes.
-                    failures.max(1)
-                } else {
-                    failures.saturating_add(1).min(LONGEST_BACKOFF)
-                };
-                if worst == Next::Done {
-                    intervals.systems
-                } else {
-                    backoff(failures).min(intervals.systems)
-                }
+                after(&reports, early, &mut failures).min(intervals.systems)
             }
             Err(error) => {
                 failures = failures.saturating_add(1).min(LONGEST_BACKOFF);
@@ -145,4 +128,20 @@ pub async fn supervise(
     }
     rest(engine).await;
     ended
+}
+
+/// How long to wait after a pass; as long as can be where nothing is left to do.
+fn after(reports: &[GroupReport], early: bool, failures: &mut u8) -> Duration {
+    let worst = reports.iter().map(GroupReport::next).max();
+    if worst.unwrap_or(Next::Done) == Next::Done {
+        *failures = 0;
+        return Duration::MAX;
+    }
+    *failures = if early {
+        // Says nothing about how long a system has been away: ten pushes must not make its return go unseen for minutes.
+        (*failures).max(1)
+    } else {
+        failures.saturating_add(1).min(LONGEST_BACKOFF)
+    };
+    backoff(*failures)
 }

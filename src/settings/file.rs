@@ -190,32 +190,9 @@ pub(super) fn read(
     })?;
     let raw: Raw = toml::from_str(&text).map_err(|error| invalid(path, &text, &error))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    if raw.credentials.values().any(|c| c.token.is_some()) && readable_by_others(path) {
-        warnings.push(format!(
-            "{} holds a token and others on this machine can read it; `chmod 600` it, or use token_file or token_env",
-            path.display()
-        ));
-    }
-    if !raw.credentials.is_empty() && writable_by_others(path) {
-        return Err(SettingsError::Value {
-            path: path.to_owned(),
-            key: "credentials".to_owned(),
-            message: "everybody on this machine can write this file, and so say where tokens are sent; `chmod o-w` it".to_owned(),
-        });
-    }
     let secret_variables = raw.credentials.values().filter_map(|c| c.token_env.clone());
     let secret_variables = secret_variables.collect();
-    let mut credentials = BTreeMap::new();
-    for (name, raw) in raw.credentials {
-        let credential = credential(&name, raw, folder, env, warnings).map_err(|message| {
-            SettingsError::Value {
-                path: path.to_owned(),
-                key: format!("credentials.{name}"),
-                message,
-            }
-        })?;
-        credentials.insert(name, credential);
-    }
+    let credentials = credentials(path, raw.credentials, env, warnings)?;
     if raw
         .branch
         .as_deref()
@@ -248,6 +225,37 @@ pub(super) fn read(
         credentials,
         secret_variables,
     })
+}
+
+fn credentials(
+    path: &Path,
+    raw: BTreeMap<String, RawCredential>,
+    env: Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, Credential>, SettingsError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if raw.values().any(|c| c.token.is_some()) && readable_by_others(path) {
+        warnings.push(format!(
+            "{} holds a token and others on this machine can read it; `chmod 600` it, or use token_file or token_env",
+            path.display()
+        ));
+    }
+    let value = |key: String, message: String| SettingsError::Value {
+        path: path.to_owned(),
+        key,
+        message,
+    };
+    if !raw.is_empty() && writable_by_others(path) {
+        let message = "everybody on this machine can write this file, and so say where tokens are sent; `chmod o-w` it";
+        return Err(value("credentials".to_owned(), message.to_owned()));
+    }
+    let mut credentials = BTreeMap::new();
+    for (name, raw) in raw {
+        let credential = credential(&name, raw, folder, env, warnings)
+            .map_err(|message| value(format!("credentials.{name}"), message))?;
+        credentials.insert(name, credential);
+    }
+    Ok(credentials)
 }
 
 /// More than that is no settings file, and no token.

@@ -53,9 +53,8 @@ fn redirect(to: &str) -> Fault {
 }
 
 /// What can be wrong with an answer whatever was asked.
-fn answers(thief: &str) -> Vec<Case> {
+fn answers() -> Vec<Case> {
     let no_json = |body: &str| Fault::Says(answer(200, JSON, body));
-    let flood: String = (0..5000).map(|n| format!("x-{n}: {n}\r\n")).collect();
     vec![
         (
             "a fault of its own",
@@ -98,6 +97,13 @@ fn answers(thief: &str) -> Vec<Case> {
             "ends in the middle",
         ),
         ("no JSON", no_json("{revision: null}"), "cannot be read"),
+    ]
+}
+
+/// What can be wrong with how it comes.
+fn transports(thief: &str) -> Vec<Case> {
+    let flood: String = (0..5000).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    vec![
         (
             "a reset in the middle",
             Fault::Resets,
@@ -249,8 +255,10 @@ async fn an_answer_that_is_none_moves_nothing_and_is_said_on_the_commit() {
     let thief = Proxy::start(world.system("medical").address).await;
     world.set_rollout(25);
     let revision = world.commit("raise the rollout");
-    let of_digests = answers(&format!("http://{}", thief.address))
+    let thief_url = format!("http://{}", thief.address);
+    let of_digests = answers()
         .into_iter()
+        .chain(transports(&thief_url))
         .chain(digests());
     let all = of_digests
         .map(|case| (DIGESTS, case))
