@@ -10,6 +10,7 @@ mod cases;
 mod check;
 mod clones;
 mod hostile;
+mod hostile_names;
 mod hostile_trees;
 mod init;
 mod plan;
