@@ -50,12 +50,12 @@ impl Alike {
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        if let Some(folded) = self.fold(name) {
-            if let Some(names) = self.folded.get_mut(&folded) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.folded.remove(&folded);
-                }
+        if let Some(folded) = self.fold(name)
+            && let Some(names) = self.folded.get_mut(&folded)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.folded.remove(&folded);
             }
         }
     }

@@ -108,7 +108,14 @@ fn flags(flags: &[(u8, u8)]) -> String {
     let members: Vec<String> = flags
         .iter()
         .map(|(name, rollout)| {
-            format!("  \"f{name}\": {{\"enabled\": true, \"rollout\": {rollout}}}")
+            // The last few look like others.
+            let name = match name {
+                8 => "F1".to_owned(),
+                9 => "ｆ2".to_owned(),
+                10 => "f\u{200b}3".to_owned(),
+                n => format!("f{n}"),
+            };
+            format!("  \"{name}\": {{\"enabled\": true, \"rollout\": {rollout}}}")
         })
         .collect();
     format!("{{\n{}\n}}\n", members.join(",\n"))
@@ -118,6 +125,7 @@ fn flags(flags: &[(u8, u8)]) -> String {
 const PLACES: &[&str] = &[
     "config/feature-flags.json",
     "flags/a.json",
+    "flags/A.json",
     "flags/b/c.json",
     "more/d.json",
     "config/feature-flag.json",
@@ -140,7 +148,7 @@ enum Edit {
 
 fn edits() -> impl Strategy<Value = Edit> {
     let place = || 0..PLACES.len();
-    let some = || prop::collection::vec((0..8_u8, 0..=101_u8), 0..5);
+    let some = || prop::collection::vec((0..11_u8, 0..=101_u8), 0..5);
     prop_oneof![
         8 => (place(), some()).prop_map(|(p, f)| Edit::Flags(p, f)),
         3 => (place(), some(), place(), some()).prop_map(|(a, f, b, g)| Edit::Both(a, f, b, g)),

@@ -158,3 +158,30 @@ impl From<RepoError> for ForgeError {
         }
     }
 }
+
+/// Reads lines of one of the notes above and writes those that can be read anew, in the order in which they count. Nothing of
+/// Lockstep asks for this: it shows what a reader of notes makes of lines that anybody may have pushed.
+#[doc(hidden)]
+pub fn reread(notes: &str, lines: &[String]) -> Vec<String> {
+    fn own<T: record::Record>(lines: &[String]) -> Vec<String> {
+        record::read::<T>(lines)
+            .iter()
+            .flat_map(record::write)
+            .collect()
+    }
+    fn theirs<T: appraise::Line>(lines: &[String]) -> Vec<String> {
+        appraise::read::<T>(lines)
+            .iter()
+            .filter_map(appraise::go_json)
+            .collect()
+    }
+    match notes {
+        record::PROPOSALS => own::<record::ProposalLine>(lines),
+        record::APPROVALS => own::<record::ApprovalLine>(lines),
+        record::STATUSES => own::<record::StatusLine>(lines),
+        appraise::REVIEWS => theirs::<appraise::Request>(lines),
+        appraise::DISCUSS => theirs::<appraise::Comment>(lines),
+        appraise::CI => theirs::<appraise::Ci>(lines),
+        _ => Vec::new(),
+    }
+}

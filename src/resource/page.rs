@@ -68,12 +68,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Whether the front matter could not be read. Then nothing is missing from it.
+    /// Whether the front matter, or all that comes after some place, could not be read. Then nothing is missing from it.
     pub(crate) fn is_broken(&self) -> bool {
-        self.outline
-            .front
-            .as_ref()
-            .is_some_and(|front| front.fault.is_some())
+        let front = self.outline.front.as_ref();
+        self.outline.too_deep.is_some() || front.is_some_and(|front| front.fault.is_some())
     }
 
     /// The labelled values. Keys and labels that mean nothing, or that come twice, are findings.

@@ -12,6 +12,7 @@ mod clones;
 mod explain;
 mod foresight;
 mod hostile;
+mod hostile_names;
 mod hostile_trees;
 mod init;
 mod input;

@@ -30,12 +30,11 @@ pub(super) fn blocks(
     let mut depth = 0_usize;
     for (event, range) in Parser::new_ext(source, Options::ENABLE_TASKLISTS).into_offset_iter() {
         let at = part.start + range.start..part.start + range.end;
-        match &event {
-            // A list and its item are one level to who writes them.
-            Event::Start(Tag::List(_)) | Event::End(TagEnd::List(_)) => {}
-            Event::Start(_) => depth += 1,
-            Event::End(_) => depth = depth.saturating_sub(1),
-            _ => {}
+        // A list and its item are one level to who writes them.
+        if let Event::Start(tag) = &event {
+            depth += usize::from(!matches!(tag, Tag::List(_)));
+        } else if let Event::End(tag) = &event {
+            depth = depth.saturating_sub(usize::from(!matches!(tag, TagEnd::List(_))));
         }
         if depth > limits::NESTING {
             walk.close();

@@ -1,0 +1,25 @@
+//! YAML: the reader with places and the typed one agree, and what is read has one canonical form.
+
+use lockstep::document::json::StrictValue;
+use lockstep::document::yaml::{from_str, parse};
+use lockstep::state::Spec;
+
+pub fn run(data: &[u8]) {
+    let Some(text) = crate::text(data) else {
+        return;
+    };
+    let path = crate::path("config/any.yaml");
+    let (node, findings) = parse(&path, text);
+    crate::are_placed(&findings, text);
+    assert_eq!((node.clone(), findings.clone()), parse(&path, text));
+    let typed = from_str::<StrictValue>(text).ok();
+    if !findings.is_empty() {
+        assert!(typed.is_none(), "{findings:?} but {typed:?}");
+        return;
+    }
+    let value = node.expect("no finding and no value").to_value();
+    assert_eq!(typed.map(|v| v.0).as_ref(), Some(&value));
+    let spec = Spec::from_value(&value).expect("what is read can be canonical");
+    let again = Spec::from_value(&spec.value()).expect("what is canonical stays");
+    assert_eq!(spec, again);
+}
