@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Judgement;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::ids::{GroupName, PlanDigest, Revision, SystemName};
 use crate::plan::safety::{self, Breach, GuardContext, PastChange};
 use crate::plan::{Op, Plan};
 use crate::record::Condition;
+use crate::state::State;
 use crate::store::{Store, StoreError};
 use crate::view::Standing;
 
@@ -106,7 +107,13 @@ fn holds(j: &Judgement, known: &Known) -> Vec<Hold> {
             if share.changes.is_empty() {
                 continue;
             }
-            let state = base.project(system);
+            // What a system has as a whole costs its size; only deletes and modes are judged by it.
+            let whole = definition.mode != Mode::Enforce || share.count(Op::Delete) > 0;
+            let state = if whole {
+                base.project(system)
+            } else {
+                State::default()
+            };
             let (share, _skipped) = safety::apply_mode(share.clone(), &state, definition.mode);
             systems.insert(system.clone(), share);
             observed.insert(system.clone(), state);

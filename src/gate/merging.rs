@@ -55,10 +55,11 @@ fn together(j: &Judgement, language: Language) -> Vec<String> {
             .map(|s| s.as_str())
             .filter(|s| touched.contains(s))
             .collect();
-        if members.is_empty() {
+        let together = group.consistency == crate::config::Consistency::Lockstep;
+        // One alone has nobody to move with.
+        if members.is_empty() || (together && members.len() < 2) {
             continue;
         }
-        let together = group.consistency == crate::config::Consistency::Lockstep;
         let list = members.join(", ");
         notes.push(match (language, together) {
             (Language::English, true) => format!("{list} move together (group {name}), or none of them does."),

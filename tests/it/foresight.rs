@@ -110,3 +110,38 @@ async fn a_proposal_tells_how_the_systems_stood_before_it() {
     assert!(second.contains("- voicedrive: unreachable: "), "{comment}");
     assert!(second.contains("- medical: behind: "), "{comment}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_freeze_holds_is_released_by_the_role_that_it_excepts() {
+    let world = World::with(
+        "  kato: {name: 加藤, forge: kato, roles: [commander]}\n\
+         freezes:\n  - {name: always, from: 2000-01-01, until: 2999-01-01, except: [narrowing, 'role:commander']}\n",
+    )
+    .await;
+    // The first sync grants and switches on.
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let (_, rest) = ended.out.split_once("held until plan ").unwrap();
+    let digest = rest.split_whitespace().next().unwrap();
+    let args = ["release", "--plan", digest, "--because", "the ward opens"];
+    let refused = world.run_as("sato", &args).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("it takes the role approver or security or admin or commander"),
+        "{said}"
+    );
+    let released = world.run_as("kato", &args).await;
+    assert!(released.status.success(), "{released:?}");
+    assert_eq!(world.apply().await.code, Some(0));
+
+    // What a ceiling holds as well is beyond the role.
+    world.write("config/feature-flags.json", &flags(&[5]));
+    world.commit("all flags but a new one");
+    let ended = world.apply().await;
+    let (_, rest) = ended.out.split_once("held until plan ").unwrap();
+    let digest = rest.split_whitespace().next().unwrap();
+    let args = ["release", "--plan", digest, "--because", "the ward opens"];
+    assert_eq!(world.run_as("kato", &args).await.status.code(), Some(2));
+    assert_eq!(world.run_as("suzuki", &args).await.status.code(), Some(0));
+}

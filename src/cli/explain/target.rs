@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Scene;
+use crate::document::fields::shorten;
 use crate::document::suggest;
 use crate::ids::{DocPath, ResourceRef};
 use crate::resource::Language;
@@ -42,8 +43,9 @@ pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
     let near = suggest::nearest(what, ids.iter().map(ResourceRef::as_str).chain(paths));
     let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     anyhow::bail!(
-        "{what:?} is no document, no resource and no line of this plan{near}\n  \
-         name a path, path:line or Kind/name; for a line of a proposal's plan give --proposal NUMBER, or --base REV and --head REV"
+        "{:?} is no document, no resource and no line of this plan{near}\n  \
+         name a path, path:line or Kind/name; for a line of a proposal's plan give --proposal NUMBER, or --base REV and --head REV",
+        shorten(what)
     );
 }
 

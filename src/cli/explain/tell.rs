@@ -14,11 +14,11 @@ use crate::plan::safety::{self, GuardContext};
 use crate::policy::trace::{self, Judged, Said, Subject};
 use crate::resource::{Direction, Language, Resource};
 use crate::state::State;
-use crate::view::PlanView;
 use crate::view::explain::{
     CeilingView, ChangeLine, DocumentView, Effect, ExplainView, FreezeView, PolicyView,
     ResourceView, RuleView, SystemView, UsedView, Whence,
 };
+use crate::view::{ChangeView, PlanView};
 
 /// How many resources of a document are told of one by one, where they are changed and where not: each costs a few judgements, and a screenful.
 const TOLD: [usize; 2] = [10, 3];
@@ -31,6 +31,10 @@ pub(super) fn view(scene: &Scene, target: &Target, language: Language) -> Explai
         scene,
         language,
         config,
+        changes: match scene.case {
+            Some(_) => PlanView::new(&scene.plan, &scene.compiled.bundle.kinds, language).changes,
+            None => Vec::new(),
+        },
         places: path
             .as_ref()
             .zip(text)
@@ -64,6 +68,8 @@ struct Teller<'a> {
     /// What judges.
     config: &'a Config,
     places: Option<(&'a DocPath, Places<'a>)>,
+    /// What the proposal changes; nothing where there is none.
+    changes: Vec<ChangeView>,
 }
 
 impl Teller<'_> {
@@ -143,19 +149,14 @@ impl Teller<'_> {
 
     /// What the proposal does to it.
     fn changes(&self, id: &ResourceRef) -> Vec<ChangeLine> {
-        if self.scene.case.is_none() {
-            return Vec::new();
-        }
-        let kinds = &self.scene.compiled.bundle.kinds;
-        let view = PlanView::new(&self.scene.plan, kinds, self.language);
-        view.changes
-            .into_iter()
+        self.changes
+            .iter()
             .filter(|c| c.kind == id.kind() && c.name == id.name())
             .map(|c| ChangeLine {
                 op: c.op,
-                sentence: c.sentence,
+                sentence: c.sentence.clone(),
                 direction: c.direction,
-                systems: c.systems,
+                systems: c.systems.clone(),
             })
             .collect()
     }
