@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
@@ -170,7 +170,7 @@ fn install(repo: &Path, language: Language) -> anyhow::Result<Exit> {
 }
 
 /// The hook. Who pushes must not choose the settings, so the environment that could name others is emptied.
-fn script(binary: &PathBuf) -> anyhow::Result<String> {
+fn script(binary: &Path) -> anyhow::Result<String> {
     let Some(binary) = binary.to_str() else {
         bail!(
             "{} can't be called from a hook: its path must be UTF-8",

@@ -90,9 +90,12 @@ pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
         ProposalCommand::List { all, format } => list(&app, all, format, language).await,
         ProposalCommand::Show { number, format } => show(&app, number, language, format).await,
         ProposalCommand::Approve {
-            number, message, ..
+            number,
+            message,
+            sign_with,
         } => {
-            let given = approve(&app, number, &user()?, &message, key).await;
+            let key = (key, sign_with.is_some());
+            let given = approve(&app, number, &user()?, &message, key, language).await;
             reviewed(&app, number, &user()?, ReviewKind::Approve, given, language).await
         }
         ProposalCommand::RequestChanges { number, message } => {
@@ -184,13 +187,25 @@ async fn approve(
     number: u64,
     user: &str,
     message: &str,
-    key: Option<Key>,
+    (key, named): (Option<Key>, bool),
+    language: Language,
 ) -> anyhow::Result<()> {
     let draft = app
         .gate
         .draft(number, user, ReviewKind::Approve, message)
         .await?;
     let Some(in_people) = draft.key().map(ToOwned::to_owned) else {
+        // git's own key may be for commits alone; one that was named is missed.
+        if named {
+            talk(&match language {
+                Language::English => {
+                    format!("not signed: people: on the main branch has no signing_key for {user}")
+                }
+                Language::Japanese => format!(
+                    "署名していません: main の people: に {user} の signing_key がありません"
+                ),
+            });
+        }
         return Ok(app.gate.give(draft).await?);
     };
     let text = draft.text();

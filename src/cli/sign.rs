@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 
 use crate::gate::NAMESPACE;
 use crate::repo::Repo;
@@ -61,12 +61,27 @@ pub(crate) fn sign(text: &str, key: Option<&Key>, in_people: &str) -> anyhow::Re
         let _ = stdin.write_all(text.as_bytes());
     }
     let output = child.wait_with_output().context("waiting for ssh-keygen")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "ssh-keygen did not sign: {}; name the key with --sign-with PATH, or load it into your agent",
-        said.trim()
-    );
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        match key {
+            Some(Key::File(path)) => {
+                bail!(
+                    "ssh-keygen did not sign with {}: {}",
+                    path.display(),
+                    said.trim()
+                )
+            }
+            // What ssh-keygen says here is about a file of ours that is gone again.
+            Some(Key::Public(_)) => {
+                bail!(
+                    "no agent has the key of git's user.signingkey; load it, or name a key with --sign-with PATH"
+                )
+            }
+            None => bail!(
+                "the approval must be signed with your key under people:, and no agent has it; name it with --sign-with PATH, or load it"
+            ),
+        }
+    }
     String::from_utf8(output.stdout).context("ssh-keygen wrote no signature")
 }
 

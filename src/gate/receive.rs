@@ -6,6 +6,7 @@
 //!
 //! It does not know who pushes: git's server does, and does not say.
 
+use super::summary::not_counted;
 use super::{Gate, GateError, Refusal};
 use crate::forge::{Proposal, ProposalState};
 use crate::ids::Revision;
@@ -15,7 +16,7 @@ use crate::resource::Language;
 mod places;
 mod why;
 
-pub use why::Why;
+pub use why::{Missing, Why};
 
 /// Merges that one push may bring. Each is judged by itself.
 const MERGES: usize = 50;
@@ -107,10 +108,11 @@ pub async fn judge(
         .await?
     };
     let Some(old) = old else {
-        return Ok(if refused.is_empty() {
-            Ok(Accepted::Begins)
-        } else {
-            Err(refused)
+        let begins = moved.is_some_and(|m| m.to.is_some());
+        return Ok(match (refused.is_empty(), begins) {
+            (true, true) => Ok(Accepted::Begins),
+            (true, false) => Ok(Accepted::Merges(0)),
+            (false, _) => Err(refused),
         });
     };
     let last = moved.and_then(|m| m.to.clone()).unwrap_or(old.clone());
@@ -276,11 +278,15 @@ impl Judge<'_> {
             })
             .await?;
         if !judged.passes() {
-            return Ok(Some(Why::Gate(Refusal::NotReady {
+            let told = |language| Missing {
+                statuses: judged.missing(language),
+                not_counted: not_counted(&judged, language),
+            };
+            return Ok(Some(Why::NotReady {
                 number,
-                missing: judged.missing(Language::English),
-                missing_ja: judged.missing(Language::Japanese),
-            })));
+                english: told(Language::English),
+                japanese: told(Language::Japanese),
+            }));
         }
         let (base, head, commit) = (base.clone(), proposal.head.clone(), step.revision.clone());
         let files = blocking(gate, move |repo| other_files(repo, &base, &head, &commit)).await?;

@@ -55,7 +55,7 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
 }
 
 /// Approvals that were given and don't count, each with the reason.
-fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
+pub(super) fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
     let approvals = j
         .reviews
         .iter()

@@ -328,6 +328,38 @@ fn main_alone_without_its_approvals_is_told_what_is_missing() {
 }
 
 #[test]
+fn the_record_of_a_merge_may_come_later() {
+    let server = Server::new();
+    server.approved();
+    let clone = server.clone("later");
+    clone
+        .run(&["proposal", "merge", "1", "--as", "mori"])
+        .code(0);
+    clone.pushes(&["main"]);
+    clone.pushes(&[NOTES, PROPOSALS]);
+    let record = clone.lines("refs/notes/lockstep/proposals", 1);
+    assert!(record[1].contains("\"by\":\"mori\""), "{record:?}");
+    assert_eq!(server.state(1), "merged");
+}
+
+#[test]
+fn before_there_is_a_main_branch_there_is_nothing_to_judge_by() {
+    let server = Server::new();
+    let empty = server.clones.join("empty.git");
+    git(server.clones.path(), &["init", "-q", "--bare", "empty.git"]);
+    lockstep(&empty, &["hook", "install"]).code(0);
+    let clone = server.clone("early");
+    clone.git(&["remote", "add", "empty", empty.to_str().unwrap()]);
+    // Its places are kept all the same.
+    let output = alone("git", &clone.path)
+        .args(["push", "empty", "main:refs/replace/x"])
+        .output();
+    Ran::of(output.unwrap()).code(1);
+    clone.git(&["push", "-q", "empty", "main:side"]);
+    clone.git(&["push", "-q", "empty", "main"]);
+}
+
+#[test]
 fn two_merges_in_one_push_are_judged_one_after_the_other() {
     let server = Server::new();
     server.approved();

@@ -46,6 +46,12 @@ pub enum Why {
         number: u64,
         files: Vec<String>,
     },
+    /// The proposal does not pass: what is missing, in either language.
+    NotReady {
+        number: u64,
+        english: Missing,
+        japanese: Missing,
+    },
     /// What the gate itself would answer.
     Gate(Refusal),
     NotesGone,
@@ -82,6 +88,15 @@ pub enum Why {
     Alias,
     /// Not where this repository keeps anything.
     Elsewhere,
+}
+
+/// What stands in the way of a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The statuses that are not green, with their reasons.
+    pub statuses: Vec<String>,
+    /// Approvals that are there and don't count, with the reason.
+    pub not_counted: Vec<String>,
 }
 
 impl Why {
@@ -141,6 +156,16 @@ impl Why {
                  judged, and let `lockstep proposal merge {number}` make the merge",
                 commit.short(),
                 listed(files)
+            ),
+            Self::NotReady {
+                number,
+                english: missing,
+                japanese: _,
+            } => format!(
+                "proposal {number} may not be merged yet:{}{}\napprovals come before the merge or in the same push: `lockstep proposal \
+                 approve {number}`, then git push origin 'refs/notes/*'",
+                lines("  ", &missing.statuses),
+                lines("  does not count: ", &missing.not_counted),
             ),
             Self::Gate(why) => why.say(Language::English),
             Self::NotesGone => "notes are a record and can't be deleted".to_owned(),
@@ -225,6 +250,16 @@ impl Why {
                 commit.short(),
                 listed(files)
             ),
+            Self::NotReady {
+                number,
+                english: _,
+                japanese: missing,
+            } => format!(
+                "提案 {number} はまだマージできません:{}{}\n承認はマージより前か、同じ push で届けてください: `lockstep proposal approve {number}` のあと \
+                 git push origin 'refs/notes/*'",
+                lines("  ", &missing.statuses),
+                lines("  数えない承認: ", &missing.not_counted),
+            ),
             Self::Gate(why) => why.say(Language::Japanese),
             Self::NotesGone => "notes は記録なので削除できません".to_owned(),
             Self::LineLost { commit, line } => format!(
@@ -256,6 +291,13 @@ impl Why {
             }
         }
     }
+}
+
+fn lines(before: &str, lines: &[String]) -> String {
+    lines
+        .iter()
+        .map(|line| format!("\n{before}{}", view::printable(line)))
+        .collect()
 }
 
 fn listed(files: &[String]) -> String {

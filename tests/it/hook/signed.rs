@@ -175,7 +175,12 @@ fn a_forged_approval_does_not_count_and_is_named() {
     clone.is_refused(
         &server,
         &["main", NOTES],
-        &["proposal 1 may not be merged yet", "1 of 2"],
+        &[
+            "proposal 1 may not be merged yet",
+            "1 of 2",
+            "does not count: mori at ",
+            OTHER_KEY,
+        ],
     );
     clone.pushes(&[NOTES]);
     assert_eq!(
