@@ -76,6 +76,15 @@ pub struct Prepared {
 }
 
 /// Reading from a system. Complete or an error: a listing cut short, a page that fails is never an empty state.
+///
+/// It is all that code which plans is given, and writing does not exist on it:
+///
+/// ```compile_fail,E0599
+/// # use lockstep::connector::{Changeset, Observe};
+/// async fn plan(system: &dyn Observe, changeset: &Changeset) {
+///     let _ = system.prepare(changeset).await;
+/// }
+/// ```
 #[async_trait]
 pub trait Observe: Send + Sync {
     fn capabilities(&self) -> Capabilities;

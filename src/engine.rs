@@ -26,6 +26,7 @@ mod drift;
 mod execute;
 mod finish;
 mod group;
+mod guard;
 mod lead;
 mod observe;
 mod ownership;

@@ -152,9 +152,7 @@ impl Strings {
     fn string(&mut self, text: &str, at: Range<usize>, named: bool) {
         let mut before = None;
         for c in text.chars() {
-            if let Some(sort) = hidden(c)
-                && (named || !is_written_so(sort, before))
-            {
+            if hidden(c).is_some() && (named || !is_written_so(c, before)) {
                 self.found.push((at, named, c));
                 return;
             }
@@ -189,7 +187,7 @@ impl Strings {
         };
         let mut before = None;
         for (at, c) in text.char_indices() {
-            if let Some(sort) = hidden(c) {
+            if hidden(c).is_some() {
                 while let Some(next) = ahead.next_if(|(range, _, _)| range.start <= at) {
                     close(&mut faults, open.take());
                     open = Some((next.0, next.1, next.2, false));
@@ -198,7 +196,7 @@ impl Strings {
                 if let Some((_, inside, _, seen)) = open.as_mut().filter(|o| o.0.contains(&at)) {
                     (named, *seen) = (*inside, true);
                 }
-                if named || !is_written_so(sort, before) {
+                if named || !is_written_so(c, before) {
                     report(&mut faults, at..at + c.len_utf8(), named, c);
                 }
             }
@@ -212,11 +210,20 @@ impl Strings {
     }
 }
 
-/// Whether a text is properly written with this character after that one.
-fn is_written_so(sort: Hidden, before: Option<char>) -> bool {
-    // After a Latin letter, kana or an ideograph a joiner joins nothing; a variation selector may choose an ideograph's shape or a
-    // symbol's colour, digits included (keycaps).
-    sort == Hidden::Shapes && before.is_some_and(|c| !c.is_ascii_alphabetic() && c != ' ')
+/// Whether a text is properly written with this character after that one: a variation selector may choose an ideograph's shape or
+/// a symbol's colour, digits included (keycaps); a joiner joins nothing after a Latin letter, kana or an ideograph.
+fn is_written_so(c: char, before: Option<char>) -> bool {
+    let Some(before) = before.filter(|_| hidden(c) == Some(Hidden::Shapes)) else {
+        return false;
+    };
+    let joins = matches!(c, '\u{200c}' | '\u{200d}');
+    let east_asian = matches!(before,
+        '\u{3000}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{3ffff}');
+    if joins {
+        !before.is_ascii() && !east_asian
+    } else {
+        !before.is_ascii_alphabetic() && before != ' '
+    }
 }
 
 /// Whether the values under a key name something.

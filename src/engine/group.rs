@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
 
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
@@ -14,9 +13,9 @@ use super::observe::Link;
 use super::ownership::{Beyond, Remembered};
 use super::source::Head;
 use super::{Engine, EngineError, GroupReport};
-use crate::config::Group;
+use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName};
-use crate::plan::safety::{self, GuardContext};
+use crate::plan::safety;
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, ConnectorError, Failure, Failures, Opening, Outcome, Run, Trigger};
@@ -31,6 +30,8 @@ pub(super) struct Memory {
     projected: BTreeMap<SystemName, (Arc<Bundle>, State)>,
     /// What each system should have at the last good revision.
     pub(super) good: BTreeMap<SystemName, (Revision, State)>,
+    /// The ceilings of the last good revision.
+    pub(super) safety: Option<(Revision, Safety)>,
     /// The digest each system was left with by the last run, or at which its drift was recorded.
     pub(super) known: BTreeMap<SystemName, Digest>,
     /// The conditions that were written down last.
@@ -172,16 +173,7 @@ impl Engine {
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }
-        let release = self.store.find_release(plan.digest()).await?;
-        let past = self.past_changes(&scene.bundle, pass).await?;
-        let context = GuardContext {
-            now: self.clock.now(),
-            past: &past,
-            observed: &scene.observed,
-            released: release.as_ref().map(|r| r.plan),
-            own: &self.own,
-        };
-        let breaches = safety::guard(&plan, &scene.bundle.config, &context);
+        let breaches = self.breaches(pass, scene, &plan, memory).await?;
         if !breaches.is_empty() {
             let outcome = Outcome::Held {
                 plan: plan.digest(),
@@ -331,6 +323,7 @@ impl Engine {
     }
 
     pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
+        memory.safety = Some((scene.revision.clone(), scene.bundle.config.safety.clone()));
         for (system, state) in &scene.projected {
             let good = (scene.revision.clone(), state.clone());
             memory.good.insert(system.clone(), good);
@@ -379,32 +372,6 @@ impl Engine {
         }
         done.outcome = Some(outcome.clone());
         done
-    }
-
-    pub(super) async fn past_changes(
-        &self,
-        bundle: &Bundle,
-        pass: &Pass<'_>,
-    ) -> Result<Vec<safety::PastChange>, EngineError> {
-        let safety = &bundle.config.safety;
-        let hours = safety
-            .overrides
-            .values()
-            .chain([&safety.default])
-            .map(|c| c.window_hours)
-            .max()
-            .unwrap_or(24);
-        let window = i64::try_from(hours)
-            .ok()
-            .and_then(SignedDuration::try_from_hours);
-        let since = window
-            .and_then(|w| self.clock.now().checked_sub(w).ok())
-            .unwrap_or(Timestamp::MIN);
-        let mut past = Vec::new();
-        for system in &pass.group.systems {
-            past.extend(self.store.changes_since(system, since).await?);
-        }
-        Ok(past)
     }
 }
 

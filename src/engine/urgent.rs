@@ -12,7 +12,7 @@ use super::execute::{Ending, unfinished};
 use super::group::{Memory, Pass, Scene, connected};
 use super::{Engine, EngineError, GroupReport};
 use crate::ids::SystemName;
-use crate::plan::safety::{self, Breach, GuardContext, Rule};
+use crate::plan::safety::{self, Breach, Rule};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, Outcome, Run};
@@ -118,16 +118,7 @@ impl Engine {
             rest,
             is_told,
         } = share;
-        let past = self.past_changes(&scene.bundle, pass).await?;
-        let release = self.store.find_release(plan.digest()).await?;
-        let context = GuardContext {
-            now: self.clock.now(),
-            past: &past,
-            observed: &scene.observed,
-            released: release.as_ref().map(|r| r.plan),
-            own: &self.own,
-        };
-        let breaches = safety::guard(&plan, &scene.bundle.config, &context);
+        let breaches = self.breaches(pass, scene, &plan, memory).await?;
         if breaches.is_empty() {
             return Ok(Some(run));
         }
@@ -140,7 +131,7 @@ impl Engine {
         };
         let (free, waiting) = split(share, observed, |c| !held.contains(c.id.kind()));
         let free = of_one(scene, &system, free);
-        if !free.is_empty() && safety::guard(&free, &scene.bundle.config, &context).is_empty() {
+        if !free.is_empty() && self.breaches(pass, scene, &free, memory).await?.is_empty() {
             let waits_for = Outcome::Held {
                 plan: digest,
                 breaches,

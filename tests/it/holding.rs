@@ -71,3 +71,59 @@ async fn nobody_shuts_lockstep_out() {
     let medical = world.system("medical").resources().await;
     assert!(medical.contains_key("AccessGrant/admin/svc-lockstep"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_08_a_ceiling_loosened_in_the_same_merge_still_holds() {
+    let safety = |percent: u32| {
+        format!(
+            "safety: {{default: {{deletes: {{percent: {percent}, count: 9}}, updates: {{percent: 100}}, small: 0}}}}\n"
+        )
+    };
+    let world = World::with(&safety(20)).await;
+    world.ok(&["apply"]).await;
+    world.write("lockstep.yaml", &world.config(&safety(100)));
+    let without = |name: &str| {
+        let lines = crate::world::FLAGS.lines().filter(|l| !l.contains(name));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    world.write("config/feature-flags.json", &without("night_mode"));
+    world.commit("more may be deleted, and is");
+    for _ in 0..2 {
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.out.contains("the limit is 0"), "{ended:?}");
+    }
+    // Loosened first and used afterwards it may.
+    world.write("config/feature-flags.json", crate::world::FLAGS);
+    world.commit("keep it for now");
+    assert_eq!(world.apply().await.code, Some(0));
+    world.write("config/feature-flags.json", &without("night_mode"));
+    world.commit("now it goes");
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_revision_supersedes_what_could_not_be_applied() {
+    let world = World::in_step().await;
+    let voicedrive = world.system("voicedrive");
+    voicedrive
+        .set_faults(serde_json::json!({"refuse_prepare": "not now"}))
+        .await;
+    world.set_rollout(25);
+    let first = world.commit("raise the rollout");
+    assert_eq!(world.apply().await.code, Some(1));
+    assert_eq!(world.states(&first), ["failure"; 3]);
+    voicedrive.set_faults(serde_json::json!({})).await;
+    world.set_rollout(20);
+    let second = world.commit("a little less");
+    assert_eq!(world.apply().await.code, Some(0));
+    assert_eq!(world.states(&second), ["success"; 3]);
+    // Each commit says what became of it, and by which it was overtaken.
+    assert_eq!(world.states(&first), ["success"; 3]);
+    let (_, said) = &world.statuses(&first)["lockstep/apply/medical"];
+    assert_eq!(
+        *said,
+        format!("superseded by {}, which is applied", &second[..10])
+    );
+}

@@ -56,6 +56,7 @@ fn what_a_script_or_symbol_is_written_with_is_let_pass_in_texts() {
     assert_eq!(found("a.md", text), "");
     assert!(found("a.json", "{\"葛\u{e0100}\": 1}").starts_with("error text/hidden-in-name 1:4"),);
     assert!(found("a.md", "# a\u{200d}b\n").starts_with("warning text/invisible 1:4"));
+    assert!(found("a.md", "# 漢\u{200d}字\n").starts_with("warning text/invisible 1:4"));
 }
 
 #[test]
