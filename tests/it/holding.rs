@@ -6,7 +6,8 @@ use crate::world::{World, eventually};
 async fn what_waited_for_the_end_of_a_freeze_goes_by_itself() {
     let world = World::in_step().await;
     // Long enough that the first pass is within it on a busy machine.
-    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8);
+    let now = lockstep::clock::Clock::now(&lockstep::clock::SystemClock);
+    let until = now + jiff::SignedDuration::from_secs(8);
     let freeze = format!(
         "freezes:\n  - {{name: deploy, from: 2020-01-01T00:00Z, until: {until}, except: [narrowing]}}\n"
     );
