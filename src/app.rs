@@ -17,13 +17,13 @@ use crate::plan::safety::{Breach, Own};
 use crate::record::{Outcome, Run};
 use crate::repo::Repo;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Reach, Store, StoredRun};
 
 /// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// How many of a group's latest runs are looked through for plans that wait for a person.
-const HELD_AMONG: u32 = 10;
+const HELD_AMONG: u32 = 100;
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -112,21 +112,34 @@ impl App {
     ) -> anyhow::Result<Vec<(PlanDigest, Vec<Breach>)>> {
         let mut held = Vec::new();
         for group in config.effective_groups().keys() {
-            // The last run of the group, and of each system the last one of its urgent changes alone.
+            let last = self.store.recent_runs(group, Reach::Whole, 1).await?;
+            let last = last.into_iter().next();
+            let outcome = |run: &StoredRun| {
+                let outcome = run.outcome.clone()?;
+                serde_json::from_value::<Outcome>(outcome).ok()
+            };
+            // Once the group has moved as a whole, nothing of its systems' waits by itself.
+            let moved = last
+                .as_ref()
+                .and_then(&outcome)
+                .is_some_and(|o| o.is_success());
+            let since = last.as_ref().filter(|_| moved).map(|run| run.run.id);
+            let urgent = self
+                .store
+                .recent_runs(group, Reach::Urgent, HELD_AMONG)
+                .await?;
+            let urgent = urgent.into_iter().filter(|run| Some(run.run.id) > since);
             let mut seen = BTreeSet::new();
-            for stored in self.store.recent_runs(group, HELD_AMONG).await? {
-                let Ok(run) = serde_json::from_value::<Run>(stored.run.body) else {
-                    continue;
-                };
-                let whose = if run.scope.is_whole() {
-                    Vec::new()
-                } else {
-                    run.members.keys().cloned().collect()
-                };
+            for stored in last.into_iter().chain(urgent) {
+                // Of each system the newest counts, and the group's.
+                let whose = serde_json::from_value::<Run>(stored.run.body.clone())
+                    .ok()
+                    .filter(|run| !run.scope.is_whole())
+                    .map(|run| run.members.into_keys().collect::<Vec<_>>());
                 if !seen.insert(whose) {
                     continue;
                 }
-                if let Some(Outcome::Held { plan, breaches }) = run.outcome {
+                if let Some(Outcome::Held { plan, breaches }) = outcome(&stored) {
                     held.push((plan, breaches));
                 }
             }

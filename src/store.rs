@@ -34,7 +34,7 @@ pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};
 pub use ownership::{Claims, Owner};
 pub use releases::Release;
-pub use runs::{Decided, Decision, Finish, Finished, RunRow, StoredRun};
+pub use runs::{Decided, Decision, Finish, Finished, Reach, RunRow, StoredRun};
 pub use systems::SystemState;
 
 #[cfg(test)]

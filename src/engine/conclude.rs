@@ -189,10 +189,9 @@ impl Engine {
         scene: &Scene,
         plan: &Plan,
         outcome: Outcome,
-        mut ending: Ending,
+        ending: Ending,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
-        ending.beyond = scene.beyond.clone();
         let known = memory
             .outcome
             .as_ref()

@@ -66,7 +66,10 @@ impl Engine {
             Some(BTreeSet::new())
         } else if scene.good.is_some() {
             // A new revision carries what it changes, and leaves what somebody else changed.
-            Some(self.changed_since_good(scene, system, memory).await?)
+            let mut keep = self.changed_since_good(scene, system, memory).await?;
+            let mut ahead = self.gone_ahead(pass.name).await?;
+            keep.extend(ahead.remove(system).unwrap_or_default());
+            Some(keep)
         } else {
             None
         };

@@ -11,7 +11,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::observe::Link;
-use super::ownership::Beyond;
 use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::connector::{Apply, Changeset, Seen};
@@ -19,7 +18,7 @@ use crate::ids::{Digest, Fence, RunId, Stage, SystemName};
 use crate::protocol::{self, Answer, Call, Effect, Event, LONGEST_BACKOFF};
 use crate::record::{Condition, ConnectorError, Decision, Phase, Run};
 use crate::state::state_digest;
-use crate::store::{RunRow, Store, StoredRun};
+use crate::store::{Reach, RunRow, Store, StoredRun};
 
 /// What the end of a run says besides what the run itself knows.
 #[derive(Debug, Default)]
@@ -30,8 +29,6 @@ pub(super) struct Ending {
     pub(super) digests: BTreeMap<SystemName, Digest>,
     /// Systems that are left with what somebody else changed on them.
     pub(super) adrift: BTreeMap<SystemName, Condition>,
-    /// What systems have beyond what they should.
-    pub(super) beyond: BTreeMap<SystemName, Beyond>,
 }
 
 impl Ending {
@@ -75,6 +72,11 @@ pub(super) fn row(run: &Run) -> RunRow {
         group: run.group.clone(),
         revision: run.revision.clone(),
         fence: run.fence,
+        reach: if run.scope.is_whole() {
+            Reach::Whole
+        } else {
+            Reach::Urgent
+        },
         body: body(run),
     }
 }

@@ -158,7 +158,7 @@ impl Engine {
             } else {
                 verified_changes(run, now)
             },
-            claims: claims(run, &ending.beyond, known.good.is_none()),
+            claims: claims(run),
             ledger: ledger.collect(),
             outbox: Vec::new(),
         };

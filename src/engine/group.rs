@@ -1,6 +1,6 @@
 //! One pass over one group, up to the run: lead, observe, plan, guard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -12,9 +12,10 @@ use super::lead::{Held, Lead};
 use super::observe::Link;
 use super::ownership::{Beyond, Remembered};
 use super::source::Head;
+use super::urgent::{Ahead, Tried, keep_ahead};
 use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
-use crate::ids::{Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName};
+use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety;
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
@@ -42,8 +43,14 @@ pub(super) struct Memory {
     pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
-    /// Urgent changes that were tried on a system and refused, or that wait for a release: not tried again as they are.
-    pub(super) urgent: BTreeMap<SystemName, PlanDigest>,
+    /// Urgent changes that came to nothing on a system.
+    pub(super) urgent: BTreeMap<SystemName, Tried>,
+    /// Urgent changes of a held plan were made: what is left of it is to be planned anew.
+    pub(super) again: bool,
+    /// The revision that each system was verified at last.
+    pub(super) verified: BTreeMap<SystemName, Revision>,
+    /// Systems of which it is written down what was there at first.
+    pub(super) looked_at: BTreeSet<SystemName>,
     /// What was found on systems beyond what they should have, and of which digests that holds.
     pub(super) beyond: Remembered,
     /// What somebody else has put on systems, as it was recorded last.
@@ -60,7 +67,18 @@ pub(super) struct Pass<'a> {
     pub(super) trigger: Trigger,
 }
 
-/// What a group is to be held to, and what was seen of its systems.
+/// What a group is to be held to.
+#[derive(Clone)]
+struct Target {
+    fence: Fence,
+    revision: Revision,
+    bundle: Arc<Bundle>,
+    good: Option<Revision>,
+    /// It is the last good revision, because the newest can't be applied.
+    is_fallback: bool,
+}
+
+/// The same, and what was seen of its systems.
 pub(super) struct Scene {
     pub(super) fence: Fence,
     pub(super) revision: Revision,
@@ -74,7 +92,9 @@ pub(super) struct Scene {
     pub(super) observed: BTreeMap<SystemName, State>,
     pub(super) failures: Failures,
     /// What systems have beyond what they should.
-    pub(super) beyond: BTreeMap<SystemName, Beyond>,
+    pub(super) beyond: BTreeMap<SystemName, Arc<Beyond>>,
+    /// What urgent runs did since the good revision, where the systems are held to that one: it is not taken back.
+    pub(super) ahead: Ahead,
 }
 
 impl Scene {
@@ -117,32 +137,63 @@ impl Engine {
             (Some(_), Some(good)) => (good.clone(), self.bundle_of(good).await?),
             (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
         };
-        let seen = self.observe_group(pass, &bundle, memory).await;
-        let (projected, observed, failures) = seen;
-        let beyond = self
-            .beyond(state.good.as_ref(), &projected, &observed, memory)
-            .await?;
-        let desired = projected.iter().map(|(system, projected)| {
-            let desired = match beyond.get(system) {
-                Some(beyond) => beyond.with(projected),
-                None => projected.clone(),
-            };
-            (system.clone(), desired)
-        });
-        let scene = Scene {
+        let target = Target {
             fence,
             revision,
             bundle,
             good: state.good,
-            desired: desired.collect(),
+            is_fallback: why.is_some(),
+        };
+        let scene = self.look(pass, target.clone(), memory).await?;
+        let mut report = self.bring_to(pass, &scene, memory).await?;
+        if std::mem::take(&mut memory.again) {
+            let scene = self.look(pass, target, memory).await?;
+            report = self.bring_to(pass, &scene, memory).await?;
+            memory.again = false;
+        }
+        report.waits = report.waits.or(why);
+        Ok(report)
+    }
+
+    /// Observes the systems and puts together what there is to know for bringing them to a revision.
+    async fn look(
+        &self,
+        pass: &Pass<'_>,
+        target: Target,
+        memory: &mut Memory,
+    ) -> Result<Scene, EngineError> {
+        let Target {
+            fence,
+            revision,
+            bundle,
+            good,
+            is_fallback,
+        } = target;
+        let seen = self.observe_group(pass, &bundle, memory).await;
+        let (projected, observed, failures) = seen;
+        let mut desired = projected.clone();
+        let mut beyond = BTreeMap::new();
+        for (system, (found, with)) in self.beyond(&projected, &observed, memory).await? {
+            desired.insert(system.clone(), with);
+            beyond.insert(system, found);
+        }
+        let ahead = if is_fallback {
+            self.gone_ahead(pass.name).await?
+        } else {
+            Ahead::new()
+        };
+        Ok(Scene {
+            fence,
+            revision,
+            bundle,
+            good,
+            desired,
             projected,
             observed,
             failures,
             beyond,
-        };
-        let mut report = self.bring_to(pass, &scene, memory).await?;
-        report.waits = report.waits.or(why);
-        Ok(report)
+            ahead,
+        })
     }
 
     /// From what was observed to a run, or to the reason why there is none.
@@ -179,11 +230,18 @@ impl Engine {
                 plan: plan.digest(),
                 breaches,
             };
+            let mut held = report(pass, &scene.revision, None);
+            held.outcome = Some(outcome.clone());
+            // First, because what is held afterwards is another plan.
+            let held = self.and_urgent(pass, scene, held, memory).await?;
+            if !held.conditions.is_empty() {
+                memory.again = true;
+                return Ok(held);
+            }
             let ending = Ending::of(pass.group);
-            let done = self
+            return self
                 .conclude(pass, scene, &plan, outcome, ending, memory)
-                .await?;
-            return self.and_urgent(pass, scene, done, memory).await;
+                .await;
         }
         let trigger = if scene.settled() {
             Trigger::Drift
@@ -201,7 +259,6 @@ impl Engine {
                 .filter(|(s, _)| !adrift.contains_key(s))
                 .collect(),
             adrift,
-            beyond: scene.beyond.clone(),
         };
         let run = self
             .carry_out(run, effects, &connected(pass.links), &ending)
@@ -279,6 +336,7 @@ impl Engine {
             };
             let share = SystemPlan::new(desired, observed, &scene.bundle);
             let (share, _skipped) = safety::apply_mode(share, observed, definition.mode);
+            let (share, kept) = keep_ahead(share, observed, scene.ahead.get(system));
             let (share, left) = self
                 .without_drift(
                     pass,
@@ -289,7 +347,7 @@ impl Engine {
                     memory,
                 )
                 .await?;
-            adrift.extend(left.map(|condition| (system.clone(), condition)));
+            adrift.extend(left.or(kept).map(|condition| (system.clone(), condition)));
             systems.insert(system.clone(), share);
         }
         let plan = Plan {
@@ -325,6 +383,9 @@ impl Engine {
     pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
         memory.safety = Some((scene.revision.clone(), scene.bundle.config.safety.clone()));
         for (system, state) in &scene.projected {
+            memory
+                .verified
+                .insert(system.clone(), scene.revision.clone());
             let good = (scene.revision.clone(), state.clone());
             memory.good.insert(system.clone(), good);
         }

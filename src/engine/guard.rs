@@ -60,7 +60,15 @@ impl Engine {
         {
             return Ok(Some(safety.clone()));
         }
-        let safety = self.bundle_of(good).await?.config.safety.clone();
+        let safety = match self.bundle_of(good).await {
+            Ok(bundle) => bundle.config.safety.clone(),
+            // History was rewritten: what held before is not known, so the limits that hold where nothing is said do.
+            Err(EngineError::Repo(error)) => {
+                tracing::warn!(revision = %good, error = &error as &dyn std::error::Error, "its ceilings are not known any more");
+                Safety::default()
+            }
+            Err(error) => return Err(error),
+        };
         memory.safety = Some((good.clone(), safety.clone()));
         Ok(Some(safety))
     }

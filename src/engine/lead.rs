@@ -8,10 +8,7 @@ use super::group::{Memory, Pass, connected};
 use super::{Engine, EngineError};
 use crate::ids::Fence;
 use crate::protocol;
-use crate::store::{Store, StoredRun};
-
-/// How many of the group's latest runs are looked through for the last one of the whole group.
-const LOOK_BACK: u32 = 10;
+use crate::store::{Reach, Store};
 
 /// A lease as it is remembered.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +99,9 @@ impl Engine {
     async fn recall(&self, pass: &Pass<'_>, memory: &mut Memory) -> Result<(), EngineError> {
         for system in &pass.group.systems {
             if let Some(stored) = self.store.system_state(system).await? {
+                if let Some(revision) = stored.revision {
+                    memory.verified.insert(system.clone(), revision);
+                }
                 if let Some(digest) = stored.digest {
                     memory.known.insert(system.clone(), digest);
                 }
@@ -110,10 +110,8 @@ impl Engine {
                 }
             }
         }
-        // What urgent changes came to says nothing about the group.
-        let recent = self.store.recent_runs(pass.name, LOOK_BACK).await?;
-        let is_whole = |run: &StoredRun| run.run.body.get("scope").is_none();
-        if let Some(last) = recent.into_iter().find(is_whole) {
+        let recent = self.store.recent_runs(pass.name, Reach::Whole, 1).await?;
+        if let Some(last) = recent.into_iter().next() {
             let outcome = last.outcome.map(serde_json::from_value);
             memory.outcome = outcome
                 .and_then(Result::ok)

@@ -1,17 +1,17 @@
 //! Only its own: Lockstep deletes what it made or what the repo declared, and nothing else that stands on a system.
 //!
-//! A resource that is on a system and not in what it should have was declared by the last good revision, or was made by Lockstep (the store
-//! says so): then it is deleted. Any other is somebody else's. It is added to what the system should have, as it is, so that nothing is
-//! planned about it and the digests come out; what came since the system was brought in step is said, and left.
+//! A resource that is on a system and not in what it should have was declared by the revision that the system was last verified at, or is written
+//! down as Lockstep's: then it is deleted. Any other is somebody else's. It is added to what the system should have, as it is, so that nothing
+//! is planned about it and the digests come out. What was there at the first look is left silently; what came since is said, and left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::group::{Memory, Pass, Scene};
 use super::{Engine, EngineError};
-use crate::ids::{Digest, ResourceRef, Revision, SystemName};
+use crate::ids::{Digest, ResourceRef, SystemName};
 use crate::plan::{Change, Op};
-use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
 use crate::resource::Direction;
 use crate::state::{Bucket, Item, State};
 use crate::store::{Claims, Owner};
@@ -26,12 +26,17 @@ pub(super) struct Beyond {
     own: Vec<ResourceRef>,
     /// Somebody else's.
     foreign: Vec<Arc<Item>>,
-    /// Of those, what was not there when the system was first brought in step.
+    /// Of those, what was not there when the system was first looked at.
     arrived: Vec<ResourceRef>,
 }
 
-/// The same as of one observed and one desired digest.
-pub(super) type Remembered = BTreeMap<SystemName, (Digest, Digest, Beyond)>;
+/// The same as of one observed and one desired digest, so that a pass with nothing new does not look for it again.
+pub(super) struct Known {
+    of: (Digest, Digest),
+    found: (Arc<Beyond>, State),
+}
+
+pub(super) type Remembered = BTreeMap<SystemName, Known>;
 
 impl Beyond {
     /// What a system should have and what else may stay there.
@@ -80,75 +85,115 @@ impl Beyond {
 }
 
 impl Engine {
-    /// What each system has beyond what it should have.
+    /// What each system has beyond what it should have, and what it should have together with what else may stay there.
     pub(super) async fn beyond(
         &self,
-        good: Option<&Revision>,
         projected: &BTreeMap<SystemName, State>,
         observed: &BTreeMap<SystemName, State>,
         memory: &mut Memory,
-    ) -> Result<BTreeMap<SystemName, Beyond>, EngineError> {
+    ) -> Result<BTreeMap<SystemName, (Arc<Beyond>, State)>, EngineError> {
         let mut all = BTreeMap::new();
         for (system, observed) in observed {
             let Some(desired) = projected.get(system) else {
                 continue;
             };
+            let is_known = self.is_known(system, memory).await?;
             let digests = (observed.digest(), desired.digest());
-            if digests.0 == digests.1 {
+            if is_known && digests.0 == digests.1 {
                 continue;
             }
-            let beyond = match memory.beyond.get(system) {
-                Some((o, d, beyond)) if (*o, *d) == digests => beyond.clone(),
+            let found = match memory.beyond.get(system) {
+                Some(known) if is_known && known.of == digests => known.found.clone(),
                 _ => {
                     let beyond = self
-                        .find_beyond(good, system, desired, observed, memory)
+                        .find_beyond(system, desired, observed, is_known, memory)
                         .await?;
-                    let known = (digests.0, digests.1, beyond.clone());
-                    memory.beyond.insert(system.clone(), known);
-                    beyond
+                    let with = beyond.with(desired);
+                    (Arc::new(beyond), with)
                 }
             };
-            all.insert(system.clone(), beyond);
+            let known = Known {
+                of: digests,
+                found: found.clone(),
+            };
+            memory.beyond.insert(system.clone(), known);
+            all.insert(system.clone(), found);
         }
         Ok(all)
     }
 
+    /// Whether it is written down what was there when the system was first looked at.
+    async fn is_known(
+        &self,
+        system: &SystemName,
+        memory: &mut Memory,
+    ) -> Result<bool, EngineError> {
+        let known = memory.looked_at.contains(system) || self.store.is_known_system(system).await?;
+        if known {
+            memory.looked_at.insert(system.clone());
+        }
+        Ok(known)
+    }
+
     async fn find_beyond(
         &self,
-        good: Option<&Revision>,
         system: &SystemName,
         desired: &State,
         observed: &State,
+        is_known: bool,
         memory: &mut Memory,
     ) -> Result<Beyond, EngineError> {
         let extra = extra(desired, observed);
-        if extra.is_empty() {
-            return Ok(Beyond::default());
-        }
-        let declared = self.at_good(good, system, memory).await?;
-        let (own, rest): (Vec<_>, Vec<_>) = extra
-            .into_iter()
-            .partition(|item| declared.get(&item.id).is_some());
-        let mut beyond = Beyond {
-            own: own.into_iter().map(|item| item.id.clone()).collect(),
-            ..Beyond::default()
-        };
-        let ids: Vec<ResourceRef> = rest.iter().map(|item| item.id.clone()).collect();
+        let ids: Vec<ResourceRef> = extra.iter().map(|item| item.id.clone()).collect();
         let owners = self.store.owners(system, &ids).await?;
-        for item in rest {
-            match owners.get(&item.id) {
-                Some(Owner::Lockstep) => beyond.own.push(item.id.clone()),
-                Some(Owner::Other) => beyond.foreign.push(item),
-                None => {
-                    // Before the first good revision everything there was there before.
-                    if good.is_some() {
-                        beyond.arrived.push(item.id.clone());
-                    }
+        let declared = self.declared(system, &ids, memory).await?;
+        let (mut beyond, mut claims) = (Beyond::default(), Claims::default());
+        for item in extra {
+            let id = item.id.clone();
+            match (owners.get(&id), declared.get(&id).is_some()) {
+                (Some(Owner::Lockstep), _) => beyond.own.push(id),
+                // The revision that declared it will be left behind; who made it must not be forgotten with it.
+                (_, true) => {
+                    claims.own.push(id.clone());
+                    beyond.own.push(id);
+                }
+                (Some(Owner::Other), false) => beyond.foreign.push(item),
+                (None, false) if !is_known => {
+                    claims.other.push(id);
+                    beyond.foreign.push(item);
+                }
+                (None, false) => {
+                    beyond.arrived.push(id);
                     beyond.foreign.push(item);
                 }
             }
         }
+        if !is_known || claims != Claims::default() {
+            self.store.note_owners(system, claims).await?;
+            memory.looked_at.insert(system.clone());
+        }
         Ok(beyond)
+    }
+
+    /// What a system should have had at the revision it was last verified at, in whatever group it was then. Where that can't be read any more
+    /// nothing is taken for Lockstep's: better left than deleted.
+    async fn declared(
+        &self,
+        system: &SystemName,
+        wanted: &[ResourceRef],
+        memory: &mut Memory,
+    ) -> Result<State, EngineError> {
+        let Some(revision) = memory.verified.get(system).filter(|_| !wanted.is_empty()) else {
+            return Ok(State::default());
+        };
+        let revision = revision.clone();
+        match self.at_good(Some(&revision), system, memory).await {
+            Err(EngineError::Repo(error)) => {
+                tracing::warn!(system.name = %system, revision = %revision, error = &error as &dyn std::error::Error, "what it declared is not known any more");
+                Ok(State::default())
+            }
+            declared => declared,
+        }
     }
 }
 
@@ -166,36 +211,19 @@ fn extra(desired: &State, observed: &State) -> Vec<Arc<Item>> {
     extra
 }
 
-/// What a run's end says about who owns what. At the first good revision what else is there becomes somebody else's for good; what
-/// is Lockstep's and was not deleted, as in a mode that deletes nothing, is written down, because no revision declares it any more.
-pub(super) fn claims(
-    run: &Run,
-    beyond: &BTreeMap<SystemName, Beyond>,
-    first: bool,
-) -> BTreeMap<SystemName, Claims> {
+/// What a run's end says about who owns what: what it deleted is nobody's, and what it made without its revision becoming good is
+/// declared nowhere that counts.
+pub(super) fn claims(run: &Run) -> BTreeMap<SystemName, Claims> {
+    let good = run.scope.is_whole() && run.outcome.as_ref().is_some_and(Outcome::is_success);
     let mut claims: BTreeMap<SystemName, Claims> = BTreeMap::new();
-    let succeeded = run.outcome.as_ref().is_some_and(|o| o.is_success());
-    let good = succeeded && run.scope.is_whole();
     for (system, member) in &run.members {
         let claim = claims.entry(system.clone()).or_default();
         let verified = matches!(member.state, MemberState::Verified { .. });
         for change in &member.changes {
             match change.op {
                 Op::Delete if verified => claim.gone.push(change.id.clone()),
-                // What is made without its revision becoming good is declared nowhere that counts.
                 Op::Create if !good && may_hold(&member.state) => claim.own.push(change.id.clone()),
                 Op::Create | Op::Update | Op::Delete => {}
-            }
-        }
-    }
-    if good {
-        for (system, beyond) in beyond {
-            let claim = claims.entry(system.clone()).or_default();
-            let left = beyond.own.iter().filter(|id| !claim.gone.contains(id));
-            let left: Vec<ResourceRef> = left.cloned().collect();
-            claim.own.extend(left);
-            if first {
-                claim.other = beyond.foreign.iter().map(|i| i.id.clone()).collect();
             }
         }
     }

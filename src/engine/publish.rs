@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError};
 
 use super::execute::restore;
 use super::source::Head;
-use super::statuses::{self, GroupAt, RunAt};
+use super::statuses::{self, Ahead, GroupAt, RunAt};
 use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::ids::{GroupName, Revision, RunId, SystemName};
-use crate::record::{Condition, Run};
-use crate::store::GroupState;
+use crate::record::Run;
+use crate::store::{GroupState, Reach};
 
-/// How many of a group's latest runs have their revisions' statuses kept right.
+/// How many of a group's latest runs have their revisions' statuses kept right, and as many of its systems' urgent ones.
 const RECENT: u32 = 30;
 
 /// What a commit shows: context, and state with description.
@@ -30,7 +30,7 @@ impl Engine {
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
-        let mut ahead: BTreeMap<(&GroupName, Revision), BTreeMap<SystemName, Condition>> =
+        let mut ahead: BTreeMap<(&GroupName, Revision), BTreeMap<SystemName, Ahead>> =
             BTreeMap::new();
         let mut ended = Ended::new();
         let mut revisions = BTreeSet::from([head.revision.clone()]);
@@ -38,19 +38,28 @@ impl Engine {
             states.insert(name, self.store.group_state(name).await?);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
             // the same revision and counts too.
-            for (id, revision) in self.store.recent_run_ids(name, RECENT).await? {
+            let whole = self
+                .store
+                .recent_run_ids(name, Reach::Whole, RECENT)
+                .await?;
+            let urgent = self
+                .store
+                .recent_run_ids(name, Reach::Urgent, RECENT)
+                .await?;
+            for (id, revision) in whole.into_iter().chain(urgent) {
                 revisions.insert(revision.clone());
-                if let Some(run) = self.run_at(id).await? {
-                    if run.outcome.is_some() {
-                        ended.insert(id, run.clone());
-                    }
-                    if run.urgent {
-                        let ahead = ahead.entry((name, revision)).or_default();
-                        for (system, condition) in &run.conditions {
-                            ahead.entry(system.clone()).or_insert(condition.clone());
-                        }
-                    } else {
-                        runs.entry((name, revision)).or_insert(run);
+                let Some(run) = self.run_at(id).await? else {
+                    continue;
+                };
+                if run.outcome.is_some() {
+                    ended.insert(id, run.clone());
+                }
+                if run.ahead.is_empty() {
+                    runs.entry((name, revision)).or_insert(run);
+                } else {
+                    let ahead = ahead.entry((name, revision)).or_default();
+                    for (system, got) in &run.ahead {
+                        ahead.entry(system.clone()).or_insert(*got);
                     }
                 }
             }

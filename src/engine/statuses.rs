@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::Group;
 use crate::forge::{DESCRIPTION_CHARS, Forge, Status, StatusState};
 use crate::ids::{Revision, SystemName};
-use crate::record::{Condition, ConditionState, Outcome, Run};
+use crate::record::{Condition, ConditionState, Outcome, Run, Scope};
 
 use super::EngineError;
 
@@ -20,21 +20,48 @@ pub(super) struct GroupAt<'a> {
     pub(super) group: &'a Group,
     /// The newest run for the revision, open or ended.
     pub(super) run: Option<&'a RunAt>,
-    /// Where systems stand that have got their urgent changes and wait for the rest.
-    pub(super) ahead: Option<&'a BTreeMap<SystemName, Condition>>,
+    /// The systems that have got their urgent changes and wait for the rest.
+    pub(super) ahead: Option<&'a BTreeMap<SystemName, Ahead>>,
     /// Whether a newer revision that contains this one has been applied since.
     pub(super) overtaken_by: Option<&'a Revision>,
 }
 
 impl GroupAt<'_> {
-    /// Where a system stands that has got its urgent changes, while the group has not moved and the system itself is not what it waits for.
-    fn ahead_of(&self, run: &RunAt, system: &SystemName) -> Option<&Condition> {
+    /// What is shown for a system that has got its urgent changes, while the group has not moved and the system itself is not what it waits for.
+    fn ahead_of(&self, run: &RunAt, system: &SystemName) -> Option<(StatusState, String)> {
         let outcome = run.outcome.as_ref().filter(|o| !o.is_success())?;
-        if outcome.failures().contains_key(system) {
+        let Ahead { verified, rest } = *self.ahead?.get(system)?;
+        if verified == 0 || outcome.failures().contains_key(system) {
             return None;
         }
-        self.ahead?.get(system)
+        let changes = if verified == 1 { "change" } else { "changes" };
+        Some(if rest == 0 {
+            let said = format!("{verified} urgent {changes} verified, ahead of the others");
+            (StatusState::Success, said)
+        } else {
+            let said = format!("{verified} urgent {changes} verified; {rest} more wait: {outcome}");
+            (StatusState::Failure, said)
+        })
     }
+}
+
+/// What an urgent run got its system; nothing for a run of the whole group.
+fn ahead(run: &Run) -> BTreeMap<SystemName, Ahead> {
+    let Scope::Urgent { rest, .. } = &run.scope else {
+        return BTreeMap::new();
+    };
+    let applied = matches!(run.outcome, Some(Outcome::Applied { .. }));
+    let got = run.members.iter().map(|(system, member)| {
+        let verified = if applied { member.changes.len() } else { 0 };
+        (
+            system.clone(),
+            Ahead {
+                verified,
+                rest: *rest,
+            },
+        )
+    });
+    got.collect()
 }
 
 /// What a run says about the commit that it was for.
@@ -43,8 +70,15 @@ pub(super) struct RunAt {
     pub(super) conditions: BTreeMap<SystemName, Condition>,
     /// `None` while it is open.
     pub(super) outcome: Option<Outcome>,
-    /// Whether it carried urgent changes alone.
-    pub(super) urgent: bool,
+    /// What it got a system of its urgent changes, if it was a run of those.
+    pub(super) ahead: BTreeMap<SystemName, Ahead>,
+}
+
+/// How much of a system's plan went ahead of the others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ahead {
+    verified: usize,
+    rest: usize,
 }
 
 impl From<&Run> for RunAt {
@@ -52,7 +86,7 @@ impl From<&Run> for RunAt {
         Self {
             conditions: run.conditions(),
             outcome: run.outcome.clone(),
-            urgent: !run.scope.is_whole(),
+            ahead: ahead(run),
         }
     }
 }
@@ -77,9 +111,7 @@ pub(super) fn wanted(
                     format!("superseded by {}, which is applied", newer.short()),
                 ),
                 (None, None) => (StatusState::Pending, "waiting for its run".to_owned()),
-                (None, Some(run)) if let Some(ahead) = known.ahead_of(run, system) => {
-                    of_condition(ahead)
-                }
+                (None, Some(run)) if let Some(ahead) = known.ahead_of(run, system) => ahead,
                 (None, Some(run)) => match (run.conditions.get(system), &run.outcome) {
                     (Some(condition), _) => of_condition(condition),
                     (None, Some(outcome)) if outcome.is_success() => (

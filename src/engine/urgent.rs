@@ -1,21 +1,44 @@
 //! Changes that do not wait: where a group can't move together, every system that can gets its urgent ones by itself.
 //!
-//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a freeze
-//! holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
+//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a freeze, or a ceiling
+//! of another kind, holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 
 use super::drift::split;
 use super::execute::{Ending, unfinished};
 use super::group::{Memory, Pass, Scene, connected};
 use super::{Engine, EngineError, GroupReport};
-use crate::ids::SystemName;
-use crate::plan::safety::{self, Breach, Rule};
+use crate::ids::{GroupName, PlanDigest, ResourceRef, SystemName};
+use crate::plan::safety::{self, Rule};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
-use crate::record::{Condition, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
+use crate::resource::Direction;
+use crate::state::State;
+use crate::store::Reach;
+
+/// What urgent runs did, by system.
+pub(super) type Ahead = BTreeMap<SystemName, BTreeSet<ResourceRef>>;
+
+/// Urgent changes that came to nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Tried {
+    plan: PlanDigest,
+    failures: u32,
+    /// `None`: not again as they are.
+    again_at: Option<Timestamp>,
+}
+
+/// How many of a group's latest runs are looked through.
+const LOOK_BACK: u32 = 30;
+
+/// 5 s doubling to about 40 min.
+const PAUSE_SECONDS: i64 = 5;
+const DOUBLINGS: u32 = 9;
 
 /// One system's urgent changes, and how many of its others wait.
 struct Share {
@@ -43,7 +66,9 @@ impl Engine {
             return Ok(done);
         };
         let held = matches!(why, Outcome::Held { .. });
-        let shares = self.urgent_shares(pass, scene, &unable, memory).await?;
+        let shares = self
+            .urgent_shares(pass, scene, (why, &unable), memory)
+            .await?;
         let shares = shares.into_iter().filter_map(|share| match held {
             // What the guard holds as a whole may go in part.
             true => Some(Share {
@@ -70,7 +95,7 @@ impl Engine {
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
-        unable: &BTreeSet<SystemName>,
+        (why, unable): (&Outcome, &BTreeSet<SystemName>),
         memory: &mut Memory,
     ) -> Result<Vec<Share>, EngineError> {
         if pass.group.urgent.is_empty() {
@@ -88,13 +113,17 @@ impl Engine {
                 continue;
             };
             let (urgent, waiting) = safety::urgent(share, observed, &pass.group.urgent);
+            // What a ceiling holds is looked at by a person as it is, all of its kind.
+            let (urgent, held) = split(urgent, observed, |c| !is_past_ceiling(why, c.id.kind()));
             let plan = of_one(scene, &system, urgent);
             let digest = plan.digest();
-            if !plan.is_empty() && memory.urgent.get(&system) != Some(&digest) {
+            let tried = memory.urgent.get(&system).filter(|t| t.plan == digest);
+            let now = self.clock.now();
+            if !plan.is_empty() && tried.is_none_or(|t| t.again_at.is_some_and(|at| at <= now)) {
                 shares.push(Share {
                     system,
                     plan,
-                    rest: waiting.len(),
+                    rest: waiting.len() + held.len(),
                     is_told: scene.failures.is_empty() && digest == whole,
                 });
             }
@@ -132,17 +161,20 @@ impl Engine {
         let (free, waiting) = split(share, observed, |c| !held.contains(c.id.kind()));
         let free = of_one(scene, &system, free);
         if !free.is_empty() && self.breaches(pass, scene, &free, memory).await?.is_empty() {
-            let waits_for = Outcome::Held {
-                plan: digest,
-                breaches,
-            };
+            let waits_for: Vec<String> = breaches.iter().map(ToString::to_string).collect();
             return Ok(Some(
                 Run::open(self.opening(pass, scene, pass.trigger), &free)
-                    .urgent(rest + waiting.len(), waits_for.to_string()),
+                    .urgent(rest + waiting.len(), waits_for.join("; ")),
             ));
         }
-        memory.urgent.insert(system.clone(), digest);
-        if is_told {
+        // Asked again on every pass, because somebody may release it; said once.
+        let tried = Tried {
+            plan: digest,
+            failures: 0,
+            again_at: Some(Timestamp::MIN),
+        };
+        let before = memory.urgent.insert(system.clone(), tried);
+        if is_told || before.is_some_and(|b| b.plan == digest) {
             return Ok(None);
         }
         let outcome = Outcome::Held {
@@ -184,18 +216,117 @@ impl Engine {
                     memory.known.insert(system.clone(), left);
                 }
                 if outcome.is_success() {
+                    memory.urgent.remove(system);
                     if let (Some(Ok(link)), Some(observed)) =
                         (pass.links.get(system), scene.observed.get(system))
                     {
                         link.remember(&crate::plan::apply(&member.changes, observed));
                     }
-                } else if matches!(outcome, Outcome::Refused { .. }) {
-                    memory.urgent.insert(system.clone(), run.plan);
+                } else {
+                    let failed = tried(
+                        memory.urgent.get(system),
+                        run.plan,
+                        outcome,
+                        self.clock.now(),
+                    );
+                    memory.urgent.insert(system.clone(), failed);
                 }
             }
             conditions.extend(run.conditions());
         }
         Ok(conditions)
+    }
+}
+
+impl Engine {
+    /// What urgent runs did on the group's systems since it was last at a revision as a whole.
+    pub(super) async fn gone_ahead(&self, group: &GroupName) -> Result<Ahead, EngineError> {
+        let whole = self
+            .store
+            .recent_runs(group, Reach::Whole, LOOK_BACK)
+            .await?;
+        let is_good = |outcome: &serde_json::Value| {
+            serde_json::from_value::<Outcome>(outcome.clone()).is_ok_and(|o| o.is_success())
+        };
+        let good = whole
+            .iter()
+            .find(|run| run.outcome.as_ref().is_some_and(is_good))
+            .map(|run| run.run.id);
+        let urgent = self
+            .store
+            .recent_runs(group, Reach::Urgent, LOOK_BACK)
+            .await?;
+        let mut ahead = Ahead::new();
+        for stored in urgent.into_iter().filter(|run| Some(run.run.id) > good) {
+            let Ok(run) = serde_json::from_value::<Run>(stored.run.body) else {
+                continue;
+            };
+            for (system, member) in run.members {
+                if matches!(member.state, MemberState::Verified { .. }) {
+                    let ids = member.changes.into_iter().map(|c| c.id);
+                    ahead.entry(system).or_default().extend(ids);
+                }
+            }
+        }
+        Ok(ahead)
+    }
+}
+
+/// A share that does not take back what was urgent, and how the system stands that keeps it: to give a revoked right again because its
+/// revision could not be applied as a whole is nobody's wish.
+pub(super) fn keep_ahead(
+    share: SystemPlan,
+    observed: &State,
+    ahead: Option<&BTreeSet<ResourceRef>>,
+) -> (SystemPlan, Option<Condition>) {
+    let Some(ahead) = ahead else {
+        return (share, None);
+    };
+    let (share, kept) = split(share, observed, |change| {
+        change.direction == Direction::Narrowing || !ahead.contains(&change.id)
+    });
+    let condition = (!kept.is_empty()).then(|| Condition {
+        state: ConditionState::Behind,
+        reason: ConditionReason::WaitsForOthers,
+        message: format!(
+            "keeps {} urgent changes of a revision that can't be applied as a whole",
+            kept.len()
+        ),
+    });
+    (share, condition)
+}
+
+/// Whether a plan is held because it goes past a ceiling for this kind.
+fn is_past_ceiling(why: &Outcome, kind: &str) -> bool {
+    let Outcome::Held { breaches, .. } = why else {
+        return false;
+    };
+    let frozen = |rule: &Rule| matches!(rule, Rule::Freeze { .. });
+    breaches.iter().any(|b| b.kind == kind && !frozen(&b.rule))
+}
+
+/// When to try again what has just failed. What was taken back, or is stuck, would only swing.
+fn tried(before: Option<&Tried>, plan: PlanDigest, outcome: &Outcome, now: Timestamp) -> Tried {
+    let failures = before
+        .filter(|b| b.plan == plan)
+        .map_or(0, |b| b.failures)
+        .saturating_add(1);
+    let pause = PAUSE_SECONDS << failures.saturating_sub(1).min(DOUBLINGS);
+    let again = match outcome {
+        Outcome::RolledBack { .. } | Outcome::Stuck { .. } => None,
+        Outcome::InStep
+        | Outcome::Applied { .. }
+        | Outcome::Refused { .. }
+        | Outcome::Unreachable { .. }
+        | Outcome::Misconfigured { .. }
+        | Outcome::Stale { .. }
+        | Outcome::Interrupted
+        | Outcome::Held { .. } => now.checked_add(SignedDuration::from_secs(pause)).ok(),
+    };
+    Tried {
+        plan,
+        failures,
+        again_at: again,
     }
 }
 
@@ -214,12 +345,7 @@ fn unable(outcome: &Outcome) -> Option<BTreeSet<SystemName>> {
             Some(systems.keys().cloned().collect())
         }
         // Who refused one change may take another.
-        Outcome::Refused { .. } => Some(BTreeSet::new()),
-        // A freeze is about what widens. What is past a ceiling is looked at by a person as it is, whole.
-        Outcome::Held { breaches, .. } => {
-            let frozen = |b: &Breach| matches!(b.rule, Rule::Freeze { .. });
-            breaches.iter().all(frozen).then(BTreeSet::new)
-        }
+        Outcome::Refused { .. } | Outcome::Held { .. } => Some(BTreeSet::new()),
         Outcome::InStep
         | Outcome::Applied { .. }
         | Outcome::Stale { .. }

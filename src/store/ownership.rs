@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 
 use super::engine::{Connection, Doing as _, Engine};
 use super::values::id;
-use super::{Store, StoreError};
+use super::{Durability, Store, StoreError};
 use crate::ids::{ResourceRef, SystemName};
 
 /// Who has a resource.
@@ -31,6 +31,30 @@ pub struct Claims {
 const ROWS: usize = 1_000;
 
 impl Store {
+    /// Whether a system was looked at before: whether what was there then has been written down.
+    pub async fn is_known_system(&self, system: &SystemName) -> Result<bool, StoreError> {
+        let row: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM ownership WHERE system = $1 AND id = ''")
+                .bind(system.as_str())
+                .fetch_optional(self.read())
+                .await
+                .doing("read who owns resources")?;
+        Ok(row.is_some())
+    }
+
+    /// Writes down who owns what, and that the system has been looked at.
+    pub async fn note_owners(&self, system: &SystemName, claims: Claims) -> Result<(), StoreError> {
+        let doing = "note who owns resources";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        put(&mut tx, &BTreeMap::from([(system.clone(), claims)])).await?;
+        sqlx::query("INSERT INTO ownership (system, id, owner) VALUES ($1, '', 'other') ON CONFLICT DO NOTHING")
+            .bind(system.as_str())
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
+    }
+
     /// Whose these resources of a system are, as far as it was written down.
     pub async fn owners(
         &self,

@@ -22,7 +22,26 @@ pub struct RunRow {
     pub revision: Revision,
     /// The fence under which it is written: a write under one that has been passed is refused.
     pub fence: Fence,
+    pub reach: Reach,
     pub body: Value,
+}
+
+/// What a run speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its group.
+    Whole,
+    /// One system, which got its urgent changes alone.
+    Urgent,
+}
+
+impl Reach {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Urgent => "urgent",
+        }
+    }
 }
 
 /// A run as it is read back. It is open while it has no outcome.
@@ -90,10 +109,11 @@ impl Store {
             group,
             revision,
             fence,
+            reach,
             body,
         } = run;
         let done = sqlx::query(
-            "INSERT INTO runs (id, group_name, revision, fence, body) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO runs (id, group_name, revision, fence, body, reach) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, body = excluded.body \
              WHERE runs.outcome IS NULL AND runs.group_name = excluded.group_name",
         )
@@ -102,6 +122,7 @@ impl Store {
         .bind(revision.as_str())
         .bind(signed(fence.0))
         .bind(body.to_string())
+        .bind(reach.word())
         .execute(&mut *tx)
         .await
         .doing(doing)?;
@@ -195,8 +216,8 @@ impl Store {
         let mut tx = self.write(Durability::Full, doing).await?;
         leases::guard(&mut tx, &run.group, run.fence).await?;
         let done = sqlx::query(
-            "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+            "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms, reach) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, \
              body = excluded.body, outcome = excluded.outcome, finished_ms = excluded.finished_ms \
              WHERE runs.outcome IS NULL AND runs.group_name = excluded.group_name",
@@ -208,6 +229,7 @@ impl Store {
         .bind(run.body.to_string())
         .bind(outcome.to_string())
         .bind(ms(*at))
+        .bind(run.reach.word())
         .execute(&mut *tx)
         .await
         .doing(doing)?;
@@ -231,7 +253,7 @@ impl Store {
     pub async fn run(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
         let rows = self
             .runs(sqlx::query_as(
-                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs WHERE id = $1",
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs WHERE id = $1",
             ).bind(run.to_string()))
             .await?;
         Ok(rows.into_iter().next())
@@ -241,7 +263,7 @@ impl Store {
     pub async fn open_runs(&self, group: &GroupName) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
             sqlx::query_as(
-                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
              WHERE group_name = $1 AND outcome IS NULL ORDER BY id",
             )
             .bind(group.to_string()),
@@ -253,14 +275,16 @@ impl Store {
     pub async fn recent_runs(
         &self,
         group: &GroupName,
+        reach: Reach,
         limit: u32,
     ) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
             sqlx::query_as(
-                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
-             WHERE group_name = $1 ORDER BY id DESC LIMIT $2",
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
+             WHERE group_name = $1 AND reach = $2 ORDER BY id DESC LIMIT $3",
             )
             .bind(group.to_string())
+            .bind(reach.word())
             .bind(i64::from(limit)),
         )
         .await
@@ -270,13 +294,15 @@ impl Store {
     pub async fn recent_run_ids(
         &self,
         group: &GroupName,
+        reach: Reach,
         limit: u32,
     ) -> Result<Vec<(RunId, Revision)>, StoreError> {
         let doing = "read runs";
         let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT id, revision FROM runs WHERE group_name = $1 ORDER BY id DESC LIMIT $2",
+            "SELECT id, revision FROM runs WHERE group_name = $1 AND reach = $2 ORDER BY id DESC LIMIT $3",
         )
         .bind(group.to_string())
+        .bind(reach.word())
         .bind(i64::from(limit))
         .fetch_all(self.read())
         .await
@@ -293,7 +319,7 @@ impl Store {
     ) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
             sqlx::query_as(
-                "SELECT id, group_name, revision, fence, body, outcome, finished_ms FROM runs \
+                "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
              WHERE revision = $1 ORDER BY id",
             )
             .bind(revision.to_string()),
@@ -323,6 +349,7 @@ type Columns = (
     String,
     Option<String>,
     Option<i64>,
+    String,
 );
 type RunQuery = sqlx::query::QueryAs<
     'static,
@@ -332,13 +359,17 @@ type RunQuery = sqlx::query::QueryAs<
 >;
 
 fn stored(columns: Columns, decisions: Vec<Decision>) -> Result<StoredRun, StoreError> {
-    let (run, group, revision, fence, body, outcome, finished) = columns;
+    let (run, group, revision, fence, body, outcome, finished, reach) = columns;
     Ok(StoredRun {
         run: RunRow {
             id: id(&run)?,
             group: id(&group)?,
             revision: id(&revision)?,
             fence: Fence(number(fence)?),
+            reach: match reach.as_str() {
+                "urgent" => Reach::Urgent,
+                _ => Reach::Whole,
+            },
             body: json(&body)?,
         },
         outcome: outcome.map(|o| json(&o)).transpose()?,

@@ -43,6 +43,7 @@ fn row(n: u8) -> RunRow {
         group: group(),
         revision: revision(n),
         fence: Fence(1),
+        reach: Reach::Whole,
         body: json!({"step": "observe"}),
     }
 }

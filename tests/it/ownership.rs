@@ -197,3 +197,89 @@ async fn two_repos_on_one_system_are_told_of_each_other() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_another_name_has_the_same_resources() {
+    // The group is renamed and a grant revoked in one merge: it is still Lockstep's to delete.
+    let world = World::with(NO_CEILINGS).await;
+    world.write(
+        "config/access-control.json",
+        "{ \"admin_users\": [\"user001\", \"user002\"], \"readonly_users\": [], \"blocked_ips\": [] }\n",
+    );
+    world.commit("two admins");
+    world.ok(&["apply"]).await;
+    let config = world.config(NO_CEILINGS);
+    world.write("lockstep.yaml", &config.replace("hospital:", "clinic:"));
+    world.write(
+        "config/access-control.json",
+        "{ \"admin_users\": [\"user001\"], \"readonly_users\": [], \"blocked_ips\": [] }\n",
+    );
+    world.commit("the hospital is a clinic, and user002 leaves");
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for system in ["medical", "voicedrive"] {
+        assert!(!has(&world, system, "AccessGrant/admin/user002").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_joins_brings_what_it_has() {
+    let world = World::with(NO_CEILINGS).await;
+    // At first there is medical alone.
+    let both = world.config(NO_CEILINGS);
+    let start = both.find("  voicedrive:\n").unwrap();
+    let end = both.find("groups:").unwrap();
+    let one = format!("{}{}", &both[..start], &both[end..])
+        .replace("systems: [medical, voicedrive]", "systems: [medical]");
+    world.write("lockstep.yaml", &one);
+    world.write(
+        "config/feature-flags.json",
+        "{ \"night_mode\": { \"enabled\": false, \"owner\": \"sato\", \"expires\": \"2027-12-31\" } }\n",
+    );
+    world.commit("medical alone");
+    world.ok(&["apply"]).await;
+    world
+        .system("voicedrive")
+        .edit(LEGACY, json!({"enabled": true}))
+        .await;
+    world.write("lockstep.yaml", &both);
+    world.commit("voicedrive joins");
+    for _ in 0..2 {
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert!(has(&world, "voicedrive", LEGACY).await);
+    assert!(has(&world, "voicedrive", "FeatureFlag/night_mode").await);
+    assert_eq!(world.standing("voicedrive").await.0, "in_step");
+    assert_eq!(world.entries("drift.found").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_ahead_is_withdrawn_where_drift_is_only_reported_too() {
+    const BLOCK: &str = "IpBlock/203.0.113.8/32";
+    let mut world = World::with(NO_CEILINGS).await;
+    let config = world.config(NO_CEILINGS);
+    world.write(
+        "lockstep.yaml",
+        &config.replace("    kinds:", "    drift: report\n    kinds:"),
+    );
+    world.commit("drift is only reported");
+    world.ok(&["apply"]).await;
+    world.system_mut("voicedrive").kill();
+    let blocked = |more: &str| {
+        format!(
+            "{{ \"admin_users\": [\"user001\"], \"readonly_users\": [\"user100\"], \"blocked_ips\": [\"203.0.113.7\"{more}] }}\n"
+        )
+    };
+    world.write("config/access-control.json", &blocked(", \"203.0.113.8\""));
+    world.set_rollout(25);
+    world.commit("block an address");
+    world.apply().await;
+    assert!(has(&world, "medical", BLOCK).await);
+    world.write("config/access-control.json", &blocked(""));
+    world.commit("unblock it");
+    world.system_mut("voicedrive").restart().await;
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!has(&world, "medical", BLOCK).await);
+}

@@ -101,7 +101,7 @@ async fn promise_01_safety_does_not_wait_for_the_slowest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_keeps_back_what_widens_and_nothing_else() {
-    // One system refuses every changeset of more than the urgent ones: both still get those.
+    // One system refuses everything for now: the other gets what is urgent.
     let world = world().await;
     let voicedrive = world.system("voicedrive");
     voicedrive
@@ -189,4 +189,89 @@ async fn urgent_changes_have_ceilings_too() {
     let medical = world.system("medical").resources().await;
     assert!(!medical.contains_key("AccessGrant/admin/user002"));
     assert!(medical.contains_key("AccessGrant/admin/user001"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_urgent_is_not_taken_back_with_its_revision() {
+    // The next merge does not compile, so the group is held to the last good revision: who was revoked meanwhile stays so.
+    let mut world = world().await;
+    world.system_mut("voicedrive").kill();
+    mixed(&world);
+    world.apply().await;
+    assert_eq!(held(&world, "medical").await, URGENT);
+    world.system_mut("voicedrive").restart().await;
+    world.write("config/feature-flags.json", "{ broken");
+    world.commit("a slip");
+    for _ in 0..2 {
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let (revoked, granted, blocked, ..) = held(&world, "medical").await;
+        assert_eq!((revoked, granted, blocked), (false, false, true));
+    }
+    let (standing, why) = world.standing("medical").await;
+    assert_ne!(standing, "in_step");
+    assert!(why.contains("urgent"), "{why}");
+    world.set_rollout(25);
+    world.commit("mended");
+    assert_eq!(world.apply().await.code, Some(0));
+    for system in ["medical", "voicedrive"] {
+        assert_eq!(held(&world, system).await, WHOLE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_reconciler_sees_that_urgent_changes_were_released() {
+    let mut world = world().await;
+    world.system_mut("voicedrive").kill();
+    world.write(
+        "config/access-control.json",
+        r#"{ "admin_users": ["user001"], "readonly_users": [], "blocked_ips": ["203.0.113.7"] }
+"#,
+    );
+    world.set_rollout(25);
+    world.commit("most of them leave");
+    let mut lockstep = world.start(&["run"], "run.log");
+    let digest = crate::world::eventually("the revocations are held", async || {
+        let (standing, why) = world.standing("medical").await;
+        let digest = why.split("plan ").nth(1)?.split_whitespace().next()?;
+        (standing == "held").then(|| digest.to_owned())
+    })
+    .await;
+    let args = ["release", "--plan", &digest, "--because", "the ward closes"];
+    let released = world.run_as("tanaka", &args).await;
+    assert!(released.status.success(), "{released:?}");
+    crate::world::eventually("they are revoked", async || {
+        let medical = world.system("medical").resources().await;
+        (!medical.contains_key("AccessGrant/admin/user002")).then_some(())
+    })
+    .await;
+    let held = world.entries("run.finished").await;
+    let held = held
+        .iter()
+        .filter(|e| e.body["outcome"]["outcome"] == "held");
+    assert_eq!(held.count(), 1, "said once");
+    lockstep.terminate();
+    assert_eq!(lockstep.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_ceiling_holds_keeps_no_block_back() {
+    let world = World::with("safety: {default: {deletes: {percent: 10, count: 1}}}\n").await;
+    world.ok(&["apply"]).await;
+    let few = r#"{ "night_mode": { "enabled": false, "teams": ["medical", "voicedrive"], "owner": "sato", "expires": "2027-12-31" } }"#;
+    world.write("config/feature-flags.json", few);
+    world.commit("drop most flags");
+    assert_eq!(world.apply().await.code, Some(1));
+    world.write(
+        "config/access-control.json",
+        r#"{ "admin_users": ["user001"], "readonly_users": ["user100"], "blocked_ips": ["203.0.113.7", "203.0.113.8"] }
+"#,
+    );
+    world.commit("block an attacker");
+    assert_eq!(world.apply().await.code, Some(1));
+    for system in ["medical", "voicedrive"] {
+        let resources = world.system(system).resources().await;
+        assert!(resources.contains_key("IpBlock/203.0.113.8/32"));
+        assert!(resources.contains_key("FeatureFlag/ai_assistant"));
+    }
 }

@@ -194,7 +194,7 @@ async fn runs_are_listed_by_group_and_revision() {
     };
     store.save_run(&other).await.unwrap();
     let ids = |runs: Vec<StoredRun>| runs.into_iter().map(|r| r.run.id).collect::<Vec<_>>();
-    let recent = store.recent_runs(&group(), 2).await.unwrap();
+    let recent = store.recent_runs(&group(), Reach::Whole, 2).await.unwrap();
     assert_eq!(ids(recent), [run_id(3), run_id(2)]);
     let of_revision = store.runs_of_revision(&revision(2)).await.unwrap();
     assert_eq!(ids(of_revision), [run_id(2), run_id(4)]);
