@@ -35,10 +35,6 @@ recuse contains {
 	"because_ja": sprintf("%s は %s で権限を得る本人です", [person, lib.resource(change)]),
 } if {
 	some change in input.changes
-	change.kind == "AccessGrant"
-	change.direction == "widening"
-	some person, facts in input.people
-	lib.grantee(change.name) in authorship_ids(person, facts)
+	some person, _ in input.people
+	lib.gains(person, change)
 }
-
-authorship_ids(person, facts) := {person, facts.forge} | {id | some id in facts.ids}

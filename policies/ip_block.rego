@@ -42,6 +42,39 @@ deny contains {
 	net.cidr_contains(change.name, private)
 }
 
+# In pieces it is the same: those that are there already count.
+deny contains {
+	"code": "ip-block/private-range",
+	"resource": lib.resource(change),
+	"msg": sprintf("%s completes a block of the whole private range %s: block the addresses that you mean", [change.name, private]),
+	"msg_ja": sprintf("%s により、プライベート範囲 %s の全体が遮断されます。対象のアドレスだけを指定してください", [change.name, private]),
+} if {
+	some change in ip_block_changes
+	some private, length in {"10.0.0.0/8": 8, "172.16.0.0/12": 12, "192.168.0.0/16": 16}
+	pieces := ip_block_pieces(private, length)
+	change.name in pieces
+	whole := sum([ip_block_share(piece, length) |
+		some piece in pieces
+		count({other | some other in pieces; other != piece; net.cidr_contains(other, piece)}) == 0
+	])
+	whole >= 256
+}
+
+# The blocks inside a range that are at least a 256th of it: of smaller ones nobody writes as many as it would take, and there are at most
+# 510 of these.
+ip_block_pieces(private, length) := {name |
+	some name, _ in input.after.IpBlock
+	net.cidr_is_valid(name)
+	contains(name, ".")
+	not contains(name, ":")
+	net.cidr_contains(private, name)
+	name != private
+	to_number(split(name, "/")[1]) <= length + 8
+}
+
+# In 256ths of the range.
+ip_block_share(piece, length) := bits.lsh(1, (length + 8) - to_number(split(piece, "/")[1]))
+
 deny contains {
 	"code": "ip-block/own-address",
 	"resource": lib.resource(change),

@@ -52,3 +52,25 @@ test_no_network if {
 }
 
 test_unblocking_is_free if denied("delete", "127.0.0.1/32") == set()
+
+pieces(names, changed) := {trim_prefix(m.code, "ip-block/") |
+	some m in denials
+	m.resource == concat("/", ["IpBlock", changed])
+} if {
+	after := {"after": {"IpBlock": {name: {"spec": {}, "systems": ["medical"]} | some name in names}}}
+	denials := data.lockstep.deny with input as object.union(facts("create", changed), after)
+}
+
+test_a_private_range_in_pieces if {
+	pieces(["10.0.0.0/9", "10.128.0.0/9"], "10.0.0.0/9") == {"private-range"}
+	pieces(["10.0.0.0/9", "10.128.0.0/10", "10.192.0.0/10"], "10.192.0.0/10") == {"private-range"}
+	quarters := ["192.168.0.0/18", "192.168.64.0/18", "192.168.128.0/18", "192.168.192.0/18"]
+	pieces(quarters, "192.168.64.0/18") == {"private-range"}
+}
+
+test_some_pieces_of_a_private_range if {
+	pieces(["10.0.0.0/9", "10.128.0.0/10"], "10.0.0.0/9") == set()
+	# A piece of a piece does not count again.
+	pieces(["10.0.0.0/9", "10.0.0.0/10", "10.64.0.0/10"], "10.0.0.0/9") == set()
+	pieces(["10.0.0.0/9", "10.128.0.0/9"], "198.51.100.0/24") == set()
+}

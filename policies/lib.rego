@@ -45,6 +45,15 @@ is_admin(name) if startswith(name, "admin/")
 # Who is given access: what follows the level in the name.
 grantee(name) := trim_prefix(name, concat("", [split(name, "/")[0], "/"]))
 
+# Whether a person is given access by a change, under any of the ids by which systems know them.
+gains(person, change) if {
+	change.kind == "AccessGrant"
+	change.direction == "widening"
+	grantee(change.name) in ids(person)
+}
+
+ids(person) := {person, input.people[person].forge} | {id | some id in input.people[person].ids}
+
 # Grants of admin that the proposal adds or lengthens.
 admin_grants contains change if {
 	some change in input.changes

@@ -1,5 +1,6 @@
 //! The composition root: from settings to the parts that commands work with.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,19 @@ use crate::connector::{Apply, Observe, registry};
 use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
 use crate::forge::local::LocalForge;
-use crate::gate::Gate;
+use crate::gate::{Gate, LOOPBACK};
 use crate::ids::{PlanDigest, SystemName};
-use crate::record::Outcome;
+use crate::plan::safety::{Breach, Own};
+use crate::record::{Outcome, Run};
 use crate::repo::Repo;
 use crate::settings::Settings;
 use crate::store::Store;
 
 /// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// How many of a group's latest runs are looked through for plans that wait for a person.
+const HELD_AMONG: u32 = 10;
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -41,12 +46,8 @@ impl App {
             &settings.branch,
             clock.clone(),
         ));
-        // A server that listens beyond loopback has an address there that systems know it by.
-        let listens = settings.listen.ip();
-        let listens = (!listens.is_unspecified()).then(|| listens.to_string());
-        let gate = Gate::new(forge.clone(), repo.clone(), clock.clone())
-            .in_language(settings.language)
-            .reached_from(listens);
+        let gate =
+            gate(&settings, forge.clone(), repo.clone(), clock.clone()).remembering(store.clone());
         Ok(Self {
             settings,
             repo,
@@ -75,7 +76,9 @@ impl App {
             timing,
             format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
             "lockstep/engine".parse()?,
-        ))
+        )
+        .protecting(own(&self.settings))
+        .owned_by(self.repo.mark(&self.settings.branch)?.map(Arc::from)))
     }
 
     /// Who acts: as named, or `LOCKSTEP_USER`, or git's own configuration.
@@ -102,19 +105,72 @@ impl App {
         Ok(self.head().await?.config)
     }
 
-    /// The plans that wait for a person.
-    pub async fn held_plans(&self, config: &Config) -> anyhow::Result<Vec<PlanDigest>> {
+    /// The plans that wait for a person, and why.
+    pub async fn held_plans(
+        &self,
+        config: &Config,
+    ) -> anyhow::Result<Vec<(PlanDigest, Vec<Breach>)>> {
         let mut held = Vec::new();
         for group in config.effective_groups().keys() {
-            let last = self.store.recent_runs(group, 1).await?.into_iter().next();
-            let outcome = last
-                .and_then(|run| run.outcome)
-                .and_then(|o| serde_json::from_value(o).ok());
-            if let Some(Outcome::Held { plan, .. }) = outcome {
-                held.push(plan);
+            // The last run of the group, and of each system the last one of its urgent changes alone.
+            let mut seen = BTreeSet::new();
+            for stored in self.store.recent_runs(group, HELD_AMONG).await? {
+                let Ok(run) = serde_json::from_value::<Run>(stored.run.body) else {
+                    continue;
+                };
+                let whose = if run.scope.is_whole() {
+                    Vec::new()
+                } else {
+                    run.members.keys().cloned().collect()
+                };
+                if !seen.insert(whose) {
+                    continue;
+                }
+                if let Some(Outcome::Held { plan, breaches }) = run.outcome {
+                    held.push((plan, breaches));
+                }
             }
         }
         Ok(held)
+    }
+}
+
+/// A server that listens beyond loopback has an address there that systems know it by.
+fn listens(settings: &Settings) -> Option<String> {
+    let address = settings.listen.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
+}
+
+/// All addresses from which systems are reached.
+pub fn addresses(settings: &Settings) -> Vec<String> {
+    let loopback = LOOPBACK.map(str::to_owned);
+    loopback.into_iter().chain(listens(settings)).collect()
+}
+
+/// The gate on a repository, as the settings say.
+pub fn gate(
+    settings: &Settings,
+    forge: Arc<dyn Forge>,
+    repo: Arc<Repo>,
+    clock: Arc<dyn Clock>,
+) -> Gate {
+    Gate::new(forge, repo, clock)
+        .in_language(settings.language)
+        .reached_from(listens(settings))
+        .protecting(own(settings))
+}
+
+/// Who and where Lockstep is to the systems.
+fn own(settings: &Settings) -> Own {
+    let identities = settings.credentials.iter();
+    Own {
+        identities: identities
+            .filter_map(|(name, c)| Some((name.clone(), c.identity()?.to_owned())))
+            .collect(),
+        addresses: addresses(settings)
+            .iter()
+            .filter_map(|a| a.parse().ok())
+            .collect(),
     }
 }
 
@@ -129,6 +185,15 @@ fn store_path(settings: &Settings, repo: &Repo) -> anyhow::Result<PathBuf> {
                 settings.repo.display()
             ),
         },
+    }
+}
+
+/// The store where there is one already: who only looks makes none.
+pub async fn known_store(settings: &Settings) -> anyhow::Result<Option<Store>> {
+    let repo = Repo::open(&settings.repo)?;
+    match store_path(settings, &repo) {
+        Ok(path) if path.exists() => Ok(Some(Store::open(path).await?)),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

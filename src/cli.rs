@@ -4,9 +4,11 @@
 //! stderr. Without `--repo` the config repo is the current folder.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::resource::Language;
@@ -16,6 +18,8 @@ mod apply;
 mod audit;
 mod check;
 mod demo;
+mod explain;
+mod hook;
 pub mod init;
 mod input;
 mod plan;
@@ -25,6 +29,8 @@ mod proposal;
 mod propose;
 mod release;
 mod run;
+mod sign;
+mod signals;
 mod status;
 pub mod system;
 mod upstream;
@@ -59,6 +65,9 @@ pub(crate) struct Global {
     /// How loudly to talk on stderr: an env_logger filter such as `info` or `lockstep=debug`.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
+    /// Add the log to this file instead; what is for the person at the terminal stays on stderr.
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -87,7 +96,11 @@ enum Command {
     Status(status::StatusArgs),
     /// Let one held plan pass, by its digest.
     Release(release::ReleaseArgs),
-    /// Test the policies.
+    /// Say which rules, people, limits and freezes judge a document, a resource or a line of a plan.
+    Explain(explain::ExplainArgs),
+    /// Make a bare repository refuse pushes that have not passed the gate.
+    Hook(hook::HookArgs),
+    /// Test the policies, or write what they judge by.
     Policy(policy::PolicyArgs),
     /// Serve the reference system, or test a real one.
     System(system::SystemArgs),
@@ -133,8 +146,8 @@ pub(crate) struct Env {
 
 /// Runs one command to its end.
 pub fn run(cli: Cli) -> Exit {
-    start_log(cli.global.log.as_deref());
-    match dispatch(cli) {
+    let log = (cli.global.log.clone(), cli.global.log_file.clone());
+    match start_log(log.0.as_deref(), log.1.as_deref()).and_then(|()| dispatch(cli)) {
         Ok(exit) => exit,
         Err(error) => {
             talk(&format!("error: {error:#}"));
@@ -145,6 +158,9 @@ pub fn run(cli: Cli) -> Exit {
 
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let settings = Settings::load(cli.global.settings.as_deref(), cli.global.repo.as_deref())?;
+    for warning in &settings.warnings {
+        talk(&format!("warning: {warning}"));
+    }
     let language = match cli.global.lang {
         Some(Lang::En) => Language::English,
         Some(Lang::Ja) => Language::Japanese,
@@ -168,8 +184,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Proposal(args) => wait_for(proposal::run(args, env)),
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
+        Command::Explain(args) => explain::run(&args, &env),
+        Command::Hook(args) => hook::run(&args, &env),
         Command::Policy(args) => policy::run(&args, &env),
-        Command::System(args) => wait_for(system::run(args)),
+        Command::System(args) => wait_for(system::run(args, env)),
         Command::Audit(args) => wait_for(audit::run(args, env)),
         Command::Schema { kind } => schema(&kind),
         Command::Demo(args) => wait_for(demo::run(args, env)),
@@ -184,28 +202,22 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 
 /// Runs an asynchronous command. Two workers: the work is waiting for systems, not computing.
 pub(crate) fn wait_for<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
-        .build()?
-        .block_on(command)
+        .build()?;
+    let done = runtime.block_on(command);
+    // What still blocks by now (a disk, a lock) has lost whoever waited for it, and leaves what a crash would leave.
+    runtime.shutdown_timeout(LAST);
+    done
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
-}
+/// Threads for git, documents and files; more work than that waits its turn.
+const BLOCKING: usize = 64;
+
+/// How long a command's own end may be held up by something that blocks.
+const LAST: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn schema(kind: &str) -> anyhow::Result<Exit> {
     let Some(schema) = crate::resource::schema::schema(kind) else {
@@ -218,15 +230,28 @@ fn schema(kind: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn start_log(filter: Option<&str>) {
+fn start_log(filter: Option<&str>, file: Option<&Path>) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter.unwrap_or("warn"))
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
     // A second subscriber in one process (tests) is no reason to fail.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init();
+    let _ = match file {
+        Some(path) => {
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).append(true);
+            // Names of systems and people are nobody else's business.
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = options
+                .open(path)
+                .with_context(|| format!("cannot write the log to {}", path.display()))?;
+            log.with_writer(Arc::new(file)).with_ansi(false).try_init()
+        }
+        None => log
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+    };
+    Ok(())
 }
 
 /// Writes data to stdout, without colour unless it is a terminal. A closed pipe ends the output quietly.
@@ -248,4 +273,36 @@ pub(crate) fn talk(text: &str) {
     let mut err = anstream::stderr().lock();
     // If nobody can be told, there is nobody to tell that.
     let _ = writeln!(err, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// What stands on a command line is seen by every process of the host.
+    #[test]
+    fn no_argument_takes_a_secret() {
+        fn walk(command: &clap::Command, seen: &mut usize) {
+            for argument in command.get_arguments() {
+                *seen += 1;
+                let name = argument.get_id().as_str().replace('-', "_");
+                let words = ["token", "secret", "password", "credential", "api_key"];
+                let is_secret = words.iter().any(|word| name.contains(word));
+                let is_file = name.ends_with("_file");
+                let command = command.get_name();
+                assert!(
+                    !is_secret || is_file,
+                    "{command} takes {name} as an argument"
+                );
+            }
+            for command in command.get_subcommands() {
+                walk(command, seen);
+            }
+        }
+        let mut seen = 0;
+        walk(&Cli::command(), &mut seen);
+        assert!(seen > 40, "{seen}");
+    }
 }

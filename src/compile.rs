@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::resource::custom::{self, CustomKind};
 use crate::resource::form::Declared;
 use crate::resource::form::{Context, Reading, Source};
-use crate::resource::kinds::{self, Forms};
+use crate::resource::kinds::{self, Forms, ReadAs};
 use crate::resource::{Bundle, Kinds, Resource};
 use crate::state::Item;
 
@@ -271,6 +271,28 @@ impl Compiled {
             self.paths.clashes(path.as_str(), exists)
         };
         come.iter().any(named) || delta.files.keys().any(filed)
+    }
+
+    /// How a document is read; `None` for a file that declares nothing.
+    pub fn read_as(&self, path: &DocPath) -> Option<ReadAs> {
+        self.forms.read_as(path)
+    }
+
+    /// What a document declares.
+    pub fn declared_in(&self, path: &DocPath) -> &[Arc<Resource>] {
+        self.documents.get(path).map_or(&[], |d| &*d.resources)
+    }
+
+    /// Where in a document each of its resources stands; `snapshot` is the one that this was compiled from.
+    pub fn places(&self, snapshot: &Snapshot, path: &DocPath) -> BTreeMap<ResourceRef, Span> {
+        let Bundle { config, kinds, .. } = &*self.bundle;
+        let reader = Reader {
+            forms: &self.forms,
+            config,
+            kinds,
+        };
+        let all = self.declared_in(path).iter().map(|r| r.item.id.clone());
+        reader.locate(snapshot, path, &all.collect())
     }
 
     /// The revision this is of.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
+pub mod places;
 pub mod read;
 
 /// The time zone of an IANA name. From the database that is compiled in: a repo means the same on every host, whatever is installed
@@ -151,38 +152,85 @@ impl Default for Safety {
 }
 
 impl Safety {
-    /// The ceiling for one kind on one system: the most specific entry wins whole.
+    /// The ceiling for one kind on one system: the most specific entry wins whole. There is one for every kind, also for one that
+    /// nobody has thought of yet.
     pub fn ceiling(&self, system: &SystemName, kind: &str) -> Ceiling {
+        self.ceiling_under(system, kind).1
+    }
+
+    /// The same, with the entry of `safety:` that it is under: `default` also where there is none.
+    pub fn ceiling_under(&self, system: &SystemName, kind: &str) -> (String, Ceiling) {
         [
             format!("{system}/{kind}"),
             system.to_string(),
             kind.to_owned(),
         ]
-        .iter()
-        .find_map(|key| self.overrides.get(key))
-        .copied()
-        .unwrap_or(self.default)
+        .into_iter()
+        .find_map(|key| {
+            let ceiling = *self.overrides.get(&key)?;
+            Some((key, ceiling))
+        })
+        .unwrap_or_else(|| ("default".to_owned(), self.default))
+    }
+
+    /// The beginning of the longest window of any ceiling: since when changes count.
+    pub fn counted_since(&self, now: jiff::Timestamp) -> jiff::Timestamp {
+        let windows = self.overrides.values().map(|c| c.window_hours);
+        let hours = windows.fold(self.default.window_hours, u64::max);
+        i64::try_from(hours)
+            .ok()
+            .and_then(jiff::SignedDuration::try_from_hours)
+            .and_then(|window| now.checked_sub(window).ok())
+            .unwrap_or(jiff::Timestamp::MIN)
     }
 }
 
 /// How many resources of one kind on one system may be deleted or updated before a person must release the plan.
 /// Percentages are of the rows that the system has; `window_hours` is the time over which runs are added up.
+///
+/// There is no ceiling that limits nothing: every field has a value, and a percentage is one by its type.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ceiling {
-    pub delete_percent: f64,
+    pub delete_percent: Percent,
     pub delete_count: u64,
-    pub update_percent: f64,
+    pub update_percent: Percent,
     pub window_hours: u64,
-    /// Below this many rows every delete is acknowledged.
+    /// Below this many rows every delete is acknowledged, except one that narrows; and percentages are of this many.
     pub small: u64,
+}
+
+/// A share of rows, from 0 to 100. Infinity and what is no number can't be one.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Percent(f64);
+
+impl Percent {
+    pub fn new(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self(percent))
+    }
+
+    /// Whole rows of so many.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rows are far below 2^52, and the cast of a float saturates"
+    )]
+    pub fn of(self, rows: u64) -> u64 {
+        (rows as f64 * self.0 / 100.0) as u64
+    }
+
+    pub fn get(self) -> f64 {
+        self.0
+    }
 }
 
 impl Ceiling {
     /// What holds where `safety:` says nothing.
     pub const DEFAULT: Self = Self {
-        delete_percent: 20.0,
+        delete_percent: Percent(20.0),
         delete_count: 10,
-        update_percent: 30.0,
+        update_percent: Percent(30.0),
         window_hours: 24,
         small: 10,
     };
@@ -194,8 +242,23 @@ pub struct Freeze {
     pub name: String,
     pub from: jiff::Timestamp,
     pub until: jiff::Timestamp,
-    /// Classes exempt from it: `narrowing`, or a kind's name.
+    /// What is exempt from it: `narrowing`, a kind's name, or `role:` and the name of a role.
     pub except: Vec<String>,
+}
+
+/// What an exception for people of a role begins with.
+pub const ROLE: &str = "role:";
+
+impl Freeze {
+    /// Its first instant is in it, `until` is not.
+    pub fn is_on(&self, now: jiff::Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+
+    /// The roles whose people it does not stop.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.except.iter().filter_map(|e| e.strip_prefix(ROLE))
+    }
 }
 
 impl Config {

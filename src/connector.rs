@@ -63,6 +63,8 @@ pub struct Changeset {
     pub base: Digest,
     pub target: Digest,
     pub fence: Fence,
+    /// Which config repo this comes from. A system that keeps marks puts it on what it creates, and refuses changes to what carries another.
+    pub owner: Option<Arc<str>>,
     pub changes: Vec<Change>,
 }
 
@@ -74,6 +76,15 @@ pub struct Prepared {
 }
 
 /// Reading from a system. Complete or an error: a listing cut short, a page that fails is never an empty state.
+///
+/// It is all that code which plans is given, and writing does not exist on it:
+///
+/// ```compile_fail,E0599
+/// # use lockstep::connector::{Changeset, Observe};
+/// async fn plan(system: &dyn Observe, changeset: &Changeset) {
+///     let _ = system.prepare(changeset).await;
+/// }
+/// ```
 #[async_trait]
 pub trait Observe: Send + Sync {
     fn capabilities(&self) -> Capabilities;

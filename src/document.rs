@@ -25,7 +25,7 @@ pub mod yaml;
 /// One file's content. Equal ids mean equal bytes, so what was made of them can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// git's blob id, or the SHA-256 of a file that lies in a work tree.
+    /// git's blob id, or that of a file in a work tree, which holds only while this process runs.
     pub id: BlobId,
     pub content: Content,
 }

@@ -15,6 +15,7 @@ use crate::config::{Config, Group, System};
 use crate::connector::Apply;
 use crate::forge::{Forge, ForgeError};
 use crate::ids::{Actor, GroupName, Revision, SystemName};
+use crate::plan::safety::Own;
 use crate::record::{Condition, Next, Outcome, Trigger};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
@@ -25,18 +26,21 @@ mod drift;
 mod execute;
 mod finish;
 mod group;
+mod guard;
 mod lead;
 mod observe;
+mod ownership;
 mod publish;
 mod revert;
 mod source;
 mod statuses;
 mod supervisor;
+mod urgent;
 
 use observe::Link;
-pub use observe::observe;
+pub use observe::{Hope, observe};
 pub use source::{Head, read_head};
-pub use supervisor::supervise;
+pub use supervisor::{Stopped, pass_once, supervise};
 
 /// What the engine itself can't get past. What a system or a revision does wrong is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,8 @@ pub struct Engine {
     /// Says that the holder lives, from the first pass on.
     alive: OnceCell<Alive>,
     actor: Actor,
+    owner: Option<Arc<str>>,
+    own: Own,
     source: Arc<std::sync::Mutex<source::Source>>,
     head: Option<Head>,
     links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
@@ -158,6 +164,8 @@ impl Engine {
             holder,
             alive: OnceCell::new(),
             actor,
+            owner: None,
+            own: Own::default(),
             source: Arc::new(std::sync::Mutex::new(source)),
             head: None,
             links: BTreeMap::new(),
@@ -167,6 +175,20 @@ impl Engine {
             publish_again: true,
             reverts: BTreeSet::new(),
         }
+    }
+
+    /// What systems that keep marks put on what comes from this config repo.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Option<Arc<str>>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// What no plan may take from Lockstep itself.
+    #[must_use]
+    pub fn protecting(mut self, own: Own) -> Self {
+        self.own = own;
+        self
     }
 
     /// One pass over all groups: each ends in step, or the reports say why not. The groups' runs do not wait for each other.
@@ -288,7 +310,8 @@ impl Engine {
         for (name, system) in &config.systems {
             let link = match earlier.remove(name) {
                 Some((definition, link)) if definition == *system && link.is_ok() => link,
-                _ => (self.connect)(name, system).map(|connector| Arc::new(Link::new(connector))),
+                _ => (self.connect)(name, system)
+                    .map(|connector| Arc::new(Link::new(connector, self.owner.clone()))),
             };
             self.links.insert(name.clone(), (system.clone(), link));
         }

@@ -69,6 +69,9 @@ pub struct Review {
     pub plan: Option<PlanDigest>,
     pub at: Timestamp,
     pub message: String,
+    /// An SSH signature over all of this, as `ssh-keygen -Y sign` writes it. Whether it is the person's own is for the gate to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// A commit status as the forge shows it.

@@ -11,28 +11,42 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
-use crate::document::{Blob, Snapshot};
+use crate::document::Snapshot;
 use crate::finding::{Finding, Report};
 use crate::forge::{
     Forge, ForgeError, Proposal, ProposalState, Review, ReviewKind, Status, StatusState,
 };
-use crate::ids::{Digest, DocPath, PlanDigest, Revision};
+use crate::ids::{DocPath, PlanDigest, Revision};
 use crate::plan::Plan;
+use crate::plan::safety::Own;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::policy::{PolicySet, Verdict};
-use crate::repo::{Repo, RepoError, TreeId};
+use crate::repo::{Repo, RepoError};
 use crate::resource::Language;
+use crate::store::Store;
 use crate::view;
 
+mod draft;
+mod foresight;
+mod merging;
+pub mod receive;
 mod refusal;
 mod reviews;
+mod scope;
+mod signature;
 mod statuses;
 mod summary;
 mod watch;
 
+pub use draft::Draft;
+pub use foresight::{Foresight, Hold};
 pub use refusal::Refusal;
+pub use signature::{NAMESPACE, SignatureFault, signed_text};
 pub use summary::{json_of, view_of};
 pub use watch::keep_published;
+
+use foresight::Known;
+use scope::{Unplanned, changed_files, scope};
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +85,10 @@ pub struct Judgement {
     /// What an approval is bound to: the plan, and the definitions that the proposal changes.
     pub scope: PlanDigest,
     pub verdict: Verdict,
+    /// What the policies were asked.
+    pub input: PolicyInput,
+    /// What will come of the merge.
+    pub foresight: Foresight,
     pub reviews: Vec<CountedReview>,
     /// Who opened it or committed to it, by their keys in `people:`; none of them can approve it.
     pub authors: BTreeSet<String>,
@@ -78,6 +96,8 @@ pub struct Judgement {
     pub statuses: Vec<Status>,
     /// When it was judged.
     pub at: Timestamp,
+    /// What no plan may take from Lockstep itself.
+    own: Arc<Own>,
     /// The tree after the merge, and the config repo at the base: for showing sources and kinds.
     pub after: Arc<Snapshot>,
     pub before: Arc<Snapshot>,
@@ -108,11 +128,28 @@ pub enum Standing {
     Unknown,
     /// `people:` gives this person a signing key, and the approval is not signed with it.
     Unsigned,
+    /// It carries a signature that is not this person's over this approval.
+    BadSignature(SignatureFault),
     /// Only a comment.
     Comment,
 }
 
+impl Standing {
+    /// Whether it takes the place of what the person said before, by what is known of who said it.
+    fn is_the_persons(self) -> bool {
+        match self {
+            Self::Counts | Self::Replaced | Self::Outdated | Self::Author => true,
+            Self::Unknown | Self::Unsigned | Self::BadSignature(_) | Self::Comment => false,
+        }
+    }
+}
+
 impl Judgement {
+    fn foresee(&mut self, known: &Known, language: Language) {
+        self.foresight = Foresight::of(self, known);
+        self.statuses = statuses::statuses(self, language);
+    }
+
     /// Whether all four statuses are green.
     pub fn passes(&self) -> bool {
         self.statuses.len() == CONTEXTS.len()
@@ -140,6 +177,9 @@ impl Judgement {
     }
 }
 
+/// The addresses from which systems on the same machine are reached.
+pub const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
+
 /// How often a merge is judged anew because the main branch or the proposal moved meanwhile.
 const MERGE_TRIES: usize = 5;
 
@@ -150,6 +190,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     language: Language,
     addresses: Vec<String>,
+    own: Arc<Own>,
+    store: Option<Store>,
 }
 
 impl Gate {
@@ -159,7 +201,9 @@ impl Gate {
             repo,
             clock,
             language: Language::English,
-            addresses: ["127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            addresses: LOOPBACK.map(str::to_owned).to_vec(),
+            own: Arc::default(),
+            store: None,
         }
     }
 
@@ -178,17 +222,59 @@ impl Gate {
         self
     }
 
+    /// What no plan may take from Lockstep itself, for saying that the engine will hold it.
+    #[must_use]
+    pub fn protecting(mut self, own: Own) -> Self {
+        self.own = Arc::new(own);
+        self
+    }
+
+    /// Looks into a store for how the systems stand and what was changed on them lately. Without one, proposals are judged all the same, and what
+    /// is not known is called so.
+    #[must_use]
+    pub fn remembering(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Judges a proposal as it stands now. Reads only.
     pub async fn judge(&self, number: u64) -> Result<Judgement, GateError> {
         let proposal = self.forge.proposal(number).await?;
-        let reviews = self.forge.reviews(number).await?;
+        self.judge_as(proposal).await
+    }
+
+    /// Judges a proposal with this base and head, whatever the forge has for them.
+    async fn judge_as(&self, proposal: Proposal) -> Result<Judgement, GateError> {
+        let reviews = self.forge.reviews(proposal.number).await?;
         let outside = Outside {
             now: self.clock.now(),
             language: self.language,
             addresses: self.addresses.clone(),
+            own: self.own.clone(),
         };
         let repo = self.repo.clone();
-        tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside)).await?
+        let judged = tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside));
+        let mut judgement = judged.await??;
+        if let Some(known) = self.known(&judgement).await {
+            judgement.foresee(&known, self.language);
+        }
+        Ok(judgement)
+    }
+
+    /// A store that can't be read is none: what it would have told is only a warning.
+    async fn known(&self, j: &Judgement) -> Option<Known> {
+        let store = self.store.as_ref()?;
+        let config = &j.base.bundle.config;
+        match Known::read(store, config, &j.proposal.base, j.at).await {
+            Ok(known) => Some(known),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "judged without knowing how the systems stand"
+                );
+                None
+            }
+        }
     }
 
     /// Judges a proposal and, while it is open, publishes what was found. A head that nobody has judged yet shows its statuses as
@@ -236,32 +322,6 @@ impl Gate {
             .forge
             .upsert_comment(judgement.proposal.number, comment)
             .await?)
-    }
-
-    /// Takes a review, bound to the head and to what the proposal does now.
-    pub async fn review(
-        &self,
-        number: u64,
-        user: &str,
-        kind: ReviewKind,
-        message: &str,
-    ) -> Result<(), GateError> {
-        let judgement = self.judge(number).await?;
-        open_only(&judgement.proposal)?;
-        let config = &judgement.base.bundle.config;
-        let person = member(config, user)?;
-        if kind == ReviewKind::Approve && judgement.authors.contains(person) {
-            return Err(GateError::Refused(Refusal::OwnProposal));
-        }
-        let review = Review {
-            user: user.to_owned(),
-            kind,
-            commit: judgement.proposal.head.clone(),
-            plan: Some(judgement.scope),
-            at: self.clock.now(),
-            message: message.to_owned(),
-        };
-        Ok(self.forge.review(number, review).await?)
     }
 
     /// Merges a proposal that passes. It is judged at this moment, whatever its statuses show, and the forge merges only the head and
@@ -318,6 +378,7 @@ struct Outside {
     now: Timestamp,
     language: Language,
     addresses: Vec<String>,
+    own: Arc<Own>,
 }
 
 fn judge(
@@ -397,17 +458,51 @@ fn judge(
         plan,
         scope,
         verdict,
+        input,
+        foresight: Foresight::default(),
         reviews,
         authors,
         statuses: Vec::new(),
         at: now,
+        own: outside.own,
         after,
         before,
         compiled,
         base,
     };
-    judgement.statuses = statuses::statuses(&judgement, outside.language);
+    judgement.foresee(&Known::default(), outside.language);
     Ok(judgement)
+}
+
+/// Judges what lies between two revisions as if the author of the last commit had just proposed it: nobody has approved anything, and nothing is
+/// known of the systems. Blocking: git and parsing.
+pub fn judge_between(
+    repo: &Repo,
+    (base, head): (&Revision, &Revision),
+    now: Timestamp,
+    language: Language,
+    addresses: Vec<String>,
+) -> Result<Judgement, GateError> {
+    let commit = repo.commit(head)?;
+    let proposal = Proposal {
+        number: 0,
+        title: commit.subject().to_owned(),
+        description: String::new(),
+        author: commit.author.name,
+        labels: Vec::new(),
+        branch: String::new(),
+        base: base.clone(),
+        head: head.clone(),
+        opened_at: commit.at,
+        state: ProposalState::Open,
+    };
+    let outside = Outside {
+        now,
+        language,
+        addresses,
+        own: Arc::default(),
+    };
+    judge(repo, proposal, Vec::new(), outside)
 }
 
 /// What is wrong with the policies that the merge would put in place. They don't judge this proposal; but a set that denies
@@ -430,79 +525,6 @@ fn person_key(config: &Config, login: &str) -> String {
     config
         .person(login)
         .map_or_else(|| login.to_owned(), |(key, _)| key.to_owned())
-}
-
-/// All paths, policies included, whose content differs.
-fn changed_files(before: &Snapshot, after: &Snapshot) -> Vec<DocPath> {
-    fn differing<'a>(
-        a: &'a BTreeMap<DocPath, Blob>,
-        b: &'a BTreeMap<DocPath, Blob>,
-    ) -> impl Iterator<Item = &'a DocPath> {
-        let gone_or_other = a
-            .iter()
-            .filter(|(path, blob)| b.get(*path).map(|o| o.id) != Some(blob.id));
-        let new = b.iter().filter(|(path, _)| !a.contains_key(*path));
-        gone_or_other.chain(new).map(|(path, _)| path)
-    }
-    let files: BTreeSet<&DocPath> = differing(&before.files, &after.files)
-        .chain(differing(&before.policies, &after.policies))
-        .collect();
-    files.into_iter().cloned().collect()
-}
-
-/// What a merge would change that no plan shows, by its path in git: definitions (policies, people, schemas), and everything
-/// that is no document of the config repo, such as a workflow of the forge.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unplanned(BTreeMap<String, String>);
-
-impl Unplanned {
-    fn between(
-        repo: &Repo,
-        base: &Revision,
-        tree: TreeId,
-        before: &Snapshot,
-        after: &Snapshot,
-    ) -> Result<Self, RepoError> {
-        let defines = |path: &str| {
-            path == compile::CONFIG
-                || path.starts_with("kinds/")
-                || path.starts_with("policies/")
-                || path.ends_with(".rego")
-        };
-        let mut changed = repo.changed_paths(base, tree)?;
-        let layout = repo.layout();
-        for document in changed_files(before, after)
-            .iter()
-            .filter(|p| !defines(p.as_str()))
-        {
-            changed.remove(&layout.git_path(document));
-        }
-        Ok(Self(changed))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// These paths and the documents', for policies to see.
-    fn with(&self, mut documents: Vec<DocPath>) -> Vec<DocPath> {
-        documents.extend(self.0.keys().filter_map(|path| path.parse().ok()));
-        documents.sort();
-        documents.dedup();
-        documents
-    }
-}
-
-/// The digest that approvals are bound to: the plan's own, and where a proposal changes things that no plan shows, their contents too.
-fn scope(plan: &Plan, unplanned: &Unplanned) -> PlanDigest {
-    if unplanned.is_empty() {
-        return plan.digest();
-    }
-    let mut text = plan.digest().to_string();
-    for (path, content) in &unplanned.0 {
-        text.push_str(&format!("\n{path}\0{content}"));
-    }
-    PlanDigest(Digest::of(text.as_bytes()))
 }
 
 /// Everyone who had a hand in a proposal: who opened it, and who made its commits, as far as they are known.

@@ -24,6 +24,7 @@ mod engine;
 pub mod input;
 mod scan;
 pub mod testing;
+pub mod trace;
 mod verdict;
 
 #[cfg(test)]
@@ -87,6 +88,11 @@ impl PolicySet {
     /// Whether no rule here judges anything. Such a set denies all that it is asked.
     pub fn is_empty(&self) -> bool {
         self.expected.is_empty()
+    }
+
+    /// The input as these policies see it, canonical JSON: its SHA-256 is the verdict's `input_digest`, and any other Rego tool can be given it.
+    pub fn input_text(&self, input: &PolicyInput) -> Result<String, serde_json::Error> {
+        input.canonical_json(self.kinds.as_ref())
     }
 
     /// Asks all policies about a proposal.

@@ -92,6 +92,8 @@ pub struct Run {
     /// Recorded for readers. The protocol moves all members together; for an independent group the engine opens one run a system.
     pub consistency: Consistency,
     pub on_failure: OnFailure,
+    #[serde(default, skip_serializing_if = "Scope::is_whole")]
+    pub scope: Scope,
     /// Of the holder that drives it now.
     pub fence: Fence,
     /// The systems that have something to change, and only those.
@@ -106,6 +108,28 @@ pub struct Run {
     /// When the decision to commit was durable.
     pub decided_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+}
+
+/// How much of a group's plan a run carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Scope {
+    /// All of it, on all systems together.
+    #[default]
+    Whole,
+    /// What one system can't wait for the others with: that the group is at the revision does not follow.
+    Urgent {
+        /// How many of the system's changes wait.
+        rest: usize,
+        /// What for.
+        waits_for: String,
+    },
+}
+
+impl Scope {
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 /// What identifies a run and sets its rules; the rest comes from the plan.
@@ -142,6 +166,7 @@ impl Run {
             trigger,
             consistency,
             on_failure,
+            scope: Scope::Whole,
             fence,
             members: plan
                 .systems
@@ -157,6 +182,13 @@ impl Run {
             decided_at: None,
             finished_at: None,
         }
+    }
+
+    /// The same run as one of urgent changes alone.
+    #[must_use]
+    pub fn urgent(mut self, rest: usize, waits_for: String) -> Self {
+        self.scope = Scope::Urgent { rest, waits_for };
+        self
     }
 
     /// The same run ended before anything was sent: held by the guard, or a system out of reach when it was observed.

@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt as _;
 use axum::{Router, middleware};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
@@ -29,6 +31,7 @@ mod database;
 mod faults;
 mod keeper;
 mod local;
+mod marks;
 mod page;
 mod problem;
 
@@ -37,8 +40,14 @@ mod tests;
 
 pub use faults::{DropState, Faults, Refusal};
 
+/// Requests that are worked on at once; more of them wait. A stream of events counts only until it has begun.
+const AT_ONCE: usize = 64;
+
 /// How long requests under way may take to end when the system is stopped.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long closing the file may take after that.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a reference system is started with.
 #[derive(Debug, Clone)]
@@ -125,12 +134,13 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// Ends it: takes no more connections, lets requests under way end, closes the file.
+    /// Ends it: takes no more connections, lets requests under way end, closes the file. A request that does not end is left.
     pub async fn stop(mut self) -> Result<(), ReferenceError> {
         self.stopping.send_replace(true);
         let ended = tokio::time::timeout(GRACE, self.ended()).await;
         self.tasks.shutdown().await;
-        self.database.close().await;
+        // A connection that such a request still has is not waited for: every write is a transaction.
+        let _ = tokio::time::timeout(CLOSING, self.database.close()).await;
         ended.unwrap_or(Ok(()))
     }
 
@@ -209,29 +219,50 @@ pub async fn bind_with(options: Options, clock: Arc<dyn Clock>) -> Result<Server
     })
 }
 
-/// Runs a system until SIGTERM or Ctrl-C. `ready` is told the address once it listens.
+/// Runs a system until SIGTERM or Ctrl-C, and lets requests under way end; a second one ends it at once. `ready` is told the address
+/// once it listens.
 pub async fn serve(options: Options, ready: impl FnOnce(SocketAddr)) -> Result<(), ReferenceError> {
+    let mut signals = Signals::listen().map_err(ReferenceError::Ended)?;
     let mut server = bind(options).await?;
     ready(server.addr());
     tokio::select! {
         ended = server.ended() => return ended,
-        signal = interrupted() => signal.map_err(ReferenceError::Ended)?,
+        () = signals.next() => {}
     }
-    server.stop().await
+    tokio::select! {
+        stopped = server.stop() => stopped,
+        () = signals.next() => Ok(()),
+    }
 }
 
-async fn interrupted() -> Result<(), std::io::Error> {
+/// SIGTERM and Ctrl-C, none of them lost between one and the next.
+struct Signals {
     #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupt = tokio::signal::ctrl_c() => interrupt,
-        }
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+
+    async fn next(&mut self) {
+        let interrupt = async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            () = interrupt => {}
+        }
+        #[cfg(not(unix))]
+        interrupt.await;
+    }
 }
 
 /// Done when the system is told to stop, or is gone.
@@ -267,5 +298,15 @@ fn router(app: Shared, with_faults: bool) -> Router {
         .route("/healthz", get(api::healthz))
         .fallback(api::not_found)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(Semaphore::new(AT_ONCE)),
+            in_turn,
+        ))
         .with_state(app)
+}
+
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // Nobody closes it, so there is always a turn to wait for.
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }

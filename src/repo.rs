@@ -21,6 +21,7 @@ mod history;
 mod identity;
 mod layout;
 mod notes;
+mod pushed;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,7 +33,7 @@ mod write;
 pub use history::CommitInfo;
 pub use identity::Identity;
 pub use layout::Layout;
-
+pub use pushed::{Refs, Steps};
 pub use watch::RefWatch;
 pub use work_tree::Committed;
 pub use write::{Merge, MergeResult, MergedTree, TreeId};
@@ -95,6 +96,8 @@ pub struct Repo {
     place: Place,
     /// Object stores to read besides the repository's own.
     more_objects: Vec<PathBuf>,
+    /// References as a push would leave them, where it is looked at in that way.
+    refs: Option<Refs>,
     handles: Mutex<Vec<git2::Repository>>,
 }
 
@@ -173,15 +176,6 @@ impl Repo {
         Self::open(path)
     }
 
-    /// The same repository, reading these object stores too: what a push brought lies in one of its own until its hook agrees
-    /// (`GIT_OBJECT_DIRECTORY`, `GIT_ALTERNATE_OBJECT_DIRECTORIES`). Nothing may be written through it.
-    #[must_use]
-    pub fn with_objects(mut self, stores: Vec<PathBuf>) -> Self {
-        self.more_objects = stores;
-        self.lock_handles().clear();
-        self
-    }
-
     fn at(place: Place) -> Self {
         // Objects are hashed when they come in (by `index-pack`, or by who writes them), and zlib's checksum tells a damaged one; to hash
         // each again on every reading costs more than parsing it. git itself does not.
@@ -190,6 +184,7 @@ impl Repo {
         Self {
             place,
             more_objects: Vec::new(),
+            refs: None,
             handles: Mutex::new(Vec::new()),
         }
     }
@@ -222,17 +217,7 @@ impl Repo {
             }
         };
         let git = git2::Repository::open(path).map_err(|error| open_error(path, error))?;
-        for objects in &self.more_objects {
-            let Some(objects) = objects.to_str() else {
-                return Err(RepoError::Invalid(format!(
-                    "{} can't be read: its path must be UTF-8",
-                    objects.display()
-                )));
-            };
-            git.odb()
-                .and_then(|odb| odb.add_disk_alternate(objects))
-                .doing("opening an object store")?;
-        }
+        self.look_ahead(&git)?;
         Ok(git)
     }
 

@@ -223,8 +223,11 @@ impl Bundle {
                 }
                 same
             });
-            for resource in &resources {
-                count(&mut counts, resource, |n| n + 1);
+            // Sorted by name, so the resources of a kind stand together.
+            for kind in resources.chunk_by(|a, b| a.item.id.kind() == b.item.id.kind()) {
+                if let Some(first) = kind.first() {
+                    count(&mut counts, first, |n| n + kind.len());
+                }
             }
             buckets.push(Arc::new(ResourceBucket::sorted(resources)));
         }

@@ -3,7 +3,7 @@
 //! What is here can't be changed by a proposal, so the file is looked for beside the config repo's git directory and never in its
 //! work tree. Credentials are read into a type that can be neither printed nor serialized, each bound to the hosts it may be sent to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::resource::Language;
 
 mod credential;
 mod file;
+mod quarantine;
 
 pub use credential::{Credential, CredentialError};
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub files: Option<PathBuf>,
     /// By the names that `lockstep.yaml` uses.
     pub credentials: BTreeMap<String, Credential>,
+    /// The variables that credentials are read from.
+    pub secret_variables: BTreeSet<String>,
     /// What is not wrong but should be known, for the terminal or the log.
     pub warnings: Vec<String>,
 }
@@ -156,15 +159,38 @@ impl Settings {
             timeouts: file.timeouts,
             files: file.files,
             credentials: file.credentials,
+            secret_variables: file.secret_variables,
             warnings,
             file: path,
         })
     }
 }
 
+impl Settings {
+    /// The names of variables that no child process is given: what credentials are read from, and all that are Lockstep's own.
+    pub fn private_variables(&self) -> BTreeSet<String> {
+        let mut names = own_variables();
+        names.extend(self.secret_variables.iter().cloned());
+        names
+    }
+}
+
+/// The variables of the environment that are Lockstep's own.
+pub fn own_variables() -> BTreeSet<String> {
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("LOCKSTEP_"))
+        .collect()
+}
+
 /// The language that the environment asks for, without any file: for messages about the file itself.
 pub fn language_of_environment() -> Language {
     language(&environment)
+}
+
+/// The object stores that git tells a hook to read besides the repository's own; none outside of a push.
+pub fn pushed_objects() -> Vec<PathBuf> {
+    quarantine::stores(&environment)
 }
 
 #[expect(

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod claim;
 mod engine;
 mod error;
 mod groups;
@@ -19,16 +20,19 @@ mod holders;
 mod leases;
 mod ledger;
 mod outbox;
+mod ownership;
 mod releases;
 mod runs;
 mod systems;
 mod values;
 
+pub use claim::{Claim, Running};
 pub use error::StoreError;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
 pub use holders::Alive;
 pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};
 pub use outbox::{Delivery, NewDelivery};
+pub use ownership::{Claims, Owner};
 pub use releases::Release;
 pub use runs::{Decided, Decision, Finish, Finished, RunRow, StoredRun};
 pub use systems::SystemState;

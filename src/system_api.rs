@@ -107,6 +107,9 @@ pub struct PrepareRequest<'a, S> {
     /// The digest that they lead to.
     pub target_digest: Digest,
     pub fence: Fence,
+    /// Which config repo this comes from: a system that keeps marks refuses changes to what another one made.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub changes: Vec<WireChange<'a, S>>,
 }

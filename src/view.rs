@@ -5,10 +5,11 @@
 //! renderer makes it safe for where it goes.
 
 use crate::forge::Status;
-use crate::ids::{PlanDigest, Revision};
+use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::resource::Language;
 
 pub mod annotations;
+pub mod explain;
 pub mod json;
 pub mod markdown;
 mod plan;
@@ -58,8 +59,8 @@ pub struct GateView {
     pub verdict: VerdictView,
     /// What the proposal changes, base against head.
     pub plan: PlanView,
-    /// What differs on the systems from the base, whatever the proposal says; `None` where they were not asked.
-    pub already_adrift: Option<PlanView>,
+    /// How the systems stood before it, as they were last seen; `None` where that is not known.
+    pub already_adrift: Option<Vec<SystemBefore>>,
     /// What follows from a merge beyond the changes themselves: which systems wait for each other, what is held, what is
     /// published at once. Sentences in the comment's language.
     pub on_merge: Vec<String>,
@@ -67,6 +68,13 @@ pub struct GateView {
     pub not_counted: Vec<String>,
     /// The statuses of the head, in the order in which they are shown.
     pub statuses: Vec<Status>,
+}
+
+/// How a system stood before a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemBefore {
+    pub system: SystemName,
+    pub standing: Standing,
 }
 
 /// What the policies say.

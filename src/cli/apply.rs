@@ -1,26 +1,36 @@
 //! `lockstep apply`: one pass over all groups.
 
 use clap::Args;
+use tokio::sync::watch;
 
+use super::signals::Signals;
 use super::{Env, Exit, print, talk};
 use crate::app::App;
-use crate::engine::{EngineError, GroupReport};
+use crate::engine::{EngineError, GroupReport, pass_once};
 use crate::record::Trigger;
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {}
 
 pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
+    // Before anything is begun that a signal could interrupt.
+    let signals = Signals::listen()?;
     let app = App::open(env.settings).await?;
-    let mut engine = app.engine()?;
-    let passed = engine.pass(Trigger::Manual).await;
-    engine.rest().await?;
+    let (stop, stopped) = watch::channel(false);
+    let passed = tokio::select! {
+        passed = pass_once(app.engine()?, Trigger::Manual, stopped) => passed,
+        () = signals.obey(&stop) => None,
+    };
     let reports = match passed {
-        Err(error @ EngineError::Unsound(_)) => {
+        None => {
+            talk("lockstep: ended in the middle of a pass, which the next one takes up");
+            return Ok(Exit::Failed);
+        }
+        Some(Err(error @ EngineError::Unsound(_))) => {
             talk(&format!("error: {error}"));
             return Ok(Exit::Findings);
         }
-        passed => passed?,
+        Some(passed) => passed?,
     };
     for report in &reports {
         print(&line(report))?;

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: DemoArgs, env: Env) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     teller.addresses(&stage);
-    super::interrupted().await;
+    super::signals::Signals::listen()?.next().await;
     stage.strike().await;
     Ok(Exit::Done)
 }

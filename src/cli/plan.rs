@@ -10,9 +10,12 @@ use super::input::InputArgs;
 use super::{Env, Exit, leave, print, talk, wait_for};
 use crate::app;
 use crate::compile;
+use crate::config::{Config, System};
+use crate::engine::{self, Hope};
 use crate::ids::SystemName;
 use crate::plan::{Plan, SystemPlan};
 use crate::resource::Bundle;
+use crate::state::State;
 use crate::view::{self, PlanView, ReportView};
 
 #[derive(Debug, Args)]
@@ -57,7 +60,13 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
         return Ok(Exit::Findings);
     }
     let mut plan = if args.live {
-        wait_for(live(&compiled.bundle, env))?
+        let base = base.as_ref().map(|base| base.bundle.clone());
+        let judge = match base {
+            Some(base) => Some(base.config.clone()),
+            None => input.main_config(env)?,
+        };
+        let judge = judge.unwrap_or_else(|| compiled.bundle.config.clone());
+        wait_for(live(&compiled.bundle, &judge, env))?
     } else {
         Plan::between(base.as_ref().map(|b| &*b.bundle), &compiled.bundle)
     };
@@ -81,14 +90,27 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
 }
 
 /// The plan against what every system has now. All are asked at once; one that can't be read fails the plan, and says which and why.
-async fn live(bundle: &Bundle, env: &Env) -> anyhow::Result<Plan> {
+///
+/// Where a system is and with which credential it is asked is read from `judge`, what a proposal is judged by, or else the main branch: what
+/// a proposal says of that is data, and nothing is sent where it leads.
+async fn live(bundle: &Bundle, judge: &Config, env: &Env) -> anyhow::Result<Plan> {
     let asked = bundle.config.systems.iter().map(async |(name, system)| {
         let desired = bundle.project(name);
-        let observed = match app::observe_only(name, system, &env.settings) {
-            Ok(connector) => crate::engine::observe(&*connector, None, &desired)
-                .await
-                .map_err(|e| e.to_string()),
-            Err(why) => Err(why),
+        let observed = match judge.systems.get(name) {
+            Some(known) => {
+                if !is_reached_alike(known, system) {
+                    talk(&format!(
+                        "{name}: its connector, address or credential is another than what is merged; asked where it is now"
+                    ));
+                }
+                read(name, known, &desired, env).await
+            }
+            None => {
+                talk(&format!(
+                    "{name}: not merged yet, so it is not asked; planned as if it held nothing"
+                ));
+                Ok(State::default())
+            }
         };
         (
             name.clone(),
@@ -114,4 +136,21 @@ async fn live(bundle: &Bundle, env: &Env) -> anyhow::Result<Plan> {
         revision: bundle.revision.clone(),
         systems,
     })
+}
+
+async fn read(
+    name: &SystemName,
+    system: &System,
+    desired: &State,
+    env: &Env,
+) -> Result<State, String> {
+    let connector = app::observe_only(name, system, &env.settings)?;
+    engine::observe(&*connector, None, desired, Hope::Unknown)
+        .await
+        .map_err(|e| e.to_string())
+}
+
+/// Whether two definitions lead to the same place in the same way.
+fn is_reached_alike(a: &System, b: &System) -> bool {
+    (&a.connector, &a.settings, &a.credential) == (&b.connector, &b.settings, &b.credential)
 }

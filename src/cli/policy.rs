@@ -1,9 +1,11 @@
-//! `lockstep policy`: the policies' own tests.
+//! `lockstep policy`: the policies' own tests, and the input that they judge by.
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::input::InputArgs;
-use super::{Env, Exit, print};
+use super::input::{CaseArgs, InputArgs};
+use super::{Env, Exit, print, talk};
+use crate::ids::Digest;
+use crate::policy::PolicySet;
 use crate::policy::testing::{self, Outcome, TestReport};
 
 #[derive(Debug, Args)]
@@ -24,6 +26,25 @@ enum PolicyCommand {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Write what a proposal is judged by, for opa, conftest, regorus and other Rego tools: `input` as JSON.
+    Input {
+        #[command(flatten)]
+        case: CaseArgs,
+        /// All resources before and after, not only those of the kinds that the policies look at.
+        #[arg(long)]
+        all: bool,
+        #[arg(long, value_enum, default_value_t = InputFormat::Json)]
+        format: InputFormat,
+    },
+}
+
+/// How the input is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InputFormat {
+    /// Canonical, to the byte what was judged: its SHA-256 is the verdict's input digest.
+    Json,
+    /// Indented, for reading.
+    Pretty,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,15 +54,46 @@ enum Format {
 }
 
 pub(crate) fn run(args: &PolicyArgs, env: &Env) -> anyhow::Result<Exit> {
-    let PolicyCommand::Test {
-        input,
-        coverage,
-        format,
-    } = &args.command;
+    match &args.command {
+        PolicyCommand::Test {
+            input,
+            coverage,
+            format,
+        } => test(input, *coverage, *format, env),
+        PolicyCommand::Input { case, all, format } => write_input(case, *all, *format, env),
+    }
+}
+
+fn write_input(case: &CaseArgs, all: bool, format: InputFormat, env: &Env) -> anyhow::Result<Exit> {
+    let Some(judgement) = case.judge(env)? else {
+        anyhow::bail!("only a proposal is judged: give its number, or --base REV and --head REV");
+    };
+    let (policies, _) = PolicySet::compile(&judgement.before.policies);
+    let text = if all {
+        judgement.input.canonical_json(None)?
+    } else {
+        policies.input_text(&judgement.input)?
+    };
+    let digest = Digest::of(text.as_bytes());
+    print(&match format {
+        InputFormat::Json => text,
+        InputFormat::Pretty => {
+            let value: serde_json::Value = serde_json::from_str(&text)?;
+            format!("{value:#}\n")
+        }
+    })?;
+    talk(&format!(
+        "input {digest}; policies at {}",
+        judgement.proposal.base.short()
+    ));
+    Ok(Exit::Done)
+}
+
+fn test(input: &InputArgs, coverage: bool, format: Format, env: &Env) -> anyhow::Result<Exit> {
     let input = input.read(env)?;
     let report = testing::run_tests(&input.snapshot.policies);
     print(&match format {
-        Format::Human => text(&report, *coverage),
+        Format::Human => text(&report, coverage),
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
     })?;
     Ok(if report.passed() {

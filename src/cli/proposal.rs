@@ -1,8 +1,11 @@
 //! `lockstep proposal`: list, show, review, merge and close.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::sign::{self, Key};
 use super::{Env, Exit, print, talk};
 use crate::app::App;
 use crate::forge::{ProposalState, ReviewKind};
@@ -35,11 +38,15 @@ enum ProposalCommand {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
-    /// Approve what it does now.
+    /// Approve what it does now; signed, where `people:` gives you a key.
     Approve {
         number: u64,
         #[arg(long, short = 'm', default_value = "")]
         message: String,
+        /// Your SSH key, private or, if an agent has it, public; by default git's `user.signingkey`, or the agent's key that is
+        /// under `people:`.
+        #[arg(long, value_name = "PATH")]
+        sign_with: Option<PathBuf>,
     },
     /// Block it until you approve.
     RequestChanges {
@@ -72,29 +79,34 @@ enum ListFormat {
 
 pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
     let language = env.language;
+    let key = if let ProposalCommand::Approve { sign_with, .. } = &args.command {
+        Key::find(sign_with.as_deref(), &env.settings)?
+    } else {
+        None
+    };
     let app = App::open(super::upstream::settings(env.settings)?).await?;
     let user = || app.user(args.as_user.as_deref());
     match args.command {
         ProposalCommand::List { all, format } => list(&app, all, format, language).await,
         ProposalCommand::Show { number, format } => show(&app, number, language, format).await,
-        ProposalCommand::Approve { number, message } => {
-            review(
-                &app,
-                number,
-                &user()?,
-                ReviewKind::Approve,
-                &message,
-                language,
-            )
-            .await
+        ProposalCommand::Approve {
+            number,
+            message,
+            sign_with,
+        } => {
+            let key = (key, sign_with.is_some());
+            let given = approve(&app, number, &user()?, &message, key, language).await;
+            reviewed(&app, number, &user()?, ReviewKind::Approve, given, language).await
         }
         ProposalCommand::RequestChanges { number, message } => {
-            review(
+            let (user, kind) = (user()?, ReviewKind::RequestChanges);
+            let given = app.gate.review(number, &user, kind, &message).await;
+            reviewed(
                 &app,
                 number,
-                &user()?,
-                ReviewKind::RequestChanges,
-                &message,
+                &user,
+                kind,
+                given.map_err(Into::into),
                 language,
             )
             .await
@@ -169,16 +181,50 @@ pub(crate) async fn show(
     )
 }
 
-async fn review(
+/// Approves, with a signature where there must be one or a key was named for it.
+async fn approve(
+    app: &App,
+    number: u64,
+    user: &str,
+    message: &str,
+    (key, named): (Option<Key>, bool),
+    language: Language,
+) -> anyhow::Result<()> {
+    let draft = app
+        .gate
+        .draft(number, user, ReviewKind::Approve, message)
+        .await?;
+    let Some(in_people) = draft.key().map(ToOwned::to_owned) else {
+        // git's own key may be for commits alone; one that was named is missed.
+        if named {
+            talk(&match language {
+                Language::English => {
+                    format!("not signed: people: on the main branch has no signing_key for {user}")
+                }
+                Language::Japanese => format!(
+                    "署名していません: main の people: に {user} の signing_key がありません"
+                ),
+            });
+        }
+        return Ok(app.gate.give(draft).await?);
+    };
+    let text = draft.text();
+    let signing = move || sign::sign(&text, key.as_ref(), &in_people);
+    let signature = tokio::task::spawn_blocking(signing).await?;
+    Ok(app.gate.give(draft.signed(signature?)).await?)
+}
+
+/// Says what came of a review, and what is still missing.
+async fn reviewed(
     app: &App,
     number: u64,
     user: &str,
     kind: ReviewKind,
-    message: &str,
+    given: anyhow::Result<()>,
     language: Language,
 ) -> anyhow::Result<Exit> {
-    if let Err(error) = app.gate.review(number, user, kind, message).await {
-        return refused(error, language);
+    if let Err(error) = given {
+        return refused(error.downcast()?, language);
     }
     let judgement = app.gate.judge_and_publish(number).await?;
     let at = judgement.proposal.head.short();

@@ -1,11 +1,14 @@
 //! `lockstep release`: a named person lets one held plan pass, by its digest.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::ids::{Digest, PlanDigest};
+use crate::plan::safety::{self, Breach, Rule};
 use crate::store::{NewEntry, Release};
 
 #[derive(Debug, Args)]
@@ -28,37 +31,32 @@ pub(crate) async fn run(args: ReleaseArgs, env: Env) -> anyhow::Result<Exit> {
     let Some((person, known)) = config.person(&user) else {
         anyhow::bail!("{user} is not in people: of the main branch, so may release nothing");
     };
-    if !known
-        .roles
-        .iter()
-        .any(|r| r == "approver" || r == "security" || r == "admin")
-    {
-        anyhow::bail!(
-            "{person} may not release plans: it takes the role approver, security or admin"
-        );
-    }
     let held = app.held_plans(&config).await?;
-    let matching: Vec<PlanDigest> = match args.plan.parse::<Digest>() {
-        Ok(digest) => held.iter().copied().filter(|p| p.0 == digest).collect(),
-        Err(_) if args.plan.len() >= 8 => held
-            .iter()
-            .copied()
-            .filter(|p| p.to_string().starts_with(&args.plan))
-            .collect(),
-        Err(_) => anyhow::bail!(
-            "{:?} is too short for a plan's digest: give at least 8 digits",
-            args.plan
-        ),
+    let matches = |plan: &PlanDigest| match args.plan.parse::<Digest>() {
+        Ok(digest) => plan.0 == digest,
+        Err(_) => plan.to_string().starts_with(&args.plan),
     };
-    let [plan] = matching.as_slice() else {
+    anyhow::ensure!(
+        args.plan.len() >= 8,
+        "{:?} is too short for a plan's digest: give at least 8 digits",
+        args.plan
+    );
+    let matching: Vec<_> = held.iter().filter(|(plan, _)| matches(plan)).collect();
+    let [(plan, breaches)] = matching.as_slice() else {
         anyhow::bail!(
             "no held plan has this digest; held are: {}",
             held.iter()
-                .map(ToString::to_string)
+                .map(|(plan, _)| plan.to_string())
                 .collect::<Vec<_>>()
                 .join(", ")
         );
     };
+    anyhow::ensure!(
+        safety::may_release(&known.roles, breaches),
+        "{person} may not release this plan: it takes the role {}{}",
+        safety::RELEASERS.join(" or "),
+        excepted(breaches)
+    );
     let (at, actor) = (app.clock.now(), person.parse()?);
     app.store
         .append(&[NewEntry {
@@ -84,4 +82,24 @@ pub(crate) async fn run(args: ReleaseArgs, env: Env) -> anyhow::Result<Exit> {
         "released {plan}; the next pass applies it if it is still that plan"
     ));
     Ok(Exit::Done)
+}
+
+/// The roles that a freeze excepts may release what it alone holds.
+fn excepted(breaches: &[Breach]) -> String {
+    let roles: BTreeSet<&str> = breaches
+        .iter()
+        .flat_map(|breach| match &breach.rule {
+            Rule::Freeze { roles, .. } => roles.as_slice(),
+            Rule::Emptied
+            | Rule::SmallTable { .. }
+            | Rule::DeleteCount { .. }
+            | Rule::DeleteShare { .. }
+            | Rule::UpdateShare { .. }
+            | Rule::LastAdmin
+            | Rule::OwnAccess => &[],
+        })
+        .map(String::as_str)
+        .filter(|role| safety::may_release(&[(*role).to_owned()], breaches))
+        .collect();
+    roles.iter().map(|role| format!(" or {role}")).collect()
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use clap::Args;
 use tokio::sync::watch;
 
+use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
-use crate::engine::supervise;
+use crate::engine::{Stopped, supervise};
 use crate::gate;
 use crate::settings::Settings;
 
@@ -15,12 +16,15 @@ use crate::settings::Settings;
 pub(crate) struct RunArgs {}
 
 pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
+    // Before anything is begun that a signal could interrupt.
+    let signals = Signals::listen()?;
     // What a server publishes is in the language it was started in.
     let app = App::open(Settings {
         language: env.language,
         ..env.settings
     })
     .await?;
+    let _claim = app.store.claim(app.clock.now())?;
     let engine = app.engine()?;
     let intervals = app.settings.intervals;
     let (stop, stopped) = watch::channel(false);
@@ -61,14 +65,13 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         }
         std::future::pending::<()>().await;
     };
-    let ended = async {
-        super::interrupted().await;
-        talk("lockstep: finishing what is under way");
-        stop.send_replace(true);
+    let ended = tokio::select! {
+        (ended, ()) = futures_util::future::join(passes, proposals) => ended,
+        () = noticed => Stopped::InOrder,
+        () = signals.obey(&stop) => Stopped::Midway,
     };
-    tokio::select! {
-        ((), (), ()) = futures_util::future::join3(passes, proposals, ended) => {}
-        () = noticed => {}
+    if ended == Stopped::Midway {
+        talk("lockstep: ended in the middle of something, which the next start takes up");
     }
     Ok(Exit::Done)
 }

@@ -8,7 +8,6 @@ use jiff::tz::TimeZone;
 use super::{Env, Exit, print};
 use crate::app::App;
 use crate::ids::SystemName;
-use crate::record::{Condition, ConditionReason, ConditionState};
 use crate::store::{EntryFilter, Order, SystemState};
 use crate::view::{self, GroupStatus, LastChange, Standing, StatusView, SystemStatus};
 
@@ -101,25 +100,8 @@ pub(crate) fn timezone(name: &str) -> TimeZone {
 }
 
 fn standing(known: Option<&SystemState>, head: &crate::ids::Revision) -> Standing {
-    let Some(known) = known else {
-        return Standing::NeverSynced;
-    };
-    let Ok(condition) = serde_json::from_value::<Condition>(known.condition.clone()) else {
-        return Standing::NeverSynced;
-    };
-    let why = condition.message;
-    match (condition.state, condition.reason) {
-        (_, ConditionReason::Drifted) => Standing::Adrift { why },
-        (_, ConditionReason::Unreachable) => Standing::Unreachable { why },
-        (_, ConditionReason::Refused | ConditionReason::Misconfigured)
-        | (ConditionState::Incident, _) => Standing::Failed { why },
-        (ConditionState::InStep, _) if known.revision.as_ref() == Some(head) => Standing::InStep,
-        (ConditionState::InStep, _) => Standing::Behind {
-            why: format!("{} is merged and not applied yet", head.short()),
-        },
-        (ConditionState::Held, _) => Standing::Held { why },
-        (ConditionState::Moving | ConditionState::Behind, _) => Standing::Behind { why },
-    }
+    let condition = known.and_then(|k| serde_json::from_value(k.condition.clone()).ok());
+    Standing::of(condition, known.and_then(|k| k.revision.as_ref()), head)
 }
 
 async fn last_change(app: &App, system: &SystemName) -> anyhow::Result<Option<LastChange>> {

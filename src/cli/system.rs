@@ -1,7 +1,7 @@
 //! `lockstep system`: a reference system for demonstrations, tests and people who write a real one, and the conformance test for those.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Exit, print};
+use super::{Env, Exit, print};
 use crate::clock::SystemClock;
 use crate::conformance::{self, Occupied};
 use crate::ids::{Fence, KindName, SystemName};
@@ -101,14 +101,14 @@ pub enum Format {
 }
 
 /// Runs the command; a served system returns when it has been stopped.
-pub async fn run(args: SystemArgs) -> anyhow::Result<Exit> {
+pub(crate) async fn run(args: SystemArgs, env: Env) -> anyhow::Result<Exit> {
     match args.command {
         SystemCommand::Serve(args) => serve(args).await.map(|()| Exit::Done),
-        SystemCommand::Test(args) => test(args).await,
+        SystemCommand::Test(args) => test(args, &env).await,
     }
 }
 
-async fn test(args: TestArgs) -> anyhow::Result<Exit> {
+async fn test(args: TestArgs, env: &Env) -> anyhow::Result<Exit> {
     let TestArgs {
         url,
         token_file,
@@ -143,7 +143,8 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
         many: changes,
         fence: Fence(fence),
         timeout: Duration::from_secs(timeout.max(1)),
-        restart: restart_command.map(restart_by),
+        restart: restart_command
+            .map(|command| restart_by(command, env.settings.private_variables())),
         clock: Arc::new(SystemClock),
     })
     .await?;
@@ -158,12 +159,17 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// Runs a command of the person at the keyboard in a shell. What it prints goes to stderr, away from the report.
-fn restart_by(command: String) -> conformance::Restart {
+/// Runs a command of the person at the keyboard in a shell. What it prints goes to stderr, away from the report; what is private to this
+/// process does not go into its environment.
+fn restart_by(command: String, private: BTreeSet<String>) -> conformance::Restart {
     Arc::new(move || {
-        let command = command.clone();
+        let (command, private) = (command.clone(), private.clone());
         Box::pin(async move {
-            let output = tokio::process::Command::new("sh")
+            let mut shell = tokio::process::Command::new("sh");
+            for name in &private {
+                shell.env_remove(name);
+            }
+            let output = shell
                 .args(["-c", &command])
                 .stdin(std::process::Stdio::null())
                 .stdout(std::io::stderr())
@@ -208,9 +214,14 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// More than that is no token.
+const TOKEN_LIMIT: u64 = 64 << 10;
+
 /// A token never comes by an argument, where every process on the host could read it.
 fn read_token(file: &Path) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(file)
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(TOKEN_LIMIT).read_to_string(&mut text))
         .with_context(|| format!("cannot read the token file {}", file.display()))?;
     let token = text.trim();
     anyhow::ensure!(

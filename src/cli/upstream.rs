@@ -61,7 +61,7 @@ pub(crate) fn origin(settings: &Settings) -> anyhow::Result<Origin> {
     match (there, here) {
         (Ok(there), Ok(here)) if there == here => Ok(Origin::Here),
         (Ok(there), _) if is_repository(&there) => Ok(Origin::Local(there)),
-        _ => Ok(Origin::Remote(without_password(&url))),
+        _ => Ok(Origin::Remote(without_secrets(&url))),
     }
 }
 
@@ -70,12 +70,59 @@ fn is_repository(path: &Path) -> bool {
     git2::Repository::open(path).is_ok()
 }
 
-fn without_password(url: &str) -> String {
+/// A URL fit to be shown: without a password, and over HTTP without a user, which is often a token.
+fn without_secrets(url: &str) -> String {
     match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
+        Ok(mut parsed) => {
+            let web = matches!(parsed.scheme(), "http" | "https");
+            if parsed.password().is_none() && (!web || parsed.username().is_empty()) {
+                return url.to_owned();
+            }
+            // Only a URL that cannot have either refuses to lose it.
             let _ = parsed.set_password(None);
+            if web {
+                let _ = parsed.set_username("");
+            }
             parsed.to_string()
         }
-        Ok(_) | Err(_) => url.to_owned(),
+        Err(_) => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn what_is_shown_of_a_url_is_no_secret() {
+        for (url, shown) in [
+            (
+                "https://git.example.org/a.git",
+                "https://git.example.org/a.git",
+            ),
+            (
+                "https://sato:hunter2@git.example.org/a.git",
+                "https://git.example.org/a.git",
+            ),
+            (
+                "https://hunter2@git.example.org/a.git",
+                "https://git.example.org/a.git",
+            ),
+            (
+                "https://hunter2:@git.example.org/a.git",
+                "https://git.example.org/a.git",
+            ),
+            (
+                "ssh://git@git.example.org/a.git",
+                "ssh://git@git.example.org/a.git",
+            ),
+            (
+                "ssh://git:hunter2@git.example.org/a.git",
+                "ssh://git@git.example.org/a.git",
+            ),
+            ("git@git.example.org:a.git", "git@git.example.org:a.git"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
     }
 }

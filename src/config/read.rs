@@ -84,7 +84,7 @@ impl Reader<'_, '_> {
         config.people = self.people(&top, &config.systems);
         config.documents = self.documents(&top);
         config.safety = self.safety(&top, &config.systems);
-        config.freezes = self.freezes(&top, &config.timezone);
+        config.freezes = self.freezes(&top, &config.timezone, &config.people);
         config
     }
 

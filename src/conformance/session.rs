@@ -217,6 +217,7 @@ impl Session {
                 base_digest: self.state.digest(),
                 target_digest: after.digest(),
                 fence: self.fence,
+                owner: None,
                 changes: changes.collect(),
             },
             after,

@@ -4,19 +4,19 @@
 //! are computed anew from what was read, and a listing that does not give the digests announced is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Position, Url};
+use url::Position;
 
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
 };
-use crate::ids::{ChangesetId, Digest, Fence, SystemName};
+use crate::ids::{ChangesetId, Digest, Fence};
 use crate::state::{BUCKETS, Bucket, Item, state_digest};
 use crate::system_api::{
     DigestsAnswer, FenceRequest, OutcomeAnswer, PREFIX, PrepareAnswer, PrepareRequest, StateAnswer,
@@ -24,44 +24,14 @@ use crate::system_api::{
 };
 
 mod answer;
+mod bounds;
+mod settings;
 
 #[cfg(test)]
 mod tests;
 
 use answer::{Answer, Asked, Doing};
-
-/// What the connector is made of.
-#[derive(Debug, Clone)]
-pub struct HttpSettings {
-    /// The system, for messages.
-    pub system: SystemName,
-    /// Where its API is, without `/lockstep/v1`; may have a path, but no user, password, query or fragment.
-    pub base: Url,
-    /// Sent as a bearer token, to this host alone.
-    pub token: Option<SecretString>,
-    /// The credential's name, for messages.
-    pub credential: Option<String>,
-    pub connect_timeout: Duration,
-    /// For one request as a whole, body included.
-    pub timeout: Duration,
-}
-
-/// Why a connector can't be made from its settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HttpSettingsError {
-    #[error("the url of a system starts with https:// or http://, not {0}:")]
-    Scheme(String),
-    #[error("the url of a system holds no user or password; name a credential instead")]
-    Secret,
-    #[error("the url of a system has no query or fragment")]
-    Query,
-    #[error(
-        "the credential holds characters that cannot be in a bearer token (line breaks, spaces, letters beyond ASCII)"
-    )]
-    Token,
-    #[error("no HTTP client can be made: {0}")]
-    Client(String),
-}
+pub use settings::{HttpSettings, HttpSettingsError};
 
 /// A connected system behind the System API, with its own pool of connections.
 pub struct HttpConnector {
@@ -71,6 +41,8 @@ pub struct HttpConnector {
     asked: Asked,
     /// What the system last announced: what the next listing is checked against.
     announced: Mutex<Option<Announced>>,
+    /// How often in a row it said that nothing changed.
+    unchanged: AtomicU32,
 }
 
 #[derive(Clone)]
@@ -114,6 +86,7 @@ impl HttpConnector {
             .connect_timeout(connect_timeout)
             .timeout(timeout)
             .tcp_nodelay(true)
+            .pool_max_idle_per_host(bounds::IDLE)
             .build()
             .map_err(|e| HttpSettingsError::Client(answer::chain(&e)))?;
         Ok(Self {
@@ -127,6 +100,7 @@ impl HttpConnector {
                 timeout,
             },
             announced: Mutex::new(None),
+            unchanged: AtomicU32::new(0),
         })
     }
 
@@ -193,14 +167,14 @@ impl HttpConnector {
 
     /// An entity tag that is not the digest would one day say "unchanged" of what has changed.
     fn check_tag(&self, headers: &HeaderMap, digest: Digest) -> Result<(), ConnectorError> {
-        let tag = headers.get(ETAG).and_then(|v| v.to_str().ok());
-        match tag.map(|t| t.trim_start_matches("W/").trim_matches('"')) {
-            Some(tag) if tag != digest.to_hex() => Err(self.asked.terminal(
-                Doing::Digests,
-                "sends an ETag that is not the digest of its state",
-            )),
-            Some(_) | None => Ok(()),
+        let hex = digest.to_hex();
+        let mut tags = headers.get_all(ETAG).iter().map(|v| v.to_str());
+        let is_digest = |tag: &str| tag.trim_start_matches("W/").trim_matches('"') == hex;
+        if tags.all(|tag| tag.is_ok_and(is_digest)) {
+            return Ok(());
         }
+        let what = "sends an ETag that is not the digest of its state";
+        Err(self.asked.terminal(Doing::Digests, what))
     }
 
     fn remember(&self, announced: Option<Announced>) {
@@ -282,18 +256,24 @@ impl Observe for HttpConnector {
     }
 
     async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
-        let Some(digests) = self.fetch_digests(known).await? else {
+        let believed = self.unchanged.load(Ordering::Relaxed) < bounds::BELIEVED;
+        let Some(digests) = self.fetch_digests(known.filter(|_| believed)).await? else {
+            self.unchanged.fetch_add(1, Ordering::Relaxed);
             // What was announced before may be of another state than the one the caller knows.
             if self.remembered().map(|a| a.digest) != known {
                 self.remember(None);
             }
             return Ok(Seen::Unchanged);
         };
+        self.unchanged.store(0, Ordering::Relaxed);
         let DigestsAnswer {
             revision,
             digest,
             buckets,
         } = digests;
+        if known == Some(digest) {
+            return Ok(Seen::Unchanged);
+        }
         Ok(Seen::Digests {
             revision,
             digest,
@@ -349,6 +329,7 @@ impl Apply for HttpConnector {
             base,
             target,
             fence,
+            owner,
             changes,
         } = changeset;
         let body = PrepareRequest {
@@ -356,6 +337,7 @@ impl Apply for HttpConnector {
             base_digest: *base,
             target_digest: *target,
             fence: *fence,
+            owner: owner.as_deref().map(Into::into),
             changes: changes.iter().map(WireChange::of).collect(),
         };
         let request = self.request(Method::PUT, &format!("/changesets/{id}"));

@@ -198,6 +198,7 @@ fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
         base: before.digest(),
         target: after.digest(),
         fence: Fence(fence),
+        owner: None,
         changes: diff(before, after, |_, _, _| Direction::Neutral),
     }
 }

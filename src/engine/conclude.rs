@@ -98,10 +98,12 @@ impl Engine {
     ) -> Result<GroupReport, EngineError> {
         memory.hot.clear();
         self.remember_good(scene, memory);
+        let arrived = self.record_arrivals(pass, scene, memory).await?;
         let digests = scene.digests();
         if !scene.settled() {
             let ending = Ending {
                 digests: digests.clone(),
+                adrift: arrived,
                 ..Ending::of(pass.group)
             };
             memory.known.extend(digests);
@@ -123,12 +125,19 @@ impl Engine {
         };
         for (system, digest) in digests {
             let known = memory.known.insert(system.clone(), digest);
-            let was_there = memory.conditions.get(&system);
-            if known != Some(digest) || !was_there.is_some_and(Condition::is_in_step) {
-                self.note(&system, &condition, Some(digest), memory).await?;
+            let condition = arrived.get(&system).unwrap_or(&condition);
+            let before = memory.conditions.get(&system);
+            let same = match condition.is_in_step() {
+                true => before.is_some_and(Condition::is_in_step),
+                false => before == Some(condition),
+            };
+            if known != Some(digest) || !same {
+                self.note(&system, condition, Some(digest), memory).await?;
             }
         }
-        Ok(report(pass, &scene.revision, None))
+        let mut done = report(pass, &scene.revision, None);
+        done.conditions = arrived;
+        Ok(done)
     }
 
     /// There are differences, and what is to be done about them is nothing: the systems are only watched, or their drift is only reported.
@@ -180,9 +189,10 @@ impl Engine {
         scene: &Scene,
         plan: &Plan,
         outcome: Outcome,
-        ending: Ending,
+        mut ending: Ending,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
+        ending.beyond = scene.beyond.clone();
         let known = memory
             .outcome
             .as_ref()

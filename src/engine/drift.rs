@@ -8,7 +8,7 @@ use serde_json::json;
 use super::group::{Memory, Pass, Scene};
 use super::{Engine, EngineError};
 use crate::config::DriftPolicy;
-use crate::ids::{ResourceRef, SystemName};
+use crate::ids::{ResourceRef, Revision, SystemName};
 use crate::plan::{self, Change, SystemPlan};
 use crate::record::{Condition, ConditionReason, ConditionState};
 use crate::resource::Direction;
@@ -45,7 +45,11 @@ impl Engine {
         } else if scene.settled() {
             share.changes.clone()
         } else {
-            let expected = self.at_good(scene, system, memory).await?;
+            let good = self.at_good(scene.good.as_ref(), system, memory).await?;
+            let expected = match scene.beyond.get(system) {
+                Some(beyond) => beyond.with(&good),
+                None => good,
+            };
             plan::diff(observed, &expected, |_, _, _| Direction::Neutral)
         };
         let heals = policy == DriftPolicy::Heal;
@@ -122,13 +126,13 @@ impl Engine {
     }
 
     /// What a system should have at the group's last good revision.
-    async fn at_good(
+    pub(super) async fn at_good(
         &self,
-        scene: &Scene,
+        good: Option<&Revision>,
         system: &SystemName,
         memory: &mut Memory,
     ) -> Result<State, EngineError> {
-        let Some(good) = &scene.good else {
+        let Some(good) = good else {
             return Ok(State::default());
         };
         match memory.good.get(system) {
@@ -150,15 +154,15 @@ impl Engine {
         system: &SystemName,
         memory: &mut Memory,
     ) -> Result<BTreeSet<ResourceRef>, EngineError> {
-        let before = self.at_good(scene, system, memory).await?;
-        let Some(after) = scene.desired.get(system) else {
+        let before = self.at_good(scene.good.as_ref(), system, memory).await?;
+        let Some(after) = scene.projected.get(system) else {
             return Ok(BTreeSet::new());
         };
         let changes = plan::diff(&before, after, |_, _, _| Direction::Neutral);
         Ok(changes.into_iter().map(|c| c.id).collect())
     }
 
-    async fn record(
+    pub(super) async fn record(
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
@@ -208,7 +212,7 @@ fn named(changes: &[Change]) -> String {
 }
 
 /// A share with only some of its changes, which leads to another target; and the changes that were left out.
-fn split(
+pub(super) fn split(
     share: SystemPlan,
     observed: &State,
     keep: impl Fn(&Change) -> bool,

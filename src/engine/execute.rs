@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::observe::Link;
+use super::ownership::Beyond;
 use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::connector::{Apply, Changeset, Seen};
@@ -29,6 +30,8 @@ pub(super) struct Ending {
     pub(super) digests: BTreeMap<SystemName, Digest>,
     /// Systems that are left with what somebody else changed on them.
     pub(super) adrift: BTreeMap<SystemName, Condition>,
+    /// What systems have beyond what they should.
+    pub(super) beyond: BTreeMap<SystemName, Beyond>,
 }
 
 impl Ending {
@@ -234,8 +237,8 @@ fn ask<'a>(
         .boxed();
     };
     let (id, fence) = (run.id, run.fence);
-    let forward = changeset(run, &system, Stage::Forward);
-    let undo = changeset(run, &system, Stage::Undo);
+    let forward = changeset(run, &system, Stage::Forward, link.owner());
+    let undo = changeset(run, &system, Stage::Undo, link.owner());
     async move {
         if attempt > 0 {
             tokio::time::sleep(backoff(attempt)).await;
@@ -329,7 +332,12 @@ async fn digest_now(connector: &dyn Apply, share: &Changeset) -> Result<Digest, 
     Ok(state_digest(buckets))
 }
 
-fn changeset(run: &Run, system: &SystemName, stage: Stage) -> Option<Changeset> {
+fn changeset(
+    run: &Run,
+    system: &SystemName,
+    stage: Stage,
+    owner: Option<Arc<str>>,
+) -> Option<Changeset> {
     let share = run.members.get(system)?.share(stage);
     Some(Changeset {
         id: run.id.changeset(system, stage),
@@ -337,6 +345,7 @@ fn changeset(run: &Run, system: &SystemName, stage: Stage) -> Option<Changeset> 
         base: share.base.get(),
         target: share.target.get(),
         fence: run.fence,
+        owner,
         changes: share.changes,
     })
 }

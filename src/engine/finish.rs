@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::execute::{Ending, row};
+use super::ownership::claims;
 use super::{Engine, EngineError};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
@@ -36,12 +37,16 @@ pub(super) fn left_with(run: &Run, system: &SystemName) -> Option<Digest> {
     }
 }
 
-/// Whether two outcomes say the same, so that the second need not be recorded.
+/// Whether two outcomes say the same, so that the second need not be recorded. Another reason is news: whoever mends a system goes by it. Only
+/// what moved meanwhile is another each time, and nobody's to mend.
 pub(super) fn same(a: &Outcome, b: &Outcome) -> bool {
     a.name() == b.name()
         && match (a, b) {
             (Outcome::Held { plan, .. }, Outcome::Held { plan: other, .. }) => plan == other,
-            _ => a.failures().keys().eq(b.failures().keys()),
+            (Outcome::Stale { systems }, Outcome::Stale { systems: other }) => {
+                systems.keys().eq(other.keys())
+            }
+            _ => a.failures() == b.failures(),
         }
 }
 
@@ -52,6 +57,10 @@ pub(super) fn standings(
     ending: &Ending,
 ) -> BTreeMap<SystemName, Condition> {
     let mut standings = run.conditions();
+    if !run.scope.is_whole() {
+        // The others of the group stand where they stood.
+        return standings;
+    }
     let (state, reason) = if outcome.is_success() {
         (ConditionState::InStep, ConditionReason::AlreadyInStep)
     } else {
@@ -83,7 +92,9 @@ impl Engine {
         let Some(outcome) = &run.outcome else {
             return Ok(());
         };
-        let success = outcome.is_success();
+        // Urgent changes are on their system; the group is where it was.
+        let whole = run.scope.is_whole();
+        let success = whole && outcome.is_success();
         let states = standings(run, outcome, ending)
             .into_iter()
             .map(|(system, condition)| {
@@ -103,7 +114,7 @@ impl Engine {
         let known = self.store.group_state(&run.group).await?;
         // Healing drift at the last good revision says nothing about a newer one that failed.
         let healing = known.good.as_ref() == Some(&run.revision);
-        let failed = if healing {
+        let failed = if healing || !whole {
             FailedUpdate::Keep
         } else if success {
             FailedUpdate::Clear
@@ -132,8 +143,9 @@ impl Engine {
             body: e.body,
         });
         // A release is used up by the run that came through, not by one that was killed or refused on the way.
-        let released =
-            success && !run.members.is_empty() && self.store.use_release(run.plan, run.id).await?;
+        let released = outcome.is_success()
+            && !run.members.is_empty()
+            && self.store.use_release(run.plan, run.id).await?;
         let finish = Finish {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),
@@ -146,6 +158,7 @@ impl Engine {
             } else {
                 verified_changes(run, now)
             },
+            claims: claims(run, &ending.beyond, known.good.is_none()),
             ledger: ledger.collect(),
             outbox: Vec::new(),
         };

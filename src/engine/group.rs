@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
 
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
 use super::lead::{Held, Lead};
 use super::observe::Link;
+use super::ownership::{Beyond, Remembered};
 use super::source::Head;
 use super::{Engine, EngineError, GroupReport};
-use crate::config::Group;
-use crate::ids::{Digest, Fence, GroupName, Revision, RunId, SystemName};
-use crate::plan::safety::{self, GuardContext};
+use crate::config::{Group, Safety};
+use crate::ids::{Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, SystemName};
+use crate::plan::safety;
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, ConnectorError, Failure, Failures, Opening, Outcome, Run, Trigger};
@@ -30,6 +30,8 @@ pub(super) struct Memory {
     projected: BTreeMap<SystemName, (Arc<Bundle>, State)>,
     /// What each system should have at the last good revision.
     pub(super) good: BTreeMap<SystemName, (Revision, State)>,
+    /// The ceilings of the last good revision.
+    pub(super) safety: Option<(Revision, Safety)>,
     /// The digest each system was left with by the last run, or at which its drift was recorded.
     pub(super) known: BTreeMap<SystemName, Digest>,
     /// The conditions that were written down last.
@@ -40,6 +42,12 @@ pub(super) struct Memory {
     pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
+    /// Urgent changes that were tried on a system and refused, or that wait for a release: not tried again as they are.
+    pub(super) urgent: BTreeMap<SystemName, PlanDigest>,
+    /// What was found on systems beyond what they should have, and of which digests that holds.
+    pub(super) beyond: Remembered,
+    /// What somebody else has put on systems, as it was recorded last.
+    pub(super) arrived: BTreeMap<SystemName, Vec<ResourceRef>>,
 }
 
 /// What one pass over a group is given.
@@ -59,9 +67,14 @@ pub(super) struct Scene {
     pub(super) bundle: Arc<Bundle>,
     /// The last good revision.
     pub(super) good: Option<Revision>,
+    /// What the bundle says each system should have.
+    pub(super) projected: BTreeMap<SystemName, State>,
+    /// The same, and what else may stay there.
     pub(super) desired: BTreeMap<SystemName, State>,
     pub(super) observed: BTreeMap<SystemName, State>,
     pub(super) failures: Failures,
+    /// What systems have beyond what they should.
+    pub(super) beyond: BTreeMap<SystemName, Beyond>,
 }
 
 impl Scene {
@@ -105,15 +118,27 @@ impl Engine {
             (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
         };
         let seen = self.observe_group(pass, &bundle, memory).await;
-        let (desired, observed, failures) = seen;
+        let (projected, observed, failures) = seen;
+        let beyond = self
+            .beyond(state.good.as_ref(), &projected, &observed, memory)
+            .await?;
+        let desired = projected.iter().map(|(system, projected)| {
+            let desired = match beyond.get(system) {
+                Some(beyond) => beyond.with(projected),
+                None => projected.clone(),
+            };
+            (system.clone(), desired)
+        });
         let scene = Scene {
             fence,
             revision,
             bundle,
             good: state.good,
-            desired,
+            desired: desired.collect(),
+            projected,
             observed,
             failures,
+            beyond,
         };
         let mut report = self.bring_to(pass, &scene, memory).await?;
         report.waits = report.waits.or(why);
@@ -128,7 +153,8 @@ impl Engine {
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
         if !scene.failures.is_empty() {
-            return self.out_of_reach(pass, scene, memory).await;
+            let done = self.out_of_reach(pass, scene, memory).await?;
+            return self.and_urgent(pass, scene, done, memory).await;
         }
         if scene.observed.iter().all(|(s, o)| scene.is_there(s, o)) {
             return self.already_there(pass, scene, memory).await;
@@ -141,28 +167,23 @@ impl Engine {
             held.conditions = memory.conditions.clone();
             return Ok(held);
         }
-        let (plan, adrift) = self.plan_group(pass, scene, memory).await?;
+        let arrived = self.record_arrivals(pass, scene, memory).await?;
+        let (plan, mut adrift) = self.plan_group(pass, scene, memory).await?;
+        adrift.extend(arrived);
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }
-        let release = self.store.find_release(plan.digest()).await?;
-        let past = self.past_changes(&scene.bundle, pass).await?;
-        let context = GuardContext {
-            now: self.clock.now(),
-            past: &past,
-            observed: &scene.observed,
-            released: release.as_ref().map(|r| r.plan),
-        };
-        let breaches = safety::guard(&plan, &scene.bundle.config, &context);
+        let breaches = self.breaches(pass, scene, &plan, memory).await?;
         if !breaches.is_empty() {
             let outcome = Outcome::Held {
                 plan: plan.digest(),
                 breaches,
             };
             let ending = Ending::of(pass.group);
-            return self
+            let done = self
                 .conclude(pass, scene, &plan, outcome, ending, memory)
-                .await;
+                .await?;
+            return self.and_urgent(pass, scene, done, memory).await;
         }
         let trigger = if scene.settled() {
             Trigger::Drift
@@ -180,11 +201,13 @@ impl Engine {
                 .filter(|(s, _)| !adrift.contains_key(s))
                 .collect(),
             adrift,
+            beyond: scene.beyond.clone(),
         };
         let run = self
             .carry_out(run, effects, &connected(pass.links), &ending)
             .await?;
-        Ok(self.learn(pass, scene, &run, &ending, memory))
+        let done = self.learn(pass, scene, &run, &ending, memory);
+        self.and_urgent(pass, scene, done, memory).await
     }
 
     /// Asks all systems at once.
@@ -210,9 +233,10 @@ impl Engine {
                 .insert(system.clone(), (bundle.clone(), state.clone()));
             desired.insert(system.clone(), state);
         }
+        let known = &memory.known;
         let asked = desired.iter().map(async |(system, desired)| {
             let result = match pass.links.get(system) {
-                Some(Ok(link)) => link.observe(desired).await,
+                Some(Ok(link)) => link.observe(desired, known.get(system).copied()).await,
                 Some(Err(why)) => Err(ConnectorError::Terminal {
                     message: why.clone(),
                 }),
@@ -238,7 +262,7 @@ impl Engine {
 
     /// What every system's share is, after its mode and its drift policy; and the systems that are left with what somebody else
     /// changed on them.
-    async fn plan_group(
+    pub(super) async fn plan_group(
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
@@ -299,7 +323,8 @@ impl Engine {
     }
 
     pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
-        for (system, state) in &scene.desired {
+        memory.safety = Some((scene.revision.clone(), scene.bundle.config.safety.clone()));
+        for (system, state) in &scene.projected {
             let good = (scene.revision.clone(), state.clone());
             memory.good.insert(system.clone(), good);
         }
@@ -347,32 +372,6 @@ impl Engine {
         }
         done.outcome = Some(outcome.clone());
         done
-    }
-
-    async fn past_changes(
-        &self,
-        bundle: &Bundle,
-        pass: &Pass<'_>,
-    ) -> Result<Vec<safety::PastChange>, EngineError> {
-        let safety = &bundle.config.safety;
-        let hours = safety
-            .overrides
-            .values()
-            .chain([&safety.default])
-            .map(|c| c.window_hours)
-            .max()
-            .unwrap_or(24);
-        let window = i64::try_from(hours)
-            .ok()
-            .and_then(SignedDuration::try_from_hours);
-        let since = window
-            .and_then(|w| self.clock.now().checked_sub(w).ok())
-            .unwrap_or(Timestamp::MIN);
-        let mut past = Vec::new();
-        for system in &pass.group.systems {
-            past.extend(self.store.changes_since(system, since).await?);
-        }
-        Ok(past)
     }
 }
 

@@ -8,7 +8,10 @@ use super::group::{Memory, Pass, connected};
 use super::{Engine, EngineError};
 use crate::ids::Fence;
 use crate::protocol;
-use crate::store::Store;
+use crate::store::{Store, StoredRun};
+
+/// How many of the group's latest runs are looked through for the last one of the whole group.
+const LOOK_BACK: u32 = 10;
 
 /// A lease as it is remembered.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +64,10 @@ impl Engine {
             .await?;
         let Some(fence) = acquired else {
             tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
-            return Ok(Lead::Not("another process keeps it in step".to_owned()));
+            // A pass that holds it for a moment is not worth a name; one that was started to keep it is.
+            let who = self.store.running()?;
+            let who = who.map_or("another process".to_owned(), |running| running.to_string());
+            return Ok(Lead::Not(format!("{who} keeps it in step")));
         };
         if let Some(why) = self.recover(pass, fence).await? {
             return Ok(Lead::Not(why));
@@ -104,13 +110,10 @@ impl Engine {
                 }
             }
         }
-        if let Some(last) = self
-            .store
-            .recent_runs(pass.name, 1)
-            .await?
-            .into_iter()
-            .next()
-        {
+        // What urgent changes came to says nothing about the group.
+        let recent = self.store.recent_runs(pass.name, LOOK_BACK).await?;
+        let is_whole = |run: &StoredRun| run.run.body.get("scope").is_none();
+        if let Some(last) = recent.into_iter().find(is_whole) {
             let outcome = last.outcome.map(serde_json::from_value);
             memory.outcome = outcome
                 .and_then(Result::ok)

@@ -10,14 +10,17 @@ use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 /// A connected system as the engine holds it: its connector, and the state it was last seen in.
 pub(super) struct Link {
     connector: Arc<dyn Apply>,
+    /// Which config repo what is sent comes from.
+    owner: Option<Arc<str>>,
     /// What was observed last. Only ever a whole, verified state: a hint that saves requests, never taken for the truth.
     last: Mutex<Option<State>>,
 }
 
 impl Link {
-    pub(super) fn new(connector: Arc<dyn Apply>) -> Self {
+    pub(super) fn new(connector: Arc<dyn Apply>, owner: Option<Arc<str>>) -> Self {
         Self {
             connector,
+            owner,
             last: Mutex::new(None),
         }
     }
@@ -25,6 +28,10 @@ impl Link {
     /// The half that can write: for carrying out a run, nothing else.
     pub(super) fn connector(&self) -> &Arc<dyn Apply> {
         &self.connector
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<str>> {
+        self.owner.clone()
     }
 
     fn remembered(&self) -> Option<State> {
@@ -39,13 +46,31 @@ impl Link {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
     }
 
-    /// The state the system is in now. `desired` saves fetching buckets that are as they should be.
-    pub(super) async fn observe(&self, desired: &State) -> Result<State, ConnectorError> {
+    /// The state the system is in now. `desired` saves fetching buckets that are as they should be; `left` is what the system was left with.
+    pub(super) async fn observe(
+        &self,
+        desired: &State,
+        left: Option<Digest>,
+    ) -> Result<State, ConnectorError> {
         let remembered = self.remembered();
-        let state = observe(&*self.connector, remembered, desired).await?;
+        let hope = if left == Some(desired.digest()) {
+            Hope::AsDesired
+        } else {
+            Hope::Unknown
+        };
+        let state = observe(&*self.connector, remembered, desired, hope).await?;
         self.remember(&state);
         Ok(state)
     }
+}
+
+/// What is expected of a system that nothing is remembered of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hope {
+    /// It was left as it should be, so the question is whether that has changed.
+    AsDesired,
+    /// Anything. It is asked what it holds: the answer "unchanged" to what it should hold would be taken on trust.
+    Unknown,
 }
 
 /// Reads a system's state. `remembered` is what it was last seen in, `desired` what it should be: buckets that are in either, or empty, are
@@ -54,11 +79,16 @@ pub async fn observe(
     system: &dyn Observe,
     remembered: Option<State>,
     desired: &State,
+    hope: Hope,
 ) -> Result<State, ConnectorError> {
-    // Where nothing is remembered the hope is that it is as it should be.
-    let hoped = remembered.as_ref().unwrap_or(desired);
-    match system.digests(Some(hoped.digest())).await? {
-        Seen::Unchanged => Ok(hoped.clone()),
+    let hoped = match hope {
+        Hope::AsDesired => remembered.as_ref().or(Some(desired)),
+        Hope::Unknown => remembered.as_ref(),
+    };
+    match system.digests(hoped.map(State::digest)).await? {
+        Seen::Unchanged => hoped
+            .cloned()
+            .ok_or_else(|| protocol("says that nothing changed, but was not told since when")),
         Seen::Digests {
             digest, buckets, ..
         } => fetch(system, digest, &buckets, remembered.as_ref(), desired).await,

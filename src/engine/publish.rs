@@ -8,12 +8,12 @@ use super::source::Head;
 use super::statuses::{self, GroupAt, RunAt};
 use super::{Engine, EngineError};
 use crate::config::Group;
-use crate::ids::{GroupName, Revision, RunId};
-use crate::record::Run;
+use crate::ids::{GroupName, Revision, RunId, SystemName};
+use crate::record::{Condition, Run};
 use crate::store::GroupState;
 
 /// How many of a group's latest runs have their revisions' statuses kept right.
-const RECENT: u32 = 10;
+const RECENT: u32 = 30;
 
 /// What a commit shows: context, and state with description.
 pub(super) type Shown = Vec<(String, String)>;
@@ -30,6 +30,8 @@ impl Engine {
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
+        let mut ahead: BTreeMap<(&GroupName, Revision), BTreeMap<SystemName, Condition>> =
+            BTreeMap::new();
         let mut ended = Ended::new();
         let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
@@ -42,7 +44,14 @@ impl Engine {
                     if run.outcome.is_some() {
                         ended.insert(id, run.clone());
                     }
-                    runs.entry((name, revision)).or_insert(run);
+                    if run.urgent {
+                        let ahead = ahead.entry((name, revision)).or_default();
+                        for (system, condition) in &run.conditions {
+                            ahead.entry(system.clone()).or_insert(condition.clone());
+                        }
+                    } else {
+                        runs.entry((name, revision)).or_insert(run);
+                    }
                 }
             }
         }
@@ -71,6 +80,7 @@ impl Engine {
                 known.push(GroupAt {
                     group,
                     run,
+                    ahead: ahead.get(&(name, revision.clone())),
                     overtaken_by,
                 });
             }

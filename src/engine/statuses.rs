@@ -20,8 +20,21 @@ pub(super) struct GroupAt<'a> {
     pub(super) group: &'a Group,
     /// The newest run for the revision, open or ended.
     pub(super) run: Option<&'a RunAt>,
+    /// Where systems stand that have got their urgent changes and wait for the rest.
+    pub(super) ahead: Option<&'a BTreeMap<SystemName, Condition>>,
     /// Whether a newer revision that contains this one has been applied since.
     pub(super) overtaken_by: Option<&'a Revision>,
+}
+
+impl GroupAt<'_> {
+    /// Where a system stands that has got its urgent changes, while the group has not moved and the system itself is not what it waits for.
+    fn ahead_of(&self, run: &RunAt, system: &SystemName) -> Option<&Condition> {
+        let outcome = run.outcome.as_ref().filter(|o| !o.is_success())?;
+        if outcome.failures().contains_key(system) {
+            return None;
+        }
+        self.ahead?.get(system)
+    }
 }
 
 /// What a run says about the commit that it was for.
@@ -30,6 +43,8 @@ pub(super) struct RunAt {
     pub(super) conditions: BTreeMap<SystemName, Condition>,
     /// `None` while it is open.
     pub(super) outcome: Option<Outcome>,
+    /// Whether it carried urgent changes alone.
+    pub(super) urgent: bool,
 }
 
 impl From<&Run> for RunAt {
@@ -37,6 +52,7 @@ impl From<&Run> for RunAt {
         Self {
             conditions: run.conditions(),
             outcome: run.outcome.clone(),
+            urgent: !run.scope.is_whole(),
         }
     }
 }
@@ -61,6 +77,9 @@ pub(super) fn wanted(
                     format!("superseded by {}, which is applied", newer.short()),
                 ),
                 (None, None) => (StatusState::Pending, "waiting for its run".to_owned()),
+                (None, Some(run)) if let Some(ahead) = known.ahead_of(run, system) => {
+                    of_condition(ahead)
+                }
                 (None, Some(run)) => match (run.conditions.get(system), &run.outcome) {
                     (Some(condition), _) => of_condition(condition),
                     (None, Some(outcome)) if outcome.is_success() => (

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::SignatureFault;
 use crate::ids::Revision;
 use crate::resource::Language;
 
@@ -22,6 +23,16 @@ pub enum Refusal {
     },
     /// An author who would approve.
     OwnProposal,
+    /// `people:` gives this person a key, and the approval is not signed.
+    Unsigned {
+        number: u64,
+        user: String,
+    },
+    /// Signed, but not so that it counts.
+    BadSignature {
+        user: String,
+        fault: SignatureFault,
+    },
     /// Something required for a merge is not there: one reason an entry, as the statuses say it in either language.
     NotReady {
         number: u64,
@@ -63,6 +74,22 @@ impl Refusal {
                 "the author of a proposal can't approve it; ask someone else".to_owned()
             }
             Self::OwnProposal => "自分の提案は承認できません。ほかの人に頼んでください".to_owned(),
+            Self::Unsigned { number, user } if english => format!(
+                "{user} has a key under people: in lockstep.yaml, so the approval must be signed with it:\n  \
+                 lockstep proposal approve {number} --as {user} --sign-with PATH-OF-THE-KEY"
+            ),
+            Self::Unsigned { number, user } => format!(
+                "{user} には lockstep.yaml の people: に鍵があるため、承認にはその鍵の署名が必要です:\n  \
+                 lockstep proposal approve {number} --as {user} --sign-with 鍵のパス"
+            ),
+            Self::BadSignature { user, fault } if english => format!(
+                "the approval is not recorded, as it would not count: {}; sign as {user} with the key whose public half is under people: on the main branch",
+                fault.say(language)
+            ),
+            Self::BadSignature { user, fault } => format!(
+                "この承認は数えられないため記録しません: {}。main の people: にある {user} の鍵で署名してください",
+                fault.say(language)
+            ),
             Self::NotReady {
                 number,
                 missing,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{CountedReview, GateError, Standing, Unplanned, scope};
+use super::{CountedReview, GateError, Standing, Unplanned, scope, signature};
 use crate::compile::{self, Compiled};
+use crate::config::Person;
 use crate::document::Snapshot;
 use crate::forge::{Proposal, Review, ReviewKind};
 use crate::ids::PlanDigest;
@@ -30,25 +31,28 @@ pub(super) fn count_reviews(
     let config = &seen.base.bundle.config;
     let mut counted: Vec<CountedReview> = Vec::new();
     for review in reviews {
-        let person = config.person(&review.user).map(|(key, _)| key.to_owned());
-        let standing = match &person {
+        let known = config.person(&review.user);
+        let person = known.map(|(key, _)| key.to_owned());
+        // A line that was written again under a later number says nothing new: else an approval that was taken back could be revived.
+        let copied = review.signature.is_some()
+            && counted
+                .iter()
+                .any(|c| c.standing.is_the_persons() && said(&c.review) == said(&review));
+        let standing = match known {
             _ if review.kind == ReviewKind::Comment => Standing::Comment,
             None => Standing::Unknown,
+            // To object takes no signature: whoever can write here can hold a merge up anyway.
             Some(_) if review.kind == ReviewKind::RequestChanges => Standing::Counts,
-            Some(key) if seen.authors.contains(key) => Standing::Author,
-            // No review carries a signature yet, so whoever must sign has not.
-            Some(key)
-                if config
-                    .people
-                    .get(key)
-                    .is_some_and(|p| p.signing_key.is_some()) =>
-            {
-                Standing::Unsigned
-            }
-            Some(_) if holds(repo, proposal, &review, seen)? => Standing::Counts,
-            Some(_) => Standing::Outdated,
+            Some((key, _)) if seen.authors.contains(key) => Standing::Author,
+            Some((_, facts)) => match signed(facts, proposal.number, &review) {
+                Err(standing) => standing,
+                Ok(()) if copied => Standing::Replaced,
+                Ok(()) if holds(repo, proposal, &review, seen)? => Standing::Counts,
+                Ok(()) => Standing::Outdated,
+            },
         };
-        if standing != Standing::Comment && person.is_some() {
+        // What somebody else may have written in a person's name takes back nothing that the person said.
+        if standing.is_the_persons() && !copied {
             for earlier in counted
                 .iter_mut()
                 .filter(|c| c.person == person && c.standing == Standing::Counts)
@@ -63,6 +67,23 @@ pub(super) fn count_reviews(
         });
     }
     Ok(counted)
+}
+
+/// Whether an approval is signed, by someone who has to.
+fn signed(person: &Person, number: u64, review: &Review) -> Result<(), Standing> {
+    let Some(key) = &person.signing_key else {
+        return Ok(());
+    };
+    let signature = review.signature.as_ref().ok_or(Standing::Unsigned)?;
+    signature::verify(key, number, review, signature).map_err(Standing::BadSignature)
+}
+
+/// All of a review but its signature, which can be written in more than one way.
+fn said(review: &Review) -> Review {
+    Review {
+        signature: None,
+        ..review.clone()
+    }
 }
 
 fn holds(

@@ -147,7 +147,22 @@ fn planned(j: &Judgement, usable: bool, language: Language) -> Told {
         }
         Language::Japanese => format!("削除 {deletes}、作成 {creates}、更新 {updates}"),
     };
-    (StatusState::Success, text)
+    (StatusState::Success, text + &held(j, language))
+}
+
+/// That the merge will be held, and the first reason: a warning, no refusal.
+fn held(j: &Judgement, language: Language) -> String {
+    let mut reasons = j.foresight.holds.iter().flat_map(|h| &h.breaches);
+    let Some(first) = reasons.next() else {
+        return String::new();
+    };
+    let (first, more) = (first.message(language), reasons.count());
+    match (language, more) {
+        (Language::English, 0) => format!("; held after the merge: {first}"),
+        (Language::English, more) => format!("; held after the merge ({more} more): {first}"),
+        (Language::Japanese, 0) => format!("。マージ後に保留: {first}"),
+        (Language::Japanese, more) => format!("。マージ後に保留（ほか {more} 件）: {first}"),
+    }
 }
 
 fn approved(j: &Judgement, language: Language) -> Told {

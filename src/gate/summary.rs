@@ -2,12 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::merging::on_merge;
 use super::{CountedReview, Judgement, Standing, statuses};
 use crate::finding::Severity;
 use crate::forge::ReviewKind;
+use crate::ids::SystemName;
+use crate::plan::safety::Breach;
 use crate::policy::Message;
 use crate::resource::Language;
-use crate::view::{ApprovalView, GateView, MessageView, PlanView, ReportView, VerdictView};
+use crate::view::{
+    self, ApprovalView, GateView, MessageView, PlanView, ReportView, SystemBefore, VerdictView,
+};
 
 /// The judgement as the comment and the terminal show it.
 pub fn view_of(j: &Judgement, language: Language) -> GateView {
@@ -36,7 +41,13 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
             approvals: approvals.collect(),
         },
         plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language),
-        already_adrift: None,
+        already_adrift: j.foresight.before.as_ref().map(|systems| {
+            let standing = |(system, standing): (&SystemName, &view::Standing)| SystemBefore {
+                system: system.clone(),
+                standing: standing.clone(),
+            };
+            systems.iter().map(standing).collect()
+        }),
         on_merge: on_merge(j, language),
         not_counted: not_counted(j, language),
         statuses: statuses::statuses(j, language),
@@ -44,7 +55,7 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
 }
 
 /// Approvals that were given and don't count, each with the reason.
-fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
+pub(super) fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
     let approvals = j
         .reviews
         .iter()
@@ -87,6 +98,7 @@ fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
                     (Standing::Unsigned, _, Language::Japanese) => {
                         "people: の鍵で署名されていません".to_owned()
                     }
+                    (Standing::BadSignature(fault), _, language) => fault.say(language).to_owned(),
                     (Standing::Unknown, _, Language::English) => {
                         "not under people: on the main branch".to_owned()
                     }
@@ -104,41 +116,6 @@ fn not_counted(j: &Judgement, language: Language) -> Vec<String> {
         .collect()
 }
 
-/// What the merge would set off, in sentences.
-fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
-    let mut notes = Vec::new();
-    let touched: Vec<&str> = j
-        .plan
-        .systems
-        .iter()
-        .filter(|(_, s)| !s.changes.is_empty())
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if touched.is_empty() {
-        return notes;
-    }
-    for (name, group) in &j.base.bundle.config.groups {
-        let members: Vec<&str> = group
-            .systems
-            .iter()
-            .map(|s| s.as_str())
-            .filter(|s| touched.contains(s))
-            .collect();
-        if members.is_empty() {
-            continue;
-        }
-        let together = group.consistency == crate::config::Consistency::Lockstep;
-        let list = members.join(", ");
-        notes.push(match (language, together) {
-            (Language::English, true) => format!("{list} move together (group {name}), or none of them does."),
-            (Language::English, false) => format!("{list} move independently (group {name})."),
-            (Language::Japanese, true) => format!("{list} は一緒に反映されます（グループ {name}）。一つでも準備できなければどこにも反映されません。"),
-            (Language::Japanese, false) => format!("{list} はそれぞれ独立に反映されます（グループ {name}）。"),
-        });
-    }
-    notes
-}
-
 /// The judgement for programs.
 pub fn json_of(j: &Judgement) -> Value {
     json!({
@@ -153,8 +130,24 @@ pub fn json_of(j: &Judgement) -> Value {
         "reviews": j.reviews.iter().map(|r| json!({
             "user": r.review.user, "person": r.person, "kind": kind(r.review.kind), "commit": r.review.commit, "counts": r.standing == Standing::Counts,
             "standing": standing(r.standing), "at": r.review.at, "message": r.review.message})).collect::<Vec<_>>(),
+        "input_digest": j.verdict.input_digest,
+        "policies_digest": j.verdict.policies_digest,
+        "held": j.foresight.holds.iter().map(|hold| json!({
+            "group": hold.group, "plan": hold.plan,
+            "breaches": hold.breaches.iter().map(breach).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "uncounted": j.foresight.uncounted,
+        "before": j.foresight.before,
         "findings": j.report.findings().iter().filter(|f| f.severity == Severity::Error).count(),
     })
+}
+
+/// A breach with its sentence, in English as all of JSON is.
+fn breach(breach: &Breach) -> Value {
+    let mut value = serde_json::to_value(breach).unwrap_or(Value::Null);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("message".to_owned(), breach.to_string().into());
+    }
+    value
 }
 
 fn kind(kind: ReviewKind) -> &'static str {
@@ -173,6 +166,7 @@ fn standing(standing: Standing) -> &'static str {
         Standing::Author => "authors don't approve their own proposals",
         Standing::Unknown => "not in people: at the base",
         Standing::Unsigned => "not signed with the key that people: gives",
+        Standing::BadSignature(fault) => fault.say(Language::English),
         Standing::Comment => "a comment",
     }
 }

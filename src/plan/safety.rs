@@ -1,22 +1,27 @@
-//! The guard: what a plan may do unasked. Ceilings, freezes, modes, the last admin.
+//! The guard: what a plan may do unasked. Ceilings, freezes, modes, the last admin, Lockstep's own access.
 //!
 //! A breach holds the plan until a named person releases that very plan by its digest. Creates are never limited, so a first sync
 //! isn't either. The guard sees changes, kinds and rows and nothing of what a kind means: a kind that is registered tomorrow
 //! has its ceilings already.
+//!
+//! In a small table one row is soon a large share, so there every delete is asked about. Safety does not wait, though: what narrows
+//! (a grant revoked, a flag removed) passes up to the share that a table of `small` rows would allow, and is held where it would leave none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Change, Op, Plan, SystemPlan, apply};
-use crate::config::{Config, Freeze, Mode, Safety};
+use crate::config::{Ceiling, Config, Freeze, Mode, Safety};
 use crate::ids::{PlanDigest, ResourceRef, SystemName};
 use crate::resource::Direction;
 use crate::state::State;
 
 mod breach;
+mod own;
 
-pub use breach::{Breach, Rule};
+pub use breach::{Breach, RELEASERS, Rule, may_release};
+pub use own::Own;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +40,7 @@ pub struct GuardContext<'a> {
     pub observed: &'a BTreeMap<SystemName, State>,
     /// The plan that a named person has released, if any.
     pub released: Option<PlanDigest>,
+    pub own: &'a Own,
 }
 
 /// A change that an earlier run made.
@@ -46,12 +52,15 @@ pub struct PastChange {
     pub op: Op,
 }
 
-/// Everything in a plan that needs a person's release; empty where it may go ahead.
+/// Everything in a plan that needs a person's release, or that none lets pass; empty where it may go ahead.
 pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Breach> {
+    let shares = plan.systems.iter();
+    let mut breaches: Vec<Breach> = shares
+        .flat_map(|(system, share)| context.own.breaches(system, share, config))
+        .collect();
     if context.released.is_some() && context.released == Some(plan.digest()) {
-        return Vec::new();
+        return breaches;
     }
-    let mut breaches = Vec::new();
     for (system, share) in &plan.systems {
         let mut kinds: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
         for change in &share.changes {
@@ -60,15 +69,41 @@ pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Br
         for (kind, changes) in kinds {
             let tally = Tally::new(system, kind, &changes, share, &config.safety, context);
             breaches.extend(tally.breaches(&config.safety));
-            let active = config
-                .freezes
-                .iter()
-                .filter(|f| f.from <= context.now && context.now < f.until);
+            let active = config.freezes.iter().filter(|f| f.is_on(context.now));
             breaches.extend(active.filter_map(|freeze| tally.frozen(freeze, &changes)));
         }
         breaches.extend(last_admin(system, share, context));
     }
     breaches
+}
+
+/// How much of the ceiling of one kind on one system is used up within its window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Used {
+    pub ceiling: Ceiling,
+    /// Rows there are, and those that were deleted in the window: what percentages are of.
+    pub rows: u64,
+    pub deletes: u64,
+    /// The most deletes that pass unasked, by count and by share.
+    pub delete_limit: u64,
+    pub updates: u64,
+    pub update_limit: u64,
+}
+
+/// What a plan for a system would use of a kind's ceiling, together with what was done before.
+pub fn used(
+    system: &SystemName,
+    kind: &str,
+    share: &SystemPlan,
+    safety: &Safety,
+    context: &GuardContext<'_>,
+) -> Used {
+    let changes: Vec<&Change> = share
+        .changes
+        .iter()
+        .filter(|c| c.id.kind() == kind)
+        .collect();
+    Tally::new(system, kind, &changes, share, safety, context).used(safety)
 }
 
 /// One kind on one system: what would have been done to it in the window, this plan included.
@@ -80,6 +115,9 @@ struct Tally<'a> {
     /// Of this plan.
     deletes: u64,
     creates: u64,
+    updates: u64,
+    /// Deletes of this plan that don't narrow.
+    unsafe_deletes: u64,
     /// Different resources in the whole window: a flag switched to and fro counts once.
     deleted: BTreeSet<&'a ResourceRef>,
     updated: BTreeSet<&'a ResourceRef>,
@@ -111,68 +149,90 @@ impl<'a> Tally<'a> {
                 .map(|(_, id)| id)
                 .collect::<BTreeSet<_>>()
         };
+        let count = |op: Op| number(changes.iter().filter(|c| c.op == op).count());
+        let unsafe_deletes = changes
+            .iter()
+            .filter(|c| c.op == Op::Delete && c.direction != Direction::Narrowing);
         Self {
             system,
             kind,
             rows: share.existing.get(kind).map_or(0, |n| number(*n)),
-            deletes: number(changes.iter().filter(|c| c.op == Op::Delete).count()),
-            creates: number(changes.iter().filter(|c| c.op == Op::Create).count()),
+            deletes: count(Op::Delete),
+            creates: count(Op::Create),
+            updates: count(Op::Update),
+            unsafe_deletes: number(unsafe_deletes.count()),
             deleted: all(Op::Delete),
             updated: all(Op::Update),
         }
     }
 
-    fn breaches(&self, safety: &Safety) -> Vec<Breach> {
+    fn used(&self, safety: &Safety) -> Used {
         let ceiling = safety.ceiling(self.system, self.kind);
-        let (deleted, updated) = (number(self.deleted.len()), number(self.updated.len()));
+        let deletes = number(self.deleted.len());
         // Percentages are of the rows there were before the window's deletes, so that slices count against the same whole.
-        let whole = self.rows + deleted.saturating_sub(self.deletes);
-        let small = self.rows < ceiling.small;
+        let rows = self.rows + deletes.saturating_sub(self.deletes);
+        // Of a handful of rows one is a third: a small table is allowed what one of `small` rows would be.
+        let whole = rows.max(ceiling.small);
+        Used {
+            ceiling,
+            rows,
+            deletes,
+            delete_limit: ceiling.delete_count.min(ceiling.delete_percent.of(whole)),
+            updates: number(self.updated.len()),
+            update_limit: ceiling.update_percent.of(whole),
+        }
+    }
+
+    fn breaches(&self, safety: &Safety) -> Vec<Breach> {
+        let Used {
+            ceiling,
+            rows,
+            deletes,
+            delete_limit: _,
+            updates,
+            update_limit,
+        } = self.used(safety);
+        let hours = ceiling.window_hours;
         let mut breaches = Vec::new();
         let mut over = |broken: bool, rule: Rule, count: u64, rows: u64, limit: u64| {
             if broken {
                 breaches.push(self.breach(rule, count, rows, limit));
             }
         };
-        let emptied = self.deletes > 0 && self.rows + self.creates <= self.deletes;
         if self.deletes > 0 {
-            let share = percent_of(ceiling.delete_percent, whole);
-            let hours = ceiling.window_hours;
+            let emptied = self.rows + self.creates <= self.deletes;
+            let small = ceiling.small;
+            let share = ceiling.delete_percent.of(rows.max(small));
+            let unasked = self.rows < small && !emptied && self.unsafe_deletes > 0;
             over(emptied, Rule::Emptied, self.deletes, self.rows, 0);
             over(
-                small && !emptied,
-                Rule::SmallTable {
-                    small: ceiling.small,
-                },
-                self.deletes,
+                unasked,
+                Rule::SmallTable { small },
+                self.unsafe_deletes,
                 self.rows,
                 0,
             );
             over(
-                deleted > ceiling.delete_count,
+                deletes > ceiling.delete_count,
                 Rule::DeleteCount { hours },
-                deleted,
-                whole,
+                deletes,
+                rows,
                 ceiling.delete_count,
             );
             over(
-                !small && deleted > share,
+                deletes > share,
                 Rule::DeleteShare { hours },
-                deleted,
-                whole,
+                deletes,
+                rows,
                 share,
             );
         }
-        // Of a handful of rows one is a third: there a share of updates says nothing.
-        let share = percent_of(ceiling.update_percent, whole);
         over(
-            !small && updated > share,
-            Rule::UpdateShare {
-                hours: ceiling.window_hours,
-            },
-            updated,
-            whole,
-            share,
+            self.updates > 0 && updates > update_limit,
+            Rule::UpdateShare { hours },
+            updates,
+            rows,
+            update_limit,
         );
         breaches
     }
@@ -185,6 +245,7 @@ impl<'a> Tally<'a> {
         let rule = Rule::Freeze {
             name: freeze.name.clone(),
             until: freeze.until,
+            roles: freeze.roles().map(str::to_owned).collect(),
         };
         (count > 0).then(|| self.breach(rule, count, self.rows, 0))
     }
@@ -293,15 +354,4 @@ fn cut(
 
 fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-/// Whole rows that a percentage allows. What is no percentage allows nothing.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rows are far below 2^52, and the cast of a float saturates"
-)]
-fn percent_of(percent: f64, rows: u64) -> u64 {
-    (rows as f64 * percent / 100.0) as u64
 }

@@ -44,4 +44,14 @@ proptest! {
         let first_kept = changes.iter().position(|c| c.op != Op::Delete).unwrap_or(changes.len());
         prop_assert!(changes.iter().skip(first_kept).all(|c| c.op != Op::Delete));
     }
+
+    #[test]
+    fn one_resource_more_is_one_create(a in state(), n in 0..3i64) {
+        let spec = Spec::from_value(&json!({ "n": n })).unwrap();
+        let more = Arc::new(Item::new(ResourceRef::new("AccessGrant", "admin/new").unwrap(), spec));
+        let b: State = a.items().cloned().chain([more]).collect();
+        let changes = diff(&a, &b, neutral);
+        prop_assert_eq!(changes.len(), 1);
+        prop_assert_eq!((changes[0].op, changes[0].id.as_str()), (Op::Create, "AccessGrant/admin/new"));
+    }
 }

@@ -112,7 +112,7 @@ pub struct PersonFacts {
 pub struct FreezeFacts {
     pub name: String,
     pub until: Timestamp,
-    /// Classes exempt from it: a direction, or a kind's name.
+    /// What is exempt from it: a direction, a kind's name, or `role:` and a role.
     pub except: Vec<String>,
 }
 
@@ -342,7 +342,7 @@ fn freezes(config: &Config, now: Timestamp) -> Vec<FreezeFacts> {
     config
         .freezes
         .iter()
-        .filter(|freeze| freeze.from <= now && now < freeze.until)
+        .filter(|freeze| freeze.is_on(now))
         .map(|freeze| FreezeFacts {
             name: freeze.name.clone(),
             until: freeze.until,

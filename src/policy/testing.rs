@@ -198,12 +198,12 @@ fn percent(part: usize, whole: usize) -> f64 {
 /// What a policy says of itself in the comment at its top: `# title: …`, `# why: …`, `# owner: …`, `# severity: …`.
 /// A line that is indented further goes on with the one before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Header {
+pub(super) struct Header {
     fields: BTreeMap<String, String>,
 }
 
 impl Header {
-    fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         let mut last = None;
         for line in text.lines().map_while(|line| line.strip_prefix('#')) {
@@ -225,9 +225,13 @@ impl Header {
         Self { fields }
     }
 
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+
     /// A field for a cell of a Markdown table.
     fn cell(&self, field: &str) -> String {
-        let value = self.fields.get(field).map_or("—", String::as_str);
+        let value = self.get(field).unwrap_or("—");
         value.replace('|', "\\|")
     }
 }
@@ -326,11 +330,18 @@ deny contains {\"msg\": msg, \"msg_ja\": msg_ja, \"resource\": resource, \"code\
 | `before`, `after` | all resources at the base and at the head: `{kind: {name: {spec, systems}}}` |
 | `systems`, `people` | as the base has them, by name and by key |
 | `now` | the time of judging; functions that look at a clock or anywhere else are refused |
-| `freezes_active` | `name`, `until`, `except` |
+| `freezes_active` | `name`, `until`, `except` (a direction, a kind, or `role:` and a role) |
 | `incidents_open` | `name`, `systems`, `severity` |
 | `settings_changed`, `systems_leaving`, `reconciler_addresses` | whether `lockstep.yaml` says something else; systems that it no longer has; Lockstep's own IP addresses |
 
 Name kinds plainly, as in `input.after.AccessGrant`: where every policy does, only those kinds are read, however large the others are.
 
-`lockstep policy test` runs the `test_…` rules of all `*_test.rego` files and shows the lines that none of them reaches.
+`lockstep policy test` runs the `test_…` rules of all `*_test.rego` files; with `--coverage` it shows the lines that none of them reaches.
+
+`lockstep policy input --proposal NUMBER`, or `--base REV --head REV`, writes the input that a proposal is judged by, for any other Rego tool:
+
+```sh
+lockstep policy input --proposal 12 > input.json
+opa eval --data policies --input input.json data.lockstep.deny
+```
 ";

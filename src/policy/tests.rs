@@ -4,6 +4,7 @@ mod contract;
 mod findings;
 mod judging;
 mod shipped;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

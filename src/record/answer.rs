@@ -1,5 +1,7 @@
 //! What systems answer, as far as the protocol and the record must know it: a failure with its class, a receipt.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, ResourceRef};
@@ -12,7 +14,7 @@ pub enum ConnectorError {
     #[error("{message}")]
     Transient { message: String },
     /// The system understood and said no. Retrying the same will not help; each change may have a reason.
-    #[error("{message}")]
+    #[error("{message}{}", Reasons(reasons))]
     Refused {
         message: String,
         reasons: Vec<Reason>,
@@ -26,6 +28,25 @@ pub enum ConnectorError {
     /// A newer holder of the lease has been here: stop.
     #[error("{message}")]
     Fenced { message: String },
+}
+
+/// How many reasons a message shows; all of them are in the record.
+const SHOWN: usize = 3;
+
+/// `: FeatureFlag/a: why; FeatureFlag/b: why; and 7 more`.
+struct Reasons<'a>(&'a [Reason]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, Reason { id, message }) in self.0.iter().take(SHOWN).enumerate() {
+            let before = if n == 0 { ": " } else { "; " };
+            write!(f, "{before}{id}: {message}")?;
+        }
+        match self.0.len().checked_sub(SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, "; and {more} more"),
+        }
+    }
 }
 
 /// Why a system refuses one change.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Failures, Outcome, Phase, Run};
+use super::{Failure, Failures, Outcome, Phase, Run, Scope};
 use crate::ids::SystemName;
 
 /// Where a system stands, why, and in words.
@@ -92,14 +92,9 @@ impl Run {
         };
         match outcome {
             Outcome::InStep => say(Is::InStep, Why::AlreadyInStep),
-            Outcome::Applied { .. } => Condition {
-                state: Is::InStep,
-                reason: Why::Applied,
-                message: self.members.get(system).map_or_else(String::new, |m| {
-                    let n = m.changes.len();
-                    format!("{n} change{} verified", if n == 1 { "" } else { "s" })
-                }),
-            },
+            Outcome::Applied { .. } => {
+                self.applied(self.members.get(system).map_or(0, |m| m.changes.len()))
+            }
             Outcome::Refused { systems } => stays(systems, Why::Refused),
             Outcome::Unreachable { systems } => stays(systems, Why::Unreachable),
             Outcome::Misconfigured { systems } => stays(systems, Why::Misconfigured),
@@ -115,6 +110,31 @@ impl Run {
                 Some(failure) => own_fault(Is::Incident, Why::Stuck, failure),
                 None => say(Is::Held, Why::WaitsForOthers),
             },
+        }
+    }
+
+    /// Where a system stands with so many changes verified.
+    fn applied(&self, n: usize) -> Condition {
+        use ConditionReason as Why;
+        use ConditionState as Is;
+        let changes = if n == 1 { "change" } else { "changes" };
+        let (state, reason, message) = match &self.scope {
+            Scope::Whole => (Is::InStep, Why::Applied, format!("{n} {changes} verified")),
+            Scope::Urgent { rest: 0, .. } => (
+                Is::InStep,
+                Why::Applied,
+                format!("{n} urgent {changes} verified, ahead of the others"),
+            ),
+            Scope::Urgent { rest, waits_for } => (
+                Is::Behind,
+                Why::WaitsForOthers,
+                format!("{n} urgent {changes} verified; {rest} more wait: {waits_for}"),
+            ),
+        };
+        Condition {
+            state,
+            reason,
+            message,
         }
     }
 

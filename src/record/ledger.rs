@@ -101,6 +101,7 @@ impl Run {
         });
         let whole = json!({
             "outcome": self.outcome,
+            "scope": self.scope,
             "trigger": self.trigger,
             "plan": self.plan,
             "decision": self.decision,

@@ -1,6 +1,7 @@
 //! What a system decides about a changeset, as pure functions: what it accepts, what it answers to a repetition, and what
 //! the state becomes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub(super) struct Sent {
     pub(super) base: Digest,
     pub(super) target: Digest,
     pub(super) fence: Fence,
+    /// The mark of whoever sends it.
+    pub(super) owner: Option<String>,
     pub(super) steps: Result<Vec<Step>, Vec<WireReason>>,
     /// Of everything but the fence: after a change of leader the same changeset comes again with a newer one.
     pub(super) content: Digest,
@@ -63,6 +66,7 @@ pub(super) fn read(
         base_digest,
         target_digest,
         fence,
+        owner,
         changes,
     } = request;
     let mut steps = Vec::with_capacity(changes.len());
@@ -97,6 +101,7 @@ pub(super) fn read(
         base: base_digest,
         target: target_digest,
         fence,
+        owner: owner.map(Cow::into_owned),
         steps: if reasons.is_empty() {
             Ok(steps)
         } else {

@@ -96,7 +96,9 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(failed)?;
-        sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(failed)?;
+        for schema in [SCHEMA, super::marks::TABLES] {
+            sqlx::raw_sql(schema).execute(&pool).await.map_err(failed)?;
+        }
         sqlx::query("INSERT OR IGNORE INTO system (one, name, fence) VALUES (1, $1, 0)")
             .bind(name.as_str())
             .execute(&pool)

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::changeset::{self, Sent, Step, Verdict};
 use super::database::{self, Database, Happened};
+use super::marks;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, Revision};
@@ -226,8 +227,15 @@ impl Keeper {
         let verdict = changeset::judge_prepare(sent, remembered, &now.state);
         let answer = match verdict {
             Ok(Verdict::Stage(steps)) => {
-                database::stage(&mut tx, sent, steps).await?;
-                Ok(Staging::New)
+                let owner = sent.owner.as_deref();
+                match marks::judge(&mut tx, steps, owner).await {
+                    Ok(()) => {
+                        database::stage(&mut tx, sent, steps).await?;
+                        marks::stage(&mut tx, &sent.id, owner).await?;
+                        Ok(Staging::New)
+                    }
+                    Err(problem) => Err(problem),
+                }
             }
             Ok(Verdict::Already(status)) => Ok(Staging::Already(status)),
             Err(problem) => Err(problem),
@@ -261,6 +269,7 @@ impl Keeper {
                 let changes = happened(&steps, &now.state);
                 let at = self.clock.now();
                 database::write(&mut tx, &changes, at, "lockstep", Some(id)).await?;
+                marks::commit(&mut tx, Some(id), &steps).await?;
                 done
             }
             Honesty::Lying => Snapshot {
@@ -309,6 +318,7 @@ impl Keeper {
         };
         let mut tx = self.database.begin().await?;
         database::write(&mut tx, &changes, self.clock.now(), "local", None).await?;
+        marks::commit(&mut tx, None, &steps).await?;
         tx.commit().await?;
         self.publish.send_replace(Arc::new(Snapshot {
             revision: now.revision.clone(),

@@ -28,10 +28,17 @@ impl CommitInfo {
 
 impl Repo {
     /// What a person calls a commit: a branch, a tag, `HEAD`, the beginning of an id, `main~2`. A branch that is
-    /// only known from `origin` is found too, as in a fresh checkout of a build server.
+    /// only known from `origin` is found too, as in a fresh checkout of a build server. A branch goes before a tag of its name: who
+    /// may push a tag does not say what `main` is.
     pub fn resolve(&self, text: &str) -> Result<Revision, RepoError> {
         self.with(|git| {
             let find = |text: &str| git.revparse_single(text).and_then(|o| o.peel_to_commit());
+            if !text.starts_with("HEAD")
+                && text.parse::<Revision>().is_err()
+                && let Ok(commit) = find(&format!("refs/heads/{text}"))
+            {
+                return to_revision(commit.id());
+            }
             match find(text).or_else(|error| find(&format!("origin/{text}")).map_err(|_| error)) {
                 Ok(commit) => to_revision(commit.id()),
                 Err(error) if error.code() == ErrorCode::Ambiguous => Err(RepoError::NotFound(
@@ -49,9 +56,28 @@ impl Repo {
         self.read_ref(&branch_ref(branch)?)
     }
 
+    /// What marks this config repo's own on systems: the commit its branch began with, which no other repository has. `None` where there is no such
+    /// branch, or a clone that is cut off does not know its beginning.
+    pub fn mark(&self, branch: &str) -> Result<Option<String>, RepoError> {
+        let Some(head) = self.head(branch)? else {
+            return Ok(None);
+        };
+        self.with(|git| {
+            if git.is_shallow() {
+                return Ok(None);
+            }
+            let mut commit = find_commit(git, &head)?;
+            while let Ok(parent) = commit.parent(0) {
+                commit = parent;
+            }
+            let first = to_revision(commit.id())?;
+            Ok(Some(format!("config repo {}", first.short())))
+        })
+    }
+
     /// What any reference points at, peeled to a commit; `None` where there is no such reference.
     pub(crate) fn read_ref(&self, name: &str) -> Result<Option<Revision>, RepoError> {
-        self.with(|git| match ref_oid(git, name)? {
+        self.with(|git| match self.ref_oid(git, name)? {
             Some(oid) => to_revision(oid).map(Some),
             None => Ok(None),
         })
@@ -73,7 +99,7 @@ impl Repo {
                     found.push((rest.to_owned(), to_revision(oid)?));
                 }
             }
-            Ok(found)
+            Ok(self.refs_ahead(folder, found))
         })
     }
 
@@ -233,7 +259,7 @@ pub(super) fn is_ancestor(git: &Repository, older: Oid, newer: Oid) -> Result<bo
         .doing("comparing histories")
 }
 
-fn info(commit: &git2::Commit<'_>) -> Result<CommitInfo, RepoError> {
+pub(super) fn info(commit: &git2::Commit<'_>) -> Result<CommitInfo, RepoError> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let author = commit.author();
     Ok(CommitInfo {

@@ -1,6 +1,7 @@
 //! Who commits: a name and an address, and what git's configuration says of the user.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use git2::ErrorCode;
 
@@ -71,7 +72,19 @@ impl Repo {
 
     /// A value from git's configuration: the repository's, the user's, the machine's.
     pub fn config_get(&self, key: &str) -> Result<Option<String>, RepoError> {
-        let read = |config: &git2::Config| match config.get_string(key) {
+        self.config(|config| config.get_string(key))
+    }
+
+    /// The same of a value that is a path, with `~` for the user's folder as git has it.
+    pub fn config_path(&self, key: &str) -> Result<Option<PathBuf>, RepoError> {
+        self.config(|config| config.get_path(key))
+    }
+
+    fn config<T>(
+        &self,
+        read: impl Fn(&git2::Config) -> Result<T, git2::Error>,
+    ) -> Result<Option<T>, RepoError> {
+        let read = |config: &git2::Config| match read(config) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
             Err(source) => Err(RepoError::Git {

@@ -4,6 +4,7 @@
 //! reference moved by compare and swap. Any depth of fan-out is read; new notes go one level deep, as git does
 //! for many.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use super::edits::Edits;
 use super::history::ref_oid;
 use super::write::{move_ref, write_commit};
-use super::{Doing, Identity, Repo, RepoError, to_oid, to_revision};
+use super::{Doing, Identity, Repo, RepoError, find_commit, to_oid, to_revision};
 use crate::document::limits::NOTE_BYTES;
 use crate::ids::Revision;
 
@@ -50,6 +51,7 @@ impl Repo {
         update: &mut Update<'_, E>,
     ) -> Result<Vec<String>, E> {
         self.check_notes_ref(notes)?;
+        self.writable()?;
         let hex = commit.as_str();
         // Held until the end: writers of ours take turns instead of racing.
         let _turn = self.turn()?;
@@ -118,7 +120,7 @@ impl Repo {
     pub fn read_notes(&self, notes: &str, commit: &Revision) -> Result<Vec<String>, RepoError> {
         self.check_notes_ref(notes)?;
         self.with(|git| {
-            let Some(tree) = tip_tree(git, ref_oid(git, notes)?)? else {
+            let Some(tree) = tip_tree(git, self.ref_oid(git, notes)?)? else {
                 return Ok(Vec::new());
             };
             let mut found = Vec::new();
@@ -134,7 +136,7 @@ impl Repo {
         self.check_notes_ref(notes)?;
         self.with(|git| {
             let mut found = Vec::new();
-            if let Some(tree) = tip_tree(git, ref_oid(git, notes)?)? {
+            if let Some(tree) = tip_tree(git, self.ref_oid(git, notes)?)? {
                 list(git, &tree, String::new(), &mut found)?;
             }
             found.sort_by_key(|(commit, _): &(Oid, Oid)| *commit);
@@ -147,6 +149,33 @@ impl Repo {
                 }
             }
             Ok(notes)
+        })
+    }
+
+    /// The lines that would be gone if a notes reference were moved from one commit to another, each with the commit that it is on.
+    /// Their order is no part of it, nor how often one stands there: merging two clones' notes with `cat_sort_uniq` sorts them and
+    /// keeps one of each.
+    pub fn lost_lines(
+        &self,
+        from: &Revision,
+        to: &Revision,
+    ) -> Result<Vec<(Revision, String)>, RepoError> {
+        self.with(|git| {
+            let (before, after) = (blobs(git, from)?, blobs(git, to)?);
+            let mut gone = Vec::new();
+            for (commit, old) in &before {
+                let new = after.get(commit);
+                if new == Some(old) {
+                    continue;
+                }
+                let kept = raw_lines(git, new.into_iter().flatten())?;
+                let lost = raw_lines(git, old)?;
+                for line in lost.difference(&kept) {
+                    let shown = String::from_utf8_lossy(line).into_owned();
+                    gone.push((to_revision(*commit)?, shown));
+                }
+            }
+            Ok(gone)
         })
     }
 
@@ -178,6 +207,32 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// All notes of a commit of theirs: the blobs by the commit that they are on.
+fn blobs(git: &Repository, tip: &Revision) -> Result<BTreeMap<Oid, BTreeSet<Oid>>, RepoError> {
+    let tree = find_commit(git, tip)?.tree().doing("reading notes")?;
+    let mut found = Vec::new();
+    list(git, &tree, String::new(), &mut found)?;
+    let mut blobs: BTreeMap<Oid, BTreeSet<Oid>> = BTreeMap::new();
+    for (commit, blob) in found {
+        blobs.entry(commit).or_default().insert(blob);
+    }
+    Ok(blobs)
+}
+
+/// The lines of notes as they are, byte for byte.
+fn raw_lines<'b>(
+    git: &Repository,
+    blobs: impl IntoIterator<Item = &'b Oid>,
+) -> Result<BTreeSet<Vec<u8>>, RepoError> {
+    let mut found = BTreeSet::new();
+    for blob in blobs {
+        let bytes = read_blob(git, *blob)?;
+        let lines = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        found.extend(lines.map(<[u8]>::to_vec));
+    }
+    Ok(found)
 }
 
 /// Who the notes' own commits are by. Who wrote a line stands in the line.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirEntry, File};
+use std::hash::BuildHasher as _;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use foldhash::quality::RandomState;
 use git2::{Delta, DiffOptions, Oid, Repository};
 use jiff::Timestamp;
 
@@ -316,7 +318,7 @@ impl<'a> Reader<'a> {
         }
         let bytes = read(&mut file, size)?;
         Ok(Ok(Blob {
-            id: BlobId::from_digest(Digest::of(&bytes)),
+            id: content_id(&bytes),
             content: Content::Bytes(bytes),
         }))
     }
@@ -351,6 +353,17 @@ fn read(file: &mut File, size: u64) -> std::io::Result<Arc<[u8]>> {
         return Ok(whole.into());
     }
     Ok(bytes)
+}
+
+/// The id of a file that no object store has named. It is compared only within this process, so a keyed hash of 128 bits will do: nobody who
+/// writes a file can know the keys, and SHA-256 would take as long as parsing the file.
+fn content_id(bytes: &[u8]) -> BlobId {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+    let mut id = [0; 16];
+    for (half, key) in id.chunks_exact_mut(8).zip(&*KEYS) {
+        half.copy_from_slice(&key.hash_one(bytes).to_be_bytes());
+    }
+    BlobId::from_git(&id)
 }
 
 /// What has no bytes to be known by is known by where it is and what it is.

@@ -24,7 +24,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A tree in the object store, which need not be any commit's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TreeId(Oid);
+pub struct TreeId(pub(super) Oid);
 
 impl TreeId {
     pub(super) fn oid(self) -> Oid {
@@ -90,6 +90,7 @@ impl Repo {
         message: &str,
         at: Timestamp,
     ) -> Result<Revision, RepoError> {
+        self.writable()?;
         let name = branch_ref(branch)?;
         self.with(|git| {
             let parent = parent.map(|p| find_commit(git, p)).transpose()?;
@@ -129,6 +130,7 @@ impl Repo {
     /// Makes a new branch here of one that another repository on this machine has: a push, seen from where it arrives, so that it
     /// does not matter whether there is a work tree.
     pub fn bring_branch(&self, from: &Repo, branch: &str) -> Result<(), RepoError> {
+        self.writable()?;
         let name = branch_ref(branch)?;
         let Some(path) = from.path().to_str() else {
             return Err(RepoError::Invalid(format!(
@@ -172,6 +174,7 @@ impl Repo {
     /// Merges with a merge commit, always, so that the branch's own history has one step for it. Where the branch is
     /// checked out in a work tree, files without changes of their own come along.
     pub fn merge(&self, merge: &Merge<'_>) -> Result<MergeResult, RepoError> {
+        self.writable()?;
         let name = branch_ref(merge.branch)?;
         self.with(|git| {
             let (base, head) = (
@@ -218,6 +221,7 @@ impl Repo {
         from: Option<&Revision>,
         to: &Revision,
     ) -> Result<(), RepoError> {
+        self.writable()?;
         self.with(|git| {
             let from = from.map(to_oid).transpose()?;
             move_ref(git, name, from, to_oid(to)?, "lockstep")
@@ -226,6 +230,7 @@ impl Repo {
 
     /// Deletes a reference if it is there.
     pub(crate) fn delete_ref(&self, name: &str) -> Result<(), RepoError> {
+        self.writable()?;
         self.with(|git| match git.find_reference(name) {
             Ok(mut reference) => reference.delete().doing("deleting a reference"),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(()),

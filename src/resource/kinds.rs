@@ -91,6 +91,18 @@ pub fn default_paths() -> impl Iterator<Item = &'static str> {
 /// Which form reads which document: `documents:` of the config first, then the default map.
 pub struct Forms {
     rules: Vec<(Pattern, Arc<dyn Form>)>,
+    /// How many of them are the config's.
+    mapped: usize,
+}
+
+/// Why a document is read as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadAs {
+    pub kinds: Vec<KindName>,
+    /// The path pattern that it fits.
+    pub pattern: String,
+    /// Whether the pattern is one of the config's, and not of the default map.
+    pub mapped: bool,
 }
 
 /// A path pattern, compiled when the first path comes that could fit it: compiling all of them costs more than reading a small
@@ -144,9 +156,23 @@ impl Forms {
                 .iter()
                 .map(move |path| (Pattern::new(path), form.clone()))
         });
-        Self {
-            rules: mapped.chain(default).collect(),
-        }
+        let mut rules: Vec<_> = mapped.collect();
+        let mapped = rules.len();
+        rules.extend(default);
+        Self { rules, mapped }
+    }
+
+    /// Which form reads a document, and by which pattern.
+    pub fn read_as(&self, path: &DocPath) -> Option<ReadAs> {
+        self.form_for(path)?;
+        let fits = |(pattern, _): &(Pattern, Arc<dyn Form>)| pattern.fits(path.as_str());
+        let at = self.rules.iter().position(fits)?;
+        let (pattern, form) = self.rules.get(at)?;
+        Some(ReadAs {
+            kinds: form.kinds(),
+            pattern: pattern.text.clone(),
+            mapped: at < self.mapped,
+        })
     }
 
     /// The form that reads a document; `None` for files that declare nothing.

@@ -167,6 +167,10 @@ fn config() -> Value {
         "type": "array", "items": {"type": "string"},
         "description": "Classes of change: narrowing, or a kind's name",
     });
+    let exceptions = json!({
+        "type": "array", "items": {"type": "string"},
+        "description": "What it does not stop: narrowing, a kind's name, or role:NAME",
+    });
     let short_name = json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 64});
     let system = json!({
         "type": "object",
@@ -230,7 +234,7 @@ fn config() -> Value {
                     "name": {"type": "string"},
                     "from": {"type": "string"},
                     "until": {"type": "string"},
-                    "except": classes,
+                    "except": exceptions,
                 },
                 "required": ["name", "from", "until"],
                 "additionalProperties": false,
@@ -259,7 +263,7 @@ fn ceiling() -> Value {
             "window": {"type": "string", "pattern": "^\\+?[0-9]+[hd]$", "default": "24h"},
             "small": {
                 "type": "integer", "minimum": 0,
-                "description": "Below this many rows every delete is acknowledged",
+                "description": "Below this many rows every delete that does not narrow is acknowledged, and percentages are of this many",
             },
         },
         "additionalProperties": false,

@@ -11,6 +11,7 @@ pub struct Credential {
     name: String,
     token: Token,
     hosts: Vec<Host>,
+    identity: Option<String>,
 }
 
 /// Why a token is not handed out. Names and hosts only.
@@ -65,8 +66,13 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
+            // What stands before an @ may be a password.
+            let shown = match text.rsplit_once('@') {
+                Some((_, host)) => format!("…@{host}"),
+                None => text.to_owned(),
+            };
             format!(
-                "{text:?} is no host; write it as \"medical.example.jp\" or \"medical.example.jp:8443\", without path or user"
+                "{shown:?} is no host; write it as \"medical.example.jp\" or \"medical.example.jp:8443\", without path or user"
             )
         };
         let full = if text.contains("://") {
@@ -118,7 +124,18 @@ impl Credential {
             name: name.to_owned(),
             token,
             hosts,
+            identity: None,
         }
+    }
+
+    pub(super) fn of(mut self, identity: Option<String>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// The id under which the systems it is for know Lockstep: no plan may revoke it.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// The token, if it may be sent to this URL.

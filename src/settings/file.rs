@@ -1,6 +1,7 @@
 //! `lockstep.toml` as it is written, and how it becomes settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) timeouts: Timeouts,
     pub(super) files: Option<PathBuf>,
     pub(super) credentials: BTreeMap<String, Credential>,
+    pub(super) secret_variables: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +73,7 @@ struct RawCredential {
     token_env: Option<String>,
     token_file: Option<PathBuf>,
     hosts: Vec<String>,
+    identity: Option<String>,
 }
 
 impl Default for Intervals {
@@ -181,29 +184,15 @@ pub(super) fn read(
     env: Environment<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<File, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+    let text = read_bounded(path, SETTINGS_LIMIT).map_err(|source| SettingsError::Read {
         path: path.to_owned(),
         source,
     })?;
     let raw: Raw = toml::from_str(&text).map_err(|error| invalid(path, &text, &error))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    if raw.credentials.values().any(|c| c.token.is_some()) && readable_by_others(path) {
-        warnings.push(format!(
-            "{} holds a token and others on this machine can read it; `chmod 600` it, or use token_file or token_env",
-            path.display()
-        ));
-    }
-    let mut credentials = BTreeMap::new();
-    for (name, raw) in raw.credentials {
-        let credential = credential(&name, raw, folder, env, warnings).map_err(|message| {
-            SettingsError::Value {
-                path: path.to_owned(),
-                key: format!("credentials.{name}"),
-                message,
-            }
-        })?;
-        credentials.insert(name, credential);
-    }
+    let secret_variables = raw.credentials.values().filter_map(|c| c.token_env.clone());
+    let secret_variables = secret_variables.collect();
+    let credentials = credentials(path, raw.credentials, env, warnings)?;
     if raw
         .branch
         .as_deref()
@@ -234,7 +223,56 @@ pub(super) fn read(
         timeouts: raw.timeouts,
         files: raw.files.map(|files| folder.join(files.root)),
         credentials,
+        secret_variables,
     })
+}
+
+fn credentials(
+    path: &Path,
+    raw: BTreeMap<String, RawCredential>,
+    env: Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, Credential>, SettingsError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if raw.values().any(|c| c.token.is_some()) && readable_by_others(path) {
+        warnings.push(format!(
+            "{} holds a token and others on this machine can read it; `chmod 600` it, or use token_file or token_env",
+            path.display()
+        ));
+    }
+    let value = |key: String, message: String| SettingsError::Value {
+        path: path.to_owned(),
+        key,
+        message,
+    };
+    if !raw.is_empty() && writable_by_others(path) {
+        let message = "everybody on this machine can write this file, and so say where tokens are sent; `chmod o-w` it";
+        return Err(value("credentials".to_owned(), message.to_owned()));
+    }
+    let mut credentials = BTreeMap::new();
+    for (name, raw) in raw {
+        let credential = credential(&name, raw, folder, env, warnings)
+            .map_err(|message| value(format!("credentials.{name}"), message))?;
+        credentials.insert(name, credential);
+    }
+    Ok(credentials)
+}
+
+/// More than that is no settings file, and no token.
+const SETTINGS_LIMIT: u64 = 1 << 20;
+const TOKEN_LIMIT: u64 = 64 << 10;
+
+/// The text of a file that is not longer than it may be.
+fn read_bounded(path: &Path, limit: u64) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        let what = format!("it is longer than {} KiB", limit >> 10);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(text)
 }
 
 /// The parser's message and place, without the line that its own display would quote.
@@ -261,6 +299,7 @@ fn credential(
         token_env,
         token_file,
         hosts,
+        identity,
     } = raw;
     let token = match (token, token_env, token_file) {
         (Some(token), None, None) => Token::of(token, "its token is empty"),
@@ -276,7 +315,7 @@ fn credential(
                     file.display()
                 ));
             }
-            match std::fs::read_to_string(&file) {
+            match read_bounded(&file, TOKEN_LIMIT) {
                 Ok(text) => Token::of(
                     SecretString::from(text.trim_end_matches(['\r', '\n'])),
                     "its file is empty",
@@ -293,7 +332,7 @@ fn credential(
         .iter()
         .map(|h| Host::parse(h))
         .collect::<Result<_, _>>()?;
-    Ok(Credential::new(name, token, hosts))
+    Ok(Credential::new(name, token, hosts).of(identity))
 }
 
 #[cfg(unix)]
@@ -302,7 +341,18 @@ fn readable_by_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o044 != 0)
 }
 
+#[cfg(unix)]
+fn writable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o002 != 0)
+}
+
 #[cfg(not(unix))]
 fn readable_by_others(_: &Path) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn writable_by_others(_: &Path) -> bool {
     false
 }

@@ -331,3 +331,117 @@ fn a_file_that_was_named_must_be_there() {
     );
     assert!(matches!(error, Err(SettingsError::Read { .. })));
 }
+
+#[test]
+fn no_spelling_of_a_host_gets_a_token_that_another_is_bound_to() {
+    let settings = load(
+        "[credentials.a]\ntoken = \"hunter2\"\n\
+         hosts = [\"medical.example.jp\", \"病院.example.jp\", \"127.0.0.1:8801\", \"[::1]:8801\"]",
+        &[],
+    )
+    .unwrap();
+    let credential = &settings.credentials["a"];
+    // What a browser takes for the same host is the same.
+    for same in [
+        "https://medical%2Eexample%2Ejp/",
+        "https://medical。example。jp/",
+        "https://ＭＥＤＩＣＡＬ.example.jp/",
+        "https://xn--0rys90e.example.jp/",
+        "https://病院.EXAMPLE.jp/",
+        "http://2130706433:8801/",
+        "http://0x7f.1:8801/",
+        "http://[0:0:0:0:0:0:0:1]:8801/",
+        "https://sato:pw@medical.example.jp/",
+    ] {
+        assert!(credential.token_for(&url(same)).is_some(), "{same}");
+    }
+    for other in [
+        "https://medical.example.jp./",
+        "https://a.medical.example.jp/",
+        "https://xmedical.example.jp/",
+        "https://medical.example.jp.example/",
+        "https://example.jp/",
+        // A Cyrillic letter, and an accent.
+        "https://mеdical.example.jp/",
+        "https://médical.example.jp/",
+        "https://病棟.example.jp/",
+        "https://medical.example.jp:80/",
+        "https://evil.example\\@medical.example.jp/",
+        "https://evil.example/@medical.example.jp/",
+        "https://medical.example.jp@evil.example/",
+        "https://medical.example.jp:443@evil.example/",
+        "https://medical.example.jp%40evil.example.example/",
+        "http://[::ffff:127.0.0.1]:8801/",
+        "http://127.0.0.1:08802/",
+        "http://127.0.0.1.example:8801/",
+        "http://[::1%251]:8801/",
+        "wss://medical.example.jp/",
+    ] {
+        // What is no URL at all is no place to send anything to.
+        let Ok(other) = other.parse::<Url>() else {
+            continue;
+        };
+        assert!(credential.token_for(&other).is_none(), "{other}");
+    }
+    // Loopback by name is loopback; what only looks like it is not.
+    let settings = load(
+        "[credentials.a]\ntoken = \"x\"\nhosts = [\"localhost:8801\", \"localhost.:8801\", \"localhost.example:8801\"]",
+        &[],
+    )
+    .unwrap();
+    let sent = |to: &str| settings.credentials["a"].token_for(&url(to)).is_some();
+    assert!(sent("http://localhost:8801/"));
+    assert!(!sent("http://localhost.:8801/") && !sent("http://localhost.example:8801/"));
+}
+
+#[test]
+fn a_password_in_a_host_is_not_repeated() {
+    let told =
+        error("[credentials.a]\ntoken = \"x\"\nhosts = [\"https://sato:hunter2@b.example.jp\"]");
+    insta::assert_snapshot!(told, @r#"lockstep.toml: credentials.a: "…@b.example.jp" is no host; write it as "medical.example.jp" or "medical.example.jp:8443", without path or user"#);
+}
+
+#[test]
+fn what_is_too_long_to_be_a_token_is_none() {
+    let folder = folder("[credentials.a]\ntoken_file = \"c\"\nhosts = [\"a.example.jp\"]");
+    fs::write(folder.path().join("c"), "x".repeat(70_000)).unwrap();
+    private(&folder.path().join("c"));
+    let settings = load_from(&folder, &[]).unwrap();
+    let refused = settings.credentials["a"].check(&url("https://a.example.jp/"));
+    let told = refused.unwrap_err().to_string();
+    assert!(
+        told.ends_with("cannot be read: it is longer than 64 KiB"),
+        "{told}"
+    );
+    let long = format!("# {}\n", "x".repeat(2 << 20));
+    assert!(error(&long).contains("longer than 1024 KiB"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_everybody_can_write_binds_no_credentials() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder("[credentials.a]\ntoken_env = \"A\"\nhosts = [\"a.example.jp\"]");
+    let path = folder.path().join("lockstep.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
+    let told = load_from(&folder, &[]).unwrap_err().to_string();
+    assert!(
+        told.ends_with("say where tokens are sent; `chmod o-w` it"),
+        "{told}"
+    );
+    fs::write(&path, "branch = \"main\"").unwrap();
+    assert_eq!(load_from(&folder, &[]).unwrap().branch, "main");
+}
+
+#[test]
+fn variables_with_credentials_are_known_by_name() {
+    let toml = "[credentials.a]\ntoken_env = \"A\"\nhosts = [\"a.example.jp\"]\n\
+                [credentials.b]\ntoken = \"x\"\nhosts = [\"a.example.jp\"]";
+    let private = load(toml, &[("A", "y")]).unwrap().private_variables();
+    assert!(
+        private.contains("A")
+            && private
+                .iter()
+                .all(|n| n == "A" || n.starts_with("LOCKSTEP_"))
+    );
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Running;
 use crate::ids::{Fence, RunId};
 use crate::state::NotCanonical;
 
@@ -58,6 +59,13 @@ pub enum StoreError {
         doing: &'static str,
         source: sqlx::Error,
     },
+    /// Another process has said that it alone works on this store, and lives.
+    #[error(
+        "{by} works on the store {} already, and two would only wait for each other; stop that one, or name another file as \
+         `store` in lockstep.toml",
+        path.display()
+    )]
+    Taken { path: PathBuf, by: Running },
     /// A newer holder of the group's lease has been here: this process must stop writing for it.
     #[error(
         "the lease {lease:?} has passed to another process (its fence is {}, ours {}); this one must stop",
@@ -88,6 +96,7 @@ impl StoreError {
             | Self::Disk { .. }
             | Self::Damaged { .. }
             | Self::Refused { .. }
+            | Self::Taken { .. }
             | Self::Fenced { .. }
             | Self::Contradiction { .. }
             | Self::NotCanonical(_) => false,

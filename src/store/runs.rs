@@ -1,15 +1,17 @@
 //! Runs: opened before anything is sent, decided durably, ended exactly once together with all that follows from the end.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::engine::{Connection, Doing as _};
 use super::values::{id, json, ms, number, signed, time};
 use super::{
-    Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups, leases,
-    ledger, outbox, systems,
+    Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups,
+    leases, ledger, outbox, ownership, systems,
 };
-use crate::ids::{Fence, GroupName, Revision, RunId};
+use crate::ids::{Fence, GroupName, Revision, RunId, SystemName};
 use crate::plan::safety::PastChange;
 
 /// A run as it is kept. `body` belongs to the protocol and is not looked into.
@@ -59,6 +61,8 @@ pub struct Finish {
     pub systems: Vec<SystemState>,
     /// What was done to which resource, for the ceilings of later runs.
     pub changes: Vec<PastChange>,
+    /// Who owns what, as far as the run's end changes it.
+    pub claims: BTreeMap<SystemName, Claims>,
     pub ledger: Vec<NewEntry>,
     pub outbox: Vec<NewDelivery>,
 }
@@ -184,6 +188,7 @@ impl Store {
             group,
             systems: states,
             changes,
+            claims,
             ledger: entries,
             outbox: deliveries,
         } = finish;
@@ -216,6 +221,7 @@ impl Store {
             systems::put(&mut tx, state).await?;
         }
         systems::put_changes(&mut tx, run.id, changes).await?;
+        ownership::put(&mut tx, claims).await?;
         ledger::put(&mut tx, entries).await?;
         outbox::put(&mut tx, deliveries, *at).await?;
         tx.commit().await.doing(doing)?;

@@ -86,6 +86,7 @@ fn finish(n: u8) -> Finish {
                 op: Op::Update,
             })
             .to_vec(),
+        claims: std::collections::BTreeMap::new(),
         ledger: vec![entry("run.applied", json!({"changes": 3}))],
         outbox: vec![NewDelivery {
             destination: "forge".to_owned(),
@@ -169,4 +170,40 @@ fn futures_may_move_between_threads() {
         send(store.open_runs(&row.group));
     }
     let _ = check;
+}
+
+#[tokio::test]
+async fn who_owns_what_is_written_with_a_runs_end() {
+    let store = Store::temporary().await.unwrap();
+    let flag = |name: &str| ResourceRef::new("FeatureFlag", name).unwrap();
+    let of = |claims| std::collections::BTreeMap::from([(medical(), claims)]);
+    let first = Finish {
+        claims: of(Claims {
+            own: vec![flag("ours")],
+            other: (0..2_500).map(|n| flag(&format!("theirs_{n}"))).collect(),
+            gone: Vec::new(),
+        }),
+        ..finish(1)
+    };
+    store.finish_run(&first).await.unwrap();
+    let asked: Vec<_> = (0..2_500).map(|n| flag(&format!("theirs_{n}"))).collect();
+    assert_eq!(store.owners(&medical(), &asked).await.unwrap().len(), 2_500);
+    let asked = [flag("ours"), flag("theirs_7"), flag("nobody's")];
+    let owners = store.owners(&medical(), &asked).await.unwrap();
+    let of_them = asked.each_ref().map(|id| owners.get(id).copied());
+    assert_eq!(of_them, [Some(Owner::Lockstep), Some(Owner::Other), None]);
+
+    // Adopted, and deleted.
+    let second = Finish {
+        claims: of(Claims {
+            own: vec![flag("theirs_7")],
+            other: Vec::new(),
+            gone: vec![flag("ours")],
+        }),
+        ..finish(2)
+    };
+    store.finish_run(&second).await.unwrap();
+    let owners = store.owners(&medical(), &asked).await.unwrap();
+    let of_them = asked.each_ref().map(|id| owners.get(id).copied());
+    assert_eq!(of_them, [None, Some(Owner::Lockstep), None]);
 }

@@ -123,6 +123,7 @@ fn the_openapi_document_knows_every_field_and_code() {
                 base_digest: digest,
                 target_digest: digest,
                 fence: Fence(1),
+                owner: Some("a".into()),
                 changes: vec![]
             }),
         ),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::explain::ExplainView;
 use super::report::{FindingView, ReportView};
 use super::status::{HistoryView, StatusView};
 use crate::finding::Severity;
@@ -139,6 +140,11 @@ pub fn plan(plan: &Plan) -> String {
 
 /// `status --format json`.
 pub fn status(view: &StatusView) -> String {
+    write(view)
+}
+
+/// `explain --format json`.
+pub fn explain(view: &ExplainView) -> String {
     write(view)
 }
 

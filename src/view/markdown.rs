@@ -89,10 +89,17 @@ pub fn comment(view: &GateView) -> String {
     changes(&mut top, &view.plan, CHANGES, &mut cut, words);
 
     let mut bottom = format!("\n### {}\n\n", words.already_adrift);
+    let before = view.already_adrift.as_deref().unwrap_or_default();
+    let before: Vec<String> = before.iter().filter_map(|b| words.before(b)).collect();
     match &view.already_adrift {
         None => bottom.push_str(&format!("{}\n", words.drift_unknown)),
-        Some(drift) if drift.is_empty() => bottom.push_str(&format!("{}\n", words.drift_none)),
-        Some(drift) => changes(&mut bottom, drift, DRIFT, &mut cut, words),
+        Some(_) if before.is_empty() => bottom.push_str(&format!("{}\n", words.drift_none)),
+        Some(_) => {
+            let lines = before
+                .iter()
+                .map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
+            list(&mut bottom, None, lines, DRIFT, &mut cut, words);
+        }
     }
     bottom.push_str(&format!("\n### {}\n\n", words.on_merge));
     let reach =

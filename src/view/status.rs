@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::config::Mode;
 use crate::ids::{Digest, GroupName, Revision, SystemName};
+use crate::record::{Condition, ConditionReason, ConditionState};
 use crate::resource::Language;
 
 /// All groups with their systems.
@@ -73,6 +74,26 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// From the condition that was last written down, and the revision that was last verified. `head` is the newest merged one.
+    pub fn of(condition: Option<Condition>, revision: Option<&Revision>, head: &Revision) -> Self {
+        let Some(condition) = condition else {
+            return Self::NeverSynced;
+        };
+        let why = condition.message;
+        match (condition.state, condition.reason) {
+            (_, ConditionReason::Drifted) => Self::Adrift { why },
+            (_, ConditionReason::Unreachable) => Self::Unreachable { why },
+            (_, ConditionReason::Refused | ConditionReason::Misconfigured)
+            | (ConditionState::Incident, _) => Self::Failed { why },
+            (ConditionState::InStep, _) if revision == Some(head) => Self::InStep,
+            (ConditionState::InStep, _) => Self::Behind {
+                why: format!("{} is merged and not applied yet", head.short()),
+            },
+            (ConditionState::Held, _) => Self::Held { why },
+            (ConditionState::Moving | ConditionState::Behind, _) => Self::Behind { why },
+        }
+    }
+
     pub(super) fn why(&self) -> Option<&str> {
         match self {
             Self::InStep | Self::NeverSynced => None,

@@ -10,6 +10,7 @@ use crate::plan::{Change, Origin, Plan, SystemPlan};
 use crate::resource::{Direction, Kind, Kinds};
 use crate::state::{Item, Spec, State};
 
+mod explain;
 mod findings;
 mod markdown;
 mod plans;

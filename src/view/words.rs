@@ -1,7 +1,9 @@
 //! Every word of the interface, one table a language. Sentences are functions where the order of their parts differs between
 //! languages.
 
-use crate::config::Mode;
+use super::explain::UsedView;
+use super::{Standing, SystemBefore};
+use crate::config::{Ceiling, Mode};
 use crate::finding::Severity;
 use crate::forge::StatusState;
 use crate::plan::Op;
@@ -90,6 +92,8 @@ pub(super) struct Words {
     pub no_history: &'static str,
     pub more_history: fn(usize) -> String,
 
+    pub explain: ExplainWords,
+
     /// What the ledger's actions are called.
     pub actions: &'static [(&'static str, &'static str)],
     pub succeeded: &'static str,
@@ -99,6 +103,39 @@ pub(super) struct Words {
     /// What joins the items of a list.
     pub comma: &'static str,
     pub colon: &'static str,
+}
+
+/// What `explain` says.
+#[derive(Debug)]
+pub(super) struct ExplainWords {
+    pub judged_by: fn(&str) -> String,
+    pub judged_by_work_tree: &'static str,
+    /// Kinds, pattern.
+    pub read_default: fn(&str, &str) -> String,
+    pub read_mapped: fn(&str, &str) -> String,
+    pub read_by_none: &'static str,
+    pub form: &'static str,
+    pub owner: &'static str,
+    pub people: &'static str,
+    pub unchanged: &'static str,
+    pub no_rules: &'static str,
+    pub rules: &'static str,
+    pub policies: &'static str,
+    pub systems: &'static str,
+    pub freezes: &'static str,
+    pub no_freeze: &'static str,
+    pub eligible: fn(&str) -> String,
+    pub group: fn(&str) -> String,
+    /// The entry of `safety:`, and its limits.
+    pub ceiling: fn(&str, &Ceiling) -> String,
+    pub used: fn(&UsedView) -> String,
+    pub past_unknown: &'static str,
+    pub on_now: &'static str,
+    pub next: &'static str,
+    pub stops: &'static str,
+    pub lets_pass: &'static str,
+    pub stops_widening: &'static str,
+    pub except: fn(&str) -> String,
 }
 
 /// How many findings of each severity, and in how many files.
@@ -142,6 +179,34 @@ impl Words {
             Direction::Narrowing => Some(self.narrowing),
             Direction::Neutral => None,
         }
+    }
+
+    pub(super) fn standing(&self, standing: &Standing) -> &'static str {
+        match standing {
+            Standing::InStep => self.in_step,
+            Standing::NeverSynced => self.never_synced,
+            Standing::Behind { .. } => self.behind,
+            Standing::Adrift { .. } => self.adrift,
+            Standing::Held { .. } => self.held,
+            Standing::Unreachable { .. } => self.unreachable,
+            Standing::Failed { .. } => self.failed,
+        }
+    }
+
+    /// How a system stood before a proposal, in one line; `None` where there is nothing to tell.
+    pub(super) fn before(&self, before: &SystemBefore) -> Option<String> {
+        let SystemBefore { system, standing } = before;
+        if *standing == Standing::InStep {
+            return None;
+        }
+        let word = self.standing(standing);
+        let why = standing.why().unwrap_or_default();
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!("{}{why}", self.colon)
+        };
+        Some(format!("{system}{}{word}{why}", self.colon))
     }
 
     pub(super) fn mode(&self, mode: Mode) -> &'static str {

@@ -1,6 +1,8 @@
 //! English.
 
-use super::words::{Counts, Words};
+use super::explain::UsedView;
+use super::words::{Counts, ExplainWords, Words};
+use crate::config::Ceiling;
 use crate::plan::Op;
 
 pub(super) static WORDS: Words = Words {
@@ -76,8 +78,8 @@ pub(super) static WORDS: Words = Words {
     this_changes: "This proposal changes",
     differences: "Differences",
     already_adrift: "Already adrift before it",
-    drift_unknown: "The systems have not been asked.",
-    drift_none: "Nothing: every system has what the main branch says.",
+    drift_unknown: "Not known: no record of the systems is at hand here.",
+    drift_none: "Nothing: when last seen, every system had what the main branch says.",
     on_merge: "What will happen on merge",
     on_merge_applies: |systems| format!("The changes above reach {systems}."),
     on_merge_nothing: "Nothing: no system is concerned.",
@@ -117,6 +119,61 @@ pub(super) static WORDS: Words = Words {
     },
     no_history: "Nothing has been recorded yet.",
     more_history: |n| format!("… {} before these", some(n, "entry")),
+
+    explain: ExplainWords {
+        judged_by: |revision| format!("Judged by the rules at {revision}."),
+        judged_by_work_tree: "Judged by the rules as they lie in the work tree.",
+        read_default: |kinds, pattern| format!("read as {kinds} · {pattern}"),
+        read_mapped: |kinds, pattern| format!("read as {kinds} · {pattern} under documents:"),
+        read_by_none: "declares no resources",
+        form: "read as",
+        owner: "owner",
+        people: "people of its systems",
+        unchanged: "The proposal does not change it.",
+        no_rules: "No policy says anything of it.",
+        rules: "Policies say",
+        policies: "Policies that may speak of it",
+        systems: "Systems",
+        freezes: "Freezes",
+        no_freeze: "none is on, and none comes",
+        eligible: |people| format!("may approve: {people}"),
+        group: |group| format!("group {group}"),
+        ceiling: |under, limits| {
+            let Ceiling {
+                delete_percent,
+                delete_count,
+                update_percent,
+                window_hours,
+                small,
+            } = limits;
+            format!(
+                "ceiling {under}: deletes {} % and {delete_count}, updates {} %, within {window_hours} h; below {small} rows a delete that does not narrow is asked about",
+                delete_percent.get(),
+                update_percent.get()
+            )
+        },
+        used: |used| {
+            let UsedView {
+                rows,
+                deletes,
+                delete_limit,
+                updates,
+                update_limit,
+                past_known: _,
+            } = used;
+            format!(
+                "used of {}: {deletes} of {delete_limit} deletes, {updates} of {update_limit} updates",
+                some(usize::try_from(*rows).unwrap_or(usize::MAX), "row")
+            )
+        },
+        past_unknown: "what was changed before is not known here",
+        on_now: "on now",
+        next: "next",
+        stops: "stops this change",
+        lets_pass: "lets this change pass",
+        stops_widening: "stops what widens",
+        except: |except| format!("except {except}"),
+    },
 
     actions: &[
         ("run.finished", "run of"),

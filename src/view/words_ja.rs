@@ -1,6 +1,8 @@
 //! 日本語。
 
-use super::words::{Counts, Words};
+use super::explain::UsedView;
+use super::words::{Counts, ExplainWords, Words};
+use crate::config::Ceiling;
 use crate::plan::Op;
 
 pub(super) static WORDS: Words = Words {
@@ -65,8 +67,8 @@ pub(super) static WORDS: Words = Words {
     this_changes: "この提案による変更",
     differences: "差分",
     already_adrift: "提案の前からのずれ",
-    drift_unknown: "各システムにはまだ問い合わせていません。",
-    drift_none: "ありません。どのシステムも main ブランチのとおりです。",
+    drift_unknown: "分かりません。システムの記録がここにはありません。",
+    drift_none: "ありません。最後に確認した時点で、どのシステムも main ブランチのとおりでした。",
     on_merge: "マージすると起きること",
     on_merge_applies: |systems| format!("上の変更が {systems} に反映されます。"),
     on_merge_nothing: "ありません。対象のシステムがありません。",
@@ -104,6 +106,60 @@ pub(super) static WORDS: Words = Words {
     },
     no_history: "記録はまだありません。",
     more_history: |n| format!("… これより前に {n} 件"),
+
+    explain: ExplainWords {
+        judged_by: |revision| format!("{revision} のルールで判定します。"),
+        judged_by_work_tree: "作業ツリーにあるルールで判定します。",
+        read_default: |kinds, pattern| format!("{kinds} として読みます · {pattern}"),
+        read_mapped: |kinds, pattern| format!("{kinds} として読みます · documents: の {pattern}"),
+        read_by_none: "リソースを宣言しません",
+        form: "種別",
+        owner: "責任者",
+        people: "システムの担当者",
+        unchanged: "この提案では変わりません。",
+        no_rules: "どのポリシーも何も求めていません。",
+        rules: "ポリシーの判定",
+        policies: "関係しうるポリシー",
+        systems: "システム",
+        freezes: "凍結期間",
+        no_freeze: "現在も今後もありません",
+        eligible: |people| format!("承認できる人: {people}"),
+        group: |group| format!("グループ {group}"),
+        ceiling: |under, limits| {
+            let Ceiling {
+                delete_percent,
+                delete_count,
+                update_percent,
+                window_hours,
+                small,
+            } = limits;
+            format!(
+                "上限 {under}: {window_hours} 時間以内に削除 {} % かつ {delete_count} 件、更新 {} % まで。{small} 件未満では、狭める削除以外は確認を求めます",
+                delete_percent.get(),
+                update_percent.get()
+            )
+        },
+        used: |used| {
+            let UsedView {
+                rows,
+                deletes,
+                delete_limit,
+                updates,
+                update_limit,
+                past_known: _,
+            } = used;
+            format!(
+                "{rows} 件のうち使用済み: 削除 {deletes}/{delete_limit}、更新 {updates}/{update_limit}"
+            )
+        },
+        past_unknown: "これまでの変更はここでは分かりません",
+        on_now: "適用中",
+        next: "次回",
+        stops: "この変更を止めます",
+        lets_pass: "この変更は止めません",
+        stops_widening: "広げる変更を止めます",
+        except: |except| format!("例外 {except}"),
+    },
 
     actions: &[
         ("run.finished", "実行:"),

@@ -9,10 +9,13 @@ mod approvals;
 mod cases;
 mod check;
 mod clones;
+mod explain;
+mod foresight;
 mod hostile;
 mod hostile_names;
 mod hostile_trees;
 mod init;
+mod input;
 mod plan;
 mod promises;
 mod proposals;
@@ -20,21 +23,21 @@ mod schema;
 mod trees;
 
 /// The repository of this crate: the sample config repo and the shipped policies lie there.
-fn here() -> &'static Path {
+pub(crate) fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What a command did.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
         Self {
             code: output.status.code().expect("not killed"),
@@ -45,19 +48,19 @@ impl Ran {
 
     /// The exit code is part of the contract: asserted wherever a command is run.
     #[track_caller]
-    fn code(self, code: i32) -> Self {
+    pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "out:\n{}\nerr:\n{}", self.out, self.err);
         self
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).expect(&self.out)
     }
 }
 
 /// Neither the user's nor the machine's git configuration, locale or settings come in.
-fn alone(program: &str, folder: &Path) -> Command {
+pub(crate) fn alone(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(folder)
@@ -73,7 +76,7 @@ fn alone(program: &str, folder: &Path) -> Command {
 
 /// Runs the binary.
 #[track_caller]
-fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
+pub(crate) fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
     let output = alone(env!("CARGO_BIN_EXE_lockstep"), folder)
         .args(arguments)
         .output();
@@ -82,7 +85,7 @@ fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
 
 /// Runs the real git, which must not fail.
 #[track_caller]
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = alone("git", folder)
         .args(["-c", "user.name=sato", "-c", "user.email=sato@example.com"])
         .args(["-c", "init.defaultBranch=main"])
@@ -93,41 +96,41 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// A folder that goes away.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
     /// Writes a file and the folders it is in.
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         write(self.path(), name, content);
         self
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         lockstep(self.path(), arguments)
     }
 }
 
-fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
+pub(crate) fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a new folder");
     std::fs::write(path, content).expect("a written file");
 }
 
 /// Two systems in step, people, and the documents that the tests change. No date in it comes or goes.
-const CONFIG: &str = "\
+pub(crate) const CONFIG: &str = "\
 version: 1
 timezone: Asia/Tokyo
 systems:
@@ -142,7 +145,7 @@ people:
   mori: {name: 森, forge: mori-r, roles: [security, approver], systems: [medical, voicedrive]}
 ";
 
-const FLAGS: &str = r#"{
+pub(crate) const FLAGS: &str = r#"{
   // 段階公開中
   "ai_assistant": {
     "enabled": true,
@@ -154,7 +157,7 @@ const FLAGS: &str = r#"{
 }
 "#;
 
-const ACCESS: &str = r#"{
+pub(crate) const ACCESS: &str = r#"{
   "admin_users": ["user001", "user002"],
   "readonly_users": ["user101"],
   "blocked_ips": ["203.0.113.7"]
@@ -162,7 +165,7 @@ const ACCESS: &str = r#"{
 "#;
 
 /// Writes a config repo that passes, with the shipped policies.
-fn write_config(folder: &Path) {
+pub(crate) fn write_config(folder: &Path) {
     write(folder, "lockstep.yaml", CONFIG);
     write(folder, "config/feature-flags.json", FLAGS);
     write(folder, "config/access-control.json", ACCESS);
@@ -177,12 +180,12 @@ fn write_config(folder: &Path) {
 }
 
 /// A bare config repo on its main branch, and a clone of it that someone works in.
-struct Bare {
+pub(crate) struct Bare {
     folder: Folder,
 }
 
 impl Bare {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Folder::new();
         let first = folder.join("first");
         write_config(&first);
@@ -198,24 +201,24 @@ impl Bare {
         Self { folder }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join("config.git")
     }
 
     /// Runs the binary in the bare repository.
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         lockstep(&self.path(), arguments)
     }
 
     #[track_caller]
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         git(&self.path(), arguments)
     }
 
     /// A file as a revision has it.
     #[track_caller]
-    fn file(&self, revision: &str, path: &str) -> String {
+    pub(crate) fn file(&self, revision: &str, path: &str) -> String {
         let output = alone("git", &self.path())
             .args(["show", &format!("{revision}:{path}")])
             .output();
@@ -223,14 +226,14 @@ impl Bare {
     }
 
     /// A clone to work in.
-    fn clone(&self) -> PathBuf {
+    pub(crate) fn clone(&self) -> PathBuf {
         let clone = self.folder.join("clone");
         git(self.folder.path(), &["clone", "-q", "config.git", "clone"]);
         clone
     }
 
     /// Commits files on top of a branch and pushes, with plain git.
-    fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+    pub(crate) fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
         let work = Folder::new();
         let from = self.path();
         let from = from.to_str().expect("UTF-8");
@@ -248,7 +251,7 @@ impl Bare {
 
     /// Proposes edits as sato: `propose --set EDIT …`, which must end as `code` says.
     #[track_caller]
-    fn propose(&self, code: i32, edits: &[&str]) -> Ran {
+    pub(crate) fn propose(&self, code: i32, edits: &[&str]) -> Ran {
         let mut arguments = vec!["propose", "--as", "sato"];
         arguments.extend(edits.iter().flat_map(|e| ["--set", e]));
         self.run(&arguments).code(code)
@@ -256,7 +259,7 @@ impl Bare {
 
     /// `proposal VERB NUMBER --as WHO`.
     #[track_caller]
-    fn act(&self, code: i32, verb: &str, number: u64, who: &str) -> Ran {
+    pub(crate) fn act(&self, code: i32, verb: &str, number: u64, who: &str) -> Ran {
         let number = number.to_string();
         self.run(&["proposal", verb, &number, "--as", who])
             .code(code)
@@ -264,7 +267,7 @@ impl Bare {
 
     /// The proposal as `show --format json` tells it, whatever the exit code.
     #[track_caller]
-    fn show(&self, number: u64) -> Value {
+    pub(crate) fn show(&self, number: u64) -> Value {
         let number = number.to_string();
         self.run(&["proposal", "show", &number, "--format", "json"])
             .json()
@@ -272,7 +275,7 @@ impl Bare {
 
     /// `lockstep/check=success` … of a proposal's head.
     #[track_caller]
-    fn statuses(&self, number: u64) -> Vec<String> {
+    pub(crate) fn statuses(&self, number: u64) -> Vec<String> {
         let shown = self.show(number);
         let all = shown["statuses"].as_array().expect("statuses");
         all.iter()
@@ -285,7 +288,7 @@ impl Bare {
             .collect()
     }
 
-    fn branch(&self, number: u64) -> String {
+    pub(crate) fn branch(&self, number: u64) -> String {
         self.show(number)["proposal"]["branch"]
             .as_str()
             .expect("a branch")
@@ -294,7 +297,7 @@ impl Bare {
 }
 
 /// All green.
-const GREEN: [&str; 4] = [
+pub(crate) const GREEN: [&str; 4] = [
     "check=success",
     "policy=success",
     "plan=success",

@@ -8,8 +8,17 @@
 mod crash;
 mod drift;
 mod engine;
+mod flaky;
+mod foresight;
+mod holding;
+#[cfg(test)]
+mod hook;
 #[cfg(test)]
 mod left;
+mod ownership;
 mod promises;
+mod secrets;
+mod stopping;
 mod tidy;
+mod urgent;
 mod world;

@@ -237,7 +237,7 @@ async fn promise_11_secrets_stay_out_of_sight() {
         String::from_utf8_lossy(&log.stdout),
         String::from_utf8_lossy(&log.stderr)
     );
-    assert!(!said.contains(crate::world::TOKEN), "{said}");
+    assert!(!said.contains(crate::world::token()), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -306,3 +306,30 @@ fn every_source_file_says_what_it_is_for() {
         .collect();
     assert!(silent.is_empty(), "without a module comment: {silent:?}");
 }
+
+#[test]
+fn every_test_that_the_table_of_failures_names_exists() {
+    let table = std::fs::read_to_string(root().join("docs/failures.md")).unwrap();
+    let sources: Vec<String> = files("src", ".rs")
+        .into_iter()
+        .chain(files("tests", ".rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let rows: Vec<&str> = table.lines().filter(|l| l.starts_with("| F")).collect();
+    assert_eq!(rows.len(), 29);
+    for row in rows {
+        let names: Vec<&str> = row
+            .rsplit('|')
+            .nth(1)
+            .unwrap()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let is_there = |text: &String| text.contains(&format!("fn {name}("));
+            assert!(sources.iter().any(is_there), "no test {name}");
+        }
+    }
+}

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) mod front;
 pub(crate) mod proxy;
+pub(crate) mod secrets;
 mod system;
 
 pub(crate) use system::{Process, System};
@@ -42,12 +45,31 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
     }
 }
 
-pub(crate) const TOKEN: &str = "a-token-for-tests";
+/// The secret of every world: nothing but the file that holds it, and requests to systems, may ever show it.
+pub(crate) fn token() -> &'static str {
+    static TOKEN: LazyLock<String> =
+        LazyLock::new(|| format!("planted-{}", uuid::Uuid::new_v4().simple()));
+    &TOKEN
+}
 
 /// A config repo with two systems, and a folder for everything.
+///
+/// When it ends, everything that was written or said in it is searched for the secret that was planted.
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) systems: Vec<System>,
+    /// What commands have printed.
+    said: Mutex<Vec<u8>>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let leaks = self.leaks();
+        assert!(leaks.is_empty(), "the secret is in: {leaks:#?}");
+    }
 }
 
 impl World {
@@ -67,12 +89,16 @@ impl World {
     /// The same as [`World::new`], with more lines at the end of `lockstep.yaml`.
     pub(crate) async fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("token"), TOKEN).unwrap();
+        secrets::plant(&dir.path().join("token"));
         let mut systems = Vec::new();
         for name in ["medical", "voicedrive"] {
             systems.push(System::start(name, dir.path()).await);
         }
-        let world = Self { dir, systems };
+        let world = Self {
+            dir,
+            systems,
+            said: Mutex::default(),
+        };
         world.git(&[
             "init",
             "--quiet",
@@ -101,11 +127,7 @@ impl World {
             prepare,
             commit,
         } = settings;
-        let hosts: Vec<String> = self
-            .systems
-            .iter()
-            .map(|s| s.proxy.address.to_string())
-            .collect();
+        let hosts: Vec<String> = self.systems.iter().map(|s| s.at.to_string()).collect();
         let text = format!(
             "store = \"store.db\"\n\
              [intervals]\ngit = {git:?}\nsystems = {systems:?}\n\
@@ -204,7 +226,7 @@ impl World {
         for system in &self.systems {
             text.push_str(&format!(
                 "  {}:\n    connector: http\n    url: http://{}\n    credential: test\n    kinds: [FeatureFlag, AccessGrant, IpBlock, Notice]\n",
-                system.name, system.proxy.address
+                system.name, system.at
             ));
         }
         text.push_str(
@@ -284,7 +306,25 @@ impl World {
             .current_dir(self.dir.path())
             .env("LOCKSTEP_USER", "sato")
             .env("NO_COLOR", "1");
+        // As loud as can be, for the search at the end; a test that reads the log has it where it asked for it.
+        if !args.contains(&"--log") {
+            command.args(["--log", "trace", "--log-file", "trace.log"]);
+        }
         command
+    }
+
+    /// Where the secret is that should not be there.
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        let mut leaks = secrets::in_files(self.dir.path());
+        leaks.extend(secrets::in_repository(&self.path("config.git")));
+        leaks.extend(secrets::in_repository(&self.path("work")));
+        if secrets::is_in(&self.said.lock().unwrap()) {
+            leaks.push("what commands printed".to_owned());
+        }
+        for system in &self.systems {
+            leaks.extend(system.leaks());
+        }
+        leaks
     }
 
     /// Runs a command to its end, off the async threads: a proxy may have to answer meanwhile.
@@ -295,9 +335,14 @@ impl World {
     pub(crate) async fn run_as(&self, user: &str, args: &[&str]) -> Output {
         let mut command = self.lockstep(args);
         command.env("LOCKSTEP_USER", user);
-        tokio::task::spawn_blocking(move || command.output().unwrap())
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
-            .unwrap()
+            .unwrap();
+        let mut said = self.said.lock().unwrap();
+        said.extend_from_slice(&output.stdout);
+        said.extend_from_slice(&output.stderr);
+        drop(said);
+        output
     }
 
     /// Runs a command that must end with 0, and gives its stdout.

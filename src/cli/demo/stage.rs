@@ -288,9 +288,13 @@ impl System {
 }
 
 fn this_binary() -> anyhow::Result<Command> {
-    Ok(Command::new(
-        std::env::current_exe().context("can't find this program's own file")?,
-    ))
+    let program = std::env::current_exe().context("can't find this program's own file")?;
+    let mut command = Command::new(program);
+    // What is set for this process is not for the ones on the stage.
+    for name in crate::settings::own_variables() {
+        command.env_remove(name);
+    }
+    Ok(command)
 }
 
 /// Asks a process to end, and makes it after a while.

@@ -126,6 +126,15 @@ impl Reader<'_, '_> {
     /// Classes of change: `narrowing`, or a kind's name.
     pub(super) fn classes(&mut self, fields: &Fields<'_>, key: &str) -> Option<Vec<String>> {
         let listed = fields.texts(self.faults, key)?;
+        Some(self.known_classes(listed, &[]))
+    }
+
+    /// Those that are classes of change; the others are reported. `others` says what else there may be.
+    pub(super) fn known_classes(
+        &mut self,
+        listed: Vec<Placed<'_>>,
+        others: &[&str],
+    ) -> Vec<String> {
         let mut classes = Vec::new();
         for placed in listed {
             let kinds = self.kinds.iter().map(KindName::as_str);
@@ -133,12 +142,15 @@ impl Reader<'_, '_> {
                 classes.push(placed.text.to_owned());
                 continue;
             }
+            let mut expected = vec!["narrowing"];
+            expected.extend(others);
             self.faults.error(
                 "document/unknown-value",
                 placed.at,
                 format!(
-                    "{:?} is no class of change; expected narrowing or a kind",
-                    fields::shorten(placed.text)
+                    "{:?} is no class of change; expected {} or a kind",
+                    fields::shorten(placed.text),
+                    expected.join(", "),
                 ),
                 suggest::nearest(
                     placed.text,
@@ -147,6 +159,6 @@ impl Reader<'_, '_> {
                 .map(|near| format!("did you mean `{near}`?")),
             );
         }
-        Some(classes)
+        classes
     }
 }

@@ -1,12 +1,13 @@
 //! `safety:` and `freezes:` of `lockstep.yaml`: how much may change at once, and when nothing may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use jiff::tz::AmbiguousOffset;
 
 use super::Reader;
-use crate::config::{Ceiling, Freeze, Safety, System, time_zone};
+use crate::config::{Ceiling, Freeze, Percent, Person, ROLE, Safety, System, time_zone};
 use crate::document::fields::{self, Fields};
 use crate::document::suggest;
 use crate::document::tree::{Member, Node};
@@ -97,19 +98,21 @@ impl Reader<'_, '_> {
         ceiling
     }
 
-    fn percent(&mut self, fields: &Fields<'_>, into: &mut f64) {
+    fn percent(&mut self, fields: &Fields<'_>, into: &mut Percent) {
         let Some(member) = fields.get("percent") else {
             return;
         };
-        match fields::number(self.faults, member) {
-            Some(percent) if (0.0..=100.0).contains(&percent) => *into = percent,
-            Some(percent) => self.faults.error(
+        let Some(number) = fields::number(self.faults, member) else {
+            return;
+        };
+        match Percent::new(number) {
+            Some(percent) => *into = percent,
+            None => self.faults.error(
                 "config/percent",
                 member.value.span.clone(),
-                format!("{percent} is not a percentage"),
+                format!("{number} is not a percentage"),
                 Some("give a number from 0 to 100".to_owned()),
             ),
-            None => {}
         }
     }
 
@@ -127,7 +130,12 @@ impl Reader<'_, '_> {
         }
     }
 
-    pub(super) fn freezes(&mut self, top: &Fields<'_>, timezone: &str) -> Vec<Freeze> {
+    pub(super) fn freezes(
+        &mut self,
+        top: &Fields<'_>,
+        timezone: &str,
+        people: &BTreeMap<String, Person>,
+    ) -> Vec<Freeze> {
         let Some(member) = top.get("freezes") else {
             return Vec::new();
         };
@@ -135,11 +143,16 @@ impl Reader<'_, '_> {
         fields::items(self.faults, &member.value, "`freezes`", expected)
             .unwrap_or_default()
             .iter()
-            .filter_map(|item| self.freeze(item, timezone))
+            .filter_map(|item| self.freeze(item, timezone, people))
             .collect()
     }
 
-    fn freeze(&mut self, item: &Node, timezone: &str) -> Option<Freeze> {
+    fn freeze(
+        &mut self,
+        item: &Node,
+        timezone: &str,
+        people: &BTreeMap<String, Person>,
+    ) -> Option<Freeze> {
         let what = "a freeze";
         let fields = Fields::read(
             self.faults,
@@ -152,7 +165,7 @@ impl Reader<'_, '_> {
             .and_then(|m| fields::text(self.faults, m));
         let from = self.moment(&fields, "from", timezone);
         let until = self.moment(&fields, "until", timezone);
-        let except = self.classes(&fields, "except").unwrap_or_default();
+        let except = self.exceptions(&fields, people);
         let (name, from, until) = (name?, from?, until?);
         if until <= from {
             let at = fields.get("until").map_or(0..0, |m| m.value.span.clone());
@@ -175,39 +188,104 @@ impl Reader<'_, '_> {
         })
     }
 
-    /// A time; one without an offset is read in the repo's time zone, a date is its first instant.
+    /// What a freeze does not stop: classes of change, and people of a role as `role:security`.
+    fn exceptions(
+        &mut self,
+        fields: &Fields<'_>,
+        people: &BTreeMap<String, Person>,
+    ) -> Vec<String> {
+        let Some(listed) = fields.texts(self.faults, "except") else {
+            return Vec::new();
+        };
+        let (roles, classes): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .partition(|placed| placed.text.starts_with(ROLE));
+        let mut except = self.known_classes(classes, &["a role as role:security"]);
+        let held: BTreeSet<&str> = people
+            .values()
+            .flat_map(|p| p.roles.iter().map(String::as_str))
+            .collect();
+        for placed in roles {
+            let role = placed.text.strip_prefix(ROLE).unwrap_or_default();
+            // Only a warning: an exception that nobody has leaves the freeze as strict as it can be.
+            if !held.contains(role) {
+                let near = suggest::nearest(role, held.iter().copied());
+                self.faults.warning(
+                    "reference/unknown-role",
+                    placed.at.clone(),
+                    format!(
+                        "nobody under `people` has the role {:?}",
+                        fields::shorten(role)
+                    ),
+                    near.map(|n| format!("did you mean `{ROLE}{n}`?")),
+                );
+            }
+            except.push(placed.text.to_owned());
+        }
+        except
+    }
+
+    /// A time; one without an offset is read in the repo's time zone, a date is its first instant there.
     fn moment(&mut self, fields: &Fields<'_>, key: &str, timezone: &str) -> Option<Timestamp> {
         let example = format!("{key}: 2026-12-29T00:00+09:00");
         let member = fields.require(self.faults, key, "a freeze", None, &example)?;
         let placed = fields::text(self.faults, member)?;
-        let time = moment(placed.text, timezone);
-        if time.is_none() {
-            self.faults.error(
-                "date/invalid",
-                placed.at,
+        let (message, hint) = match moment(placed.text, timezone) {
+            Ok(time) => return Some(time),
+            Err(Untimely::None) => (
                 format!("{:?} is not a time", fields::shorten(placed.text)),
-                Some("write it like 2026-12-29T00:00+09:00".to_owned()),
-            );
-        }
-        time
+                "write it like 2026-12-29T00:00+09:00",
+            ),
+            Err(Untimely::Skipped) => (
+                format!("clocks in {timezone} skip {}", placed.text),
+                "write it with its offset, like 2026-12-29T00:00+09:00",
+            ),
+            Err(Untimely::Twice) => (
+                format!("clocks in {timezone} show {} twice", placed.text),
+                "write it with its offset, like 2026-12-29T00:00+09:00",
+            ),
+        };
+        self.faults
+            .error("date/invalid", placed.at, message, Some(hint.to_owned()));
+        None
     }
 }
 
-fn moment(text: &str, timezone: &str) -> Option<Timestamp> {
+/// Why a text names no one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Untimely {
+    /// It is no time.
+    None,
+    /// The hour that is left out when summer time begins.
+    Skipped,
+    /// The hour that comes again when it ends.
+    Twice,
+}
+
+fn moment(text: &str, timezone: &str) -> Result<Timestamp, Untimely> {
     if fields::is_time(text) {
-        return text.parse().ok();
+        return text.parse().map_err(|_| Untimely::None);
     }
-    let local: DateTime = if fields::is_date(text) {
-        text.parse::<Date>()
-            .ok()?
-            .to_datetime(jiff::civil::Time::midnight())
-    } else {
-        text.parse().ok()?
-    };
-    local
-        .to_zoned(time_zone(timezone)?)
-        .ok()
-        .map(|z| z.timestamp())
+    let zone = time_zone(timezone).ok_or(Untimely::None)?;
+    if fields::is_date(text) {
+        let date: Date = text.parse().map_err(|_| Untimely::None)?;
+        let start = zone.to_ambiguous_zoned(date.to_datetime(jiff::civil::Time::midnight()));
+        // Where midnight is skipped the day begins after the gap; where it comes twice, with the first.
+        return match start.compatible() {
+            Ok(start) => Ok(start.timestamp()),
+            Err(_) => Err(Untimely::None),
+        };
+    }
+    let local: DateTime = text.parse().map_err(|_| Untimely::None)?;
+    let placed = zone.to_ambiguous_zoned(local);
+    match placed.offset() {
+        AmbiguousOffset::Unambiguous { .. } => placed
+            .compatible()
+            .map(|z| z.timestamp())
+            .map_err(|_| Untimely::None),
+        AmbiguousOffset::Gap { .. } => Err(Untimely::Skipped),
+        AmbiguousOffset::Fold { .. } => Err(Untimely::Twice),
+    }
 }
 
 /// `24h` or `7d` in hours.
@@ -219,3 +297,6 @@ fn hours(text: &str) -> Option<u64> {
     let number: u64 = digits.parse().ok()?;
     number.checked_mul(factor).filter(|h| *h > 0)
 }
+
+#[cfg(test)]
+mod tests;

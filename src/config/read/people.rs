@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ssh_key::{Algorithm, EcdsaCurve, PublicKey};
+
 use super::{Reader, key, names, owned};
 use crate::config::{Person, System};
 use crate::document::fields::{self, Fields};
@@ -23,6 +25,7 @@ impl Reader<'_, '_> {
         for member in self.named(top, "people") {
             self.looks_like_another(member, keys.claim(&member.key, &member.key), "person");
         }
+        let mut signing: BTreeMap<String, String> = BTreeMap::new();
         for member in self.named(top, "people") {
             let name = self.name::<Actor>(&key(member));
             let Some(person) = self.person(member, systems) else {
@@ -43,6 +46,18 @@ impl Reader<'_, '_> {
                     Some("each person has a login of their own".to_owned()),
                 );
             }
+            // Whoever holds the key could sign for both.
+            if let Some(key) = person.signing_key.as_deref().map(without_comment)
+                && let Some(other) = signing.insert(key, member.key.clone())
+            {
+                let at = member.value.get("signing_key");
+                self.faults.error(
+                    "config/duplicate-key",
+                    at.map_or(member.key_span.clone(), |m| m.value.span.clone()),
+                    format!("this key is already `{other}`'s"),
+                    Some("each person signs with a key of their own".to_owned()),
+                );
+            }
             if name.is_some() {
                 people.insert(member.key.clone(), person);
             }
@@ -61,13 +76,13 @@ impl Reader<'_, '_> {
         let listed = fields.texts(self.faults, "systems").unwrap_or_default();
         let signing_key = fields.text(self.faults, "signing_key");
         if let Some(placed) = &signing_key
-            && !is_public_key(placed.text)
+            && let Err((message, hint)) = check_key(placed.text)
         {
             self.faults.error(
                 "config/signing-key",
                 placed.at.clone(),
-                "not an SSH public key",
-                Some("paste the one line of a .pub file: ssh-ed25519 AAAA…".to_owned()),
+                message,
+                Some(hint.to_owned()),
             );
         }
         Some(Person {
@@ -84,14 +99,29 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether a line has the shape of an SSH public key; a private one never has.
-fn is_public_key(text: &str) -> bool {
-    let mut words = text.split_whitespace();
-    let algorithm = words.next().unwrap_or("");
-    let body = words.next().unwrap_or("");
-    (algorithm.starts_with("ssh-")
-        || algorithm.starts_with("ecdsa-")
-        || algorithm.starts_with("sk-"))
-        && body.starts_with("AAAA")
-        && !text.contains('\n')
+/// Whether signatures can be verified with a key, or what is wrong with it.
+fn check_key(text: &str) -> Result<(), (&'static str, &'static str)> {
+    match PublicKey::from_openssh(text).map(|key| key.algorithm()) {
+        Ok(
+            Algorithm::Ed25519
+            | Algorithm::SkEd25519
+            | Algorithm::SkEcdsaSha2NistP256
+            | Algorithm::Ecdsa {
+                curve: EcdsaCurve::NistP256,
+            },
+        ) => Ok(()),
+        Ok(_) => Err((
+            "signatures by this sort of key are not verified, so its owner could approve nothing",
+            "make one with `ssh-keygen -t ed25519`; nistp256 and both kept on a security key (sk-) do too",
+        )),
+        Err(_) => Err((
+            "not an SSH public key",
+            "paste the one line of a .pub file: ssh-ed25519 AAAA…",
+        )),
+    }
+}
+
+/// The algorithm and the key; the comment behind them is anything.
+fn without_comment(key: &str) -> String {
+    key.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

@@ -208,14 +208,11 @@ impl Reader<'_, '_> {
                 return found;
             }
             NodeValue::String(_) | NodeValue::Number(_) if is_secret_key(key.text) => "is a secret",
-            NodeValue::String(text)
-                if url::Url::parse(text).is_ok_and(|u| u.password().is_some()) =>
-            {
-                "holds a password"
-            }
-            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {
-                return false;
-            }
+            NodeValue::String(text) => match secret_in_url(text) {
+                Some(what) => what,
+                None => return false,
+            },
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) => return false,
         };
         self.faults.error(
             "config/secret",
@@ -230,6 +227,18 @@ impl Reader<'_, '_> {
             ),
         );
         true
+    }
+}
+
+/// What a URL holds besides an address. Over HTTP a user without a password is often a token.
+fn secret_in_url(text: &str) -> Option<&'static str> {
+    let url = url::Url::parse(text).ok()?;
+    if url.password().is_some() {
+        Some("holds a password")
+    } else if matches!(url.scheme(), "http" | "https") && !url.username().is_empty() {
+        Some("holds a user, which may be a token")
+    } else {
+        None
     }
 }
 

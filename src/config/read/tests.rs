@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Ceiling, Consistency, DriftPolicy, Mode, OnFailure};
+use crate::config::{Ceiling, Consistency, DriftPolicy, Mode, OnFailure, Percent};
 use crate::finding::Severity;
 
 const GOOD: &str = r#"
@@ -19,7 +19,7 @@ systems:
 groups:
   hospital: {systems: [medical, voicedrive], consistency: lockstep, on_failure: hold, urgent: [narrowing, Notice]}
 people:
-  sato: {name: 佐藤, forge: sato-h, roles: [operator], systems: [medical], ids: [user001], signing_key: ssh-ed25519 AAAAC3Nza sato}
+  sato: {name: 佐藤, forge: sato-h, roles: [operator], systems: [medical], ids: [user001], signing_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA sato}
   ito: {}
 documents:
   - {path: "config/rates/*.json", kind: Rate}
@@ -35,6 +35,10 @@ fn kinds() -> Vec<KindName> {
         .iter()
         .map(|k| k.parse().unwrap())
         .collect()
+}
+
+fn percent(percent: f64) -> Percent {
+    Percent::new(percent).unwrap()
 }
 
 fn check(text: &str) -> (Config, String) {
@@ -84,9 +88,9 @@ fn everything_is_read() {
     assert_eq!(config.people["ito"].forge, "ito");
     assert_eq!(config.documents.len(), 1);
     let default = Ceiling {
-        delete_percent: 25.0,
+        delete_percent: percent(25.0),
         delete_count: 5,
-        update_percent: 40.5,
+        update_percent: percent(40.5),
         window_hours: 48,
         small: 3,
     };
@@ -94,7 +98,7 @@ fn everything_is_read() {
     assert_eq!(
         config.safety.overrides["medical/FeatureFlag"],
         Ceiling {
-            delete_percent: 50.0,
+            delete_percent: percent(50.0),
             ..default
         }
     );
@@ -198,4 +202,164 @@ fn a_broken_file_is_an_empty_config_and_a_finding() {
         assert!(config.systems.is_empty());
         assert!(!findings.is_empty(), "{text:?}");
     }
+}
+
+#[test]
+fn a_url_holds_no_secret_of_any_form() {
+    let found = |url: &str| {
+        let text = format!(
+            "version: 1\nsystems:\n  medical: {{connector: http, url: '{url}', kinds: [FeatureFlag]}}\n"
+        );
+        check(&text).1
+    };
+    for secret in [
+        "https://hunter2@medical.example.jp",
+        "http://hunter2:@medical.example.jp",
+        "https://sato:hunter2@medical.example.jp",
+        "redis://:hunter2@cache.example.jp",
+        "postgres://lockstep:hunter2@db.example.jp/settings",
+    ] {
+        let found = found(secret);
+        assert!(found.contains("config/secret"), "{secret}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+    for fine in [
+        "https://medical.example.jp",
+        "postgres://lockstep@db.example.jp/settings",
+    ] {
+        assert!(!found(fine).contains("config/secret"), "{fine}");
+    }
+}
+
+#[test]
+fn no_ceiling_can_be_taken_away() {
+    let text = |safety: &str| {
+        let freezes = GOOD.find("freezes:").unwrap();
+        let start = GOOD.find("safety:").unwrap();
+        format!("{}safety: {safety}\n{}", &GOOD[..start], &GOOD[freezes..])
+    };
+    // What is left out is as it is by default.
+    for fine in [
+        "{}",
+        "{default: {}}",
+        "{default: {deletes: {}, updates: {}}}",
+    ] {
+        let (config, findings) = check(&text(fine));
+        assert_eq!(findings, "", "{fine}");
+        assert_eq!(config.safety, crate::config::Safety::default(), "{fine}");
+    }
+    let zero = text("{default: {deletes: {percent: 0, count: 0}, updates: {percent: 0}}}");
+    assert_eq!(check(&zero).1, "");
+    for nothing in [
+        "null",
+        "[]",
+        "off",
+        "{default: null}",
+        "{default: false}",
+        "{default: {deletes: null}}",
+        "{default: {deletes: none}}",
+        "{default: {deletes: {percent: null}}}",
+        "{default: {deletes: {percent: .nan}}}",
+        "{default: {deletes: {percent: .inf}}}",
+        "{default: {deletes: {percent: -1}}}",
+        "{default: {deletes: {percent: -0.1}}}",
+        "{default: {deletes: {percent: 100.5}}}",
+        "{default: {deletes: {percent: 1e400}}}",
+        "{default: {deletes: {percent: 20%}}}",
+        "{default: {deletes: {count: null}}}",
+        "{default: {deletes: {count: -1}}}",
+        "{default: {deletes: {count: 1.5}}}",
+        "{default: {deletes: {count: 1e30}}}",
+        "{default: {deletes: {count: unlimited}}}",
+        "{default: {updates: null}}",
+        "{default: {updates: {percent: null}}}",
+        "{default: {updates: {percent: .nan}}}",
+        "{default: {updates: {percent: -5}}}",
+        "{default: {updates: {count: 5}}}",
+        "{default: {window: null}}",
+        "{default: {window: 0h}}",
+        "{default: {window: -24h}}",
+        "{default: {window: 24}}",
+        "{default: {window: 999999999999999999999h}}",
+        "{default: {small: null}}",
+        "{default: {small: -1}}",
+        "{FeatureFlag: null}",
+        "{FeatureFlag: {deletes: {percent: .nan}}}",
+        "{medical/FeatureFlag: {updates: {percent: null}}}",
+    ] {
+        let (config, findings) = check(&text(nothing));
+        assert!(
+            findings.lines().any(|l| !l.contains(" ~")),
+            "{nothing} is no finding"
+        );
+        // Whatever was meant, a limit is there.
+        for ceiling in config
+            .safety
+            .overrides
+            .values()
+            .chain([&config.safety.default])
+        {
+            assert!(ceiling.delete_percent.get() <= 100.0, "{nothing}");
+            assert!(ceiling.update_percent.get() <= 100.0, "{nothing}");
+            assert!(ceiling.window_hours > 0, "{nothing}");
+        }
+    }
+    for number in [f64::NAN, f64::INFINITY, -0.01, 100.01] {
+        assert_eq!(Percent::new(number), None);
+    }
+}
+
+#[test]
+fn a_freeze_excepts_classes_and_roles() {
+    let text = GOOD.replace(
+        "except: [narrowing, Notice]",
+        "except: [narrowing, Notice, role:operator, role:oprator, role:, roles:operator]",
+    );
+    let (config, findings) = check(&text);
+    insta::assert_snapshot!(findings, @r#"
+    26:114 ~reference/unknown-role: nobody under `people` has the role "oprator" (role:oprator) did you mean `role:operator`?
+    26:128 document/wrong-type: each item of `except` must be a string, not an object (r) -
+    26:135 document/unknown-value: "roles:operator" is no class of change; expected narrowing, a role as role:security or a kind (roles:operator) -
+    "#);
+    let roles: Vec<&str> = config.freezes[0].roles().collect();
+    assert_eq!(roles, ["operator", "oprator"]);
+    // A role is no class of urgent changes.
+    let text = GOOD.replace("urgent: [narrowing, Notice]", "urgent: [role:operator]");
+    let findings = check(&text).1;
+    assert!(
+        findings.ends_with(
+            "\"role:operator\" is no class of change; expected narrowing or a kind (role:operator) -"
+        ),
+        "{findings}"
+    );
+}
+
+#[test]
+fn each_person_signs_with_a_key_of_their_own_that_can_be_verified() {
+    let (_, findings) = check(
+        r#"version: 1
+timezone: Asia/Tokyo
+systems: {}
+people:
+  a: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA a@example.com"}
+  b: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA  b"}
+  c: {signing_key: "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFPmy9PwMbS4eZ0mfkue/tW+Oqelc5Dd85GSe9m+E9OzXGL87RClhHDEuFGYA0vftM4p0sKm1w2SRdtPwjYsUSU= e"}
+  d: {signing_key: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCmFsqDe8O/hAmDIYKriRCgpJsfIbSRlvcs3Kn3jNXCvynJGyFfe0mn9m7M0SeUIPj4ESn8C4rQYoZltnNPmnuNLzCFOVQVo+ZtHZpr9Z6YCB2Oek3UWkJb1kNYoo/iKwliDYC762xM1o6XUp6Xin2rooy6B4Mr7uqlykxvRY2e8hQA/FgbHhNODwZ34EkObIb0NWOkSM8vCQvToYPPehwkMn6CZsqWAP+oH0PpRzD1+2IpmK/Bm8WfvIKOY/li5wLjBLxpcI+RglJHi+YeKPxj9p4zcIsxl0uAe4wpPeFzhGIIYeUYQHCv837tMZXr90SHAOMSV+QO/lwH/UalhzXD r"}
+  e: {signing_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"}
+"#,
+    );
+    // Each line ends with the key, which is long.
+    let told: Vec<&str> = findings
+        .lines()
+        .filter_map(|line| line.split(" (\"ssh-").next())
+        .map(str::trim)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "6:20 config/duplicate-key: this key is already `a`'s",
+            "8:20 config/signing-key: signatures by this sort of key are not verified, so its owner could approve nothing",
+            "9:20 config/signing-key: not an SSH public key",
+        ]
+    );
 }

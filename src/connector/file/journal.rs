@@ -132,6 +132,7 @@ pub(super) fn content_digest(changeset: &Changeset) -> Digest {
         base,
         target,
         fence: _,
+        owner: _,
         changes,
     } = changeset;
     let mut hash = Sha256::new();

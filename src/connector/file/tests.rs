@@ -10,6 +10,8 @@ use crate::plan::diff;
 use crate::resource::Direction;
 use crate::state::Spec;
 
+mod disk;
+
 fn item(name: &str, spec: Value) -> Arc<Item> {
     let spec = Spec::from_value(&spec).unwrap();
     Arc::new(Item::new(name.parse().unwrap(), spec))
@@ -32,6 +34,7 @@ fn changeset(id: &str, before: &State, after: &State) -> Changeset {
         base: before.digest(),
         target: after.digest(),
         fence: Fence(1),
+        owner: None,
         changes: diff(before, after, |_, _, _| Direction::Neutral),
     }
 }

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -13,10 +13,9 @@ use url::Url;
 
 use crate::connector::{ConnectorError, Reason};
 use crate::ids::{ResourceRef, SystemName};
-use crate::system_api::{BODY_LIMIT, Code, ErrorAnswer, PREFIX, WireReason};
+use crate::system_api::{Code, ErrorAnswer, PREFIX, WireReason};
 
-/// Characters kept of any text that comes from a system.
-const TEXT: usize = 500;
+use super::bounds::{self, Limit, TEXT};
 
 /// Whom the question goes to, for messages.
 #[derive(Debug, Clone)]
@@ -217,7 +216,7 @@ impl Asked {
 }
 
 impl Answer {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the answer, as far as its limit.
     pub(super) async fn receive(
         asked: &Asked,
         doing: Doing,
@@ -225,22 +224,19 @@ impl Answer {
     ) -> Result<Self, ConnectorError> {
         let broken = |error: reqwest::Error| asked.broken(doing, &error.without_url());
         let mut response = request.send().await.map_err(broken)?;
-        let too_large = || {
-            let what = format!("sent more than {} MiB", BODY_LIMIT >> 20);
-            asked.terminal(doing, &what)
-        };
-        if announced_length(&response) > BODY_LIMIT {
-            return Err(too_large());
-        }
-        let mut body = Vec::with_capacity(announced_length(&response).min(1 << 20));
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(too_large());
+        let status = response.status();
+        let body = match bounds::of(doing, status) {
+            Limit::Whole(limit) => {
+                let body = read(&mut response, limit).await.map_err(broken)?;
+                body.ok_or_else(|| {
+                    let what = format!("sent more than the {} MiB that are read here", limit >> 20);
+                    asked.terminal(doing, &what)
+                })?
             }
-            body.extend_from_slice(&chunk);
-        }
+            Limit::Beginning(limit) => beginning(&mut response, limit).await,
+        };
         Ok(Self {
-            status: response.status(),
+            status,
             headers: std::mem::take(response.headers_mut()),
             body,
         })
@@ -255,6 +251,16 @@ impl Answer {
     ) -> Result<T, ConnectorError> {
         if !expected.contains(&self.status) {
             return Err(asked.classify(doing, self));
+        }
+        // Nothing here decompresses, so a small answer stays small.
+        if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            let what = format!(
+                "compressed its answer ({}), which was not asked for",
+                asked.clean(&String::from_utf8_lossy(encoding.as_bytes()))
+            );
+            return Err(asked.terminal(doing, &what));
         }
         let content_type = self
             .headers
@@ -274,7 +280,9 @@ impl Answer {
             return Err(asked.terminal(doing, &what));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
-            if error.is_eof() {
+            if self.body.is_empty() {
+                asked.transient(doing, "sent an answer without content")
+            } else if error.is_eof() {
                 asked.transient(doing, "sent an answer that ends in the middle")
             } else {
                 let what = format!(
@@ -285,6 +293,36 @@ impl Answer {
             }
         })
     }
+}
+
+/// The whole body; `None` where it is longer than the limit, of which no more than that was read.
+async fn read(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let announced = announced_length(response);
+    if announced > limit {
+        return Ok(None);
+    }
+    // Room for what was announced only as far as it comes.
+    let mut body = Vec::with_capacity(announced.min(1 << 20));
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// The beginning of a body. One that breaks off is as good: the status has been heard.
+async fn beginning(response: &mut Response, limit: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < limit {
+        let Ok(Some(chunk)) = response.chunk().await else {
+            break;
+        };
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(limit);
+    body
 }
 
 fn announced_length(response: &Response) -> usize {

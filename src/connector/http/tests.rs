@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use crate::resource::Direction;
 use crate::state::{Spec, State};
 
 mod faults;
+mod limits;
 
 const TOKEN: &str = "s3cret-token";
 
@@ -41,6 +43,7 @@ fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
         base: before.digest(),
         target: after.digest(),
         fence: Fence(fence),
+        owner: None,
         changes: changes(before, after),
     }
 }

@@ -69,6 +69,9 @@ pub(super) struct ApprovalLine {
     /// The hash of the comment that says the same to git-appraise.
     #[serde(default)]
     pub(super) comment: String,
+    /// An SSH signature over the review. git-appraise's own `signature` stays what that tool makes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<String>,
     #[serde(default)]
     pub(super) v: u64,
 }

@@ -46,6 +46,7 @@ impl Local {
                 plan: line.plan,
                 at: line.at,
                 message: line.message.clone(),
+                signature: line.signature.clone(),
             });
         }
         all.extend(theirs.map(|comment| as_review(comment, &record.first)));
@@ -99,6 +100,7 @@ impl Local {
                     message: review.message.clone(),
                     at: review.at,
                     comment: hash.clone(),
+                    signature: review.signature.clone(),
                     v: 0,
                 }))
             })?;
@@ -212,6 +214,7 @@ fn as_review(comment: &Comment, first: &Revision) -> Review {
         plan: None,
         at: time(&comment.timestamp),
         message: comment.description.clone(),
+        signature: None,
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Breach {
 pub enum Rule {
     /// None of the kind would be left.
     Emptied,
-    /// Of so few rows every delete is acknowledged.
+    /// Of so few rows every delete that does not narrow is acknowledged.
     SmallTable { small: u64 },
     /// More deletes than `deletes.count`.
     DeleteCount { hours: u64 },
@@ -36,10 +36,41 @@ pub enum Rule {
     DeleteShare { hours: u64 },
     /// More updates than `updates.percent`.
     UpdateShare { hours: u64 },
-    /// Widening changes in a freeze.
-    Freeze { name: String, until: Timestamp },
+    /// Widening changes in a freeze, which people of these roles may let pass.
+    Freeze {
+        name: String,
+        until: Timestamp,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<String>,
+    },
     /// No admin would be left.
     LastAdmin,
+    /// Lockstep itself would be shut out. No release lets this pass.
+    OwnAccess,
+}
+
+/// People with one of these roles may release any held plan.
+pub const RELEASERS: [&str; 3] = ["approver", "security", "admin"];
+
+/// Whether someone with these roles may release a plan that is held for these reasons: as one of [`RELEASERS`], or where nothing but freezes holds it
+/// and each of them excepts one of the roles.
+pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
+    let has = |role: &str| roles.iter().any(|r| r == role);
+    let excepted = |breach: &Breach| match &breach.rule {
+        Rule::Freeze { roles, .. } => roles.iter().any(|role| has(role)),
+        Rule::Emptied
+        | Rule::SmallTable { .. }
+        | Rule::DeleteCount { .. }
+        | Rule::DeleteShare { .. }
+        | Rule::UpdateShare { .. }
+        | Rule::LastAdmin
+        | Rule::OwnAccess => false,
+    };
+    if breaches.iter().any(|b| b.rule == Rule::OwnAccess) {
+        return false;
+    }
+    RELEASERS.iter().any(|role| has(role))
+        || (!breaches.is_empty() && breaches.iter().all(excepted))
 }
 
 impl Breach {
@@ -65,7 +96,7 @@ impl Breach {
                 format!("{system}: deletes {count} of {rows} {kind}, and none would be left")
             }
             Rule::SmallTable { small } => format!(
-                "{system}: deletes {count} of {rows} {kind}; below {small} rows every delete needs a release"
+                "{system}: deletes {count} of {rows} {kind}; below {small} rows a delete needs a release unless it narrows"
             ),
             Rule::DeleteCount { hours } | Rule::DeleteShare { hours } => format!(
                 "{system}: deletes {count} of {rows} {kind} within {hours} h; the limit is {limit}"
@@ -73,12 +104,19 @@ impl Breach {
             Rule::UpdateShare { hours } => format!(
                 "{system}: updates {count} of {rows} {kind} within {hours} h; the limit is {limit}"
             ),
-            Rule::Freeze { name, until } => format!(
+            Rule::Freeze {
+                name,
+                until,
+                roles: _,
+            } => format!(
                 "{system}: widens {count} {kind} during the freeze {name}, which lasts until {until}"
             ),
             Rule::LastAdmin => {
                 format!("{system}: takes away {count} of {rows} admins, and none would be left")
             }
+            Rule::OwnAccess => format!(
+                "{system}: would shut Lockstep itself out ({count} {kind}); nobody can release that, take it out of the repo"
+            ),
         }
     }
 
@@ -96,7 +134,7 @@ impl Breach {
                 format!("{system}: {kind} {rows}件のうち{count}件を削除すると、1件も残りません")
             }
             Rule::SmallTable { small } => format!(
-                "{system}: {kind} {rows}件のうち{count}件を削除します。{small}件未満の場合、削除には必ず解除の承認が必要です"
+                "{system}: {kind} {rows}件のうち{count}件を削除します。{small}件未満の場合、権限や範囲を狭める削除でなければ解除の承認が必要です"
             ),
             Rule::DeleteCount { hours } | Rule::DeleteShare { hours } => format!(
                 "{system}: {hours}時間以内に{kind} {rows}件のうち{count}件を削除することになります。上限は{limit}件です"
@@ -104,12 +142,19 @@ impl Breach {
             Rule::UpdateShare { hours } => format!(
                 "{system}: {hours}時間以内に{kind} {rows}件のうち{count}件を更新することになります。上限は{limit}件です"
             ),
-            Rule::Freeze { name, until } => format!(
+            Rule::Freeze {
+                name,
+                until,
+                roles: _,
+            } => format!(
                 "{system}: 凍結期間「{name}」({until}まで)中に{kind} {count}件の権限や範囲を広げます"
             ),
             Rule::LastAdmin => {
                 format!("{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります")
             }
+            Rule::OwnAccess => format!(
+                "{system}: Lockstep自身が締め出されます（{kind} {count}件）。誰にも解除できません。リポジトリから外してください"
+            ),
         }
     }
 }

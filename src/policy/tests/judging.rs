@@ -303,3 +303,14 @@ proptest! {
         prop_assert!(!verdict.denials.is_empty());
     }
 }
+
+#[test]
+fn the_input_as_it_is_written_is_the_one_that_was_judged() {
+    let set = PolicySet::compile(&rules("deny contains \"no\" if input.after.FeatureFlag.x")).0;
+    let input = input(&["mori"]);
+    let text = set.input_text(&input).unwrap();
+    assert_eq!(Digest::of(text.as_bytes()), set.judge(&input).input_digest);
+    let seen: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(seen["before"], json!({"FeatureFlag": {}}));
+    assert_eq!(seen["proposal"]["approvals"][0]["user"], "mori");
+}

@@ -267,3 +267,21 @@ async fn faults_are_there_only_when_asked_for() {
     assert_eq!(answer["reasons"][0]["message"], "busy season");
     assert!(world.folder.path().join("medical.db").exists());
 }
+
+#[test]
+fn what_a_system_is_started_with_can_be_printed_without_its_token() {
+    let options = Options {
+        name: "medical".parse().unwrap(),
+        title: None,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        database: "medical.db".into(),
+        token: Some(SecretString::from("hunter2")),
+        kinds: BTreeSet::new(),
+        faults: None,
+    };
+    let printed = format!("{options:?} {options:#?}");
+    assert!(
+        printed.contains("medical.db") && !printed.contains("hunter2"),
+        "{printed}"
+    );
+}

@@ -32,7 +32,7 @@ pub(super) fn read(source: Source<'_>, targets: &mut Targets<'_>) -> Option<Vec<
     let text = source.text;
     match syntax(source.path, text) {
         Syntax::Yaml => {
-            let mut declaring = Declaring::new(targets);
+            let mut declaring = Declaring::new(targets, text.len());
             let Flags(flags) = yaml::from_str(text).ok()?;
             for (key, flag) in flags {
                 declaring.flag(key, flag)?;
@@ -49,7 +49,7 @@ pub(super) fn read(source: Source<'_>, targets: &mut Targets<'_>) -> Option<Vec<
 
 /// Flag by flag, so that a large document is never held a second time in between.
 fn read_json(text: &str, targets: &mut Targets<'_>) -> Option<Vec<Declared>> {
-    let mut declaring = Declaring::new(targets);
+    let mut declaring = Declaring::new(targets, text.len());
     let mut json = serde_json::Deserializer::from_str(text);
     Members(&mut declaring).deserialize(&mut json).ok()?;
     json.end().ok()?;
@@ -164,6 +164,9 @@ impl Hasher for Passed {
     }
 }
 
+/// About as long as a flag is in a document: how much room to make at once.
+const FLAG_BYTES: usize = 128;
+
 /// Makes resources of flags.
 struct Declaring<'a, 'c, 't> {
     targets: &'a mut Targets<'c>,
@@ -177,14 +180,15 @@ struct Declaring<'a, 'c, 't> {
 }
 
 impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
-    fn new(targets: &'a mut Targets<'c>) -> Self {
+    fn new(targets: &'a mut Targets<'c>, bytes: usize) -> Self {
+        let flags = bytes / FLAG_BYTES;
         Self {
             targets,
-            keys: HashSet::default(),
+            keys: HashSet::with_capacity_and_hasher(flags, PassOn::default()),
             hasher: RandomState::default(),
             sets: HashMap::default(),
             room: String::new(),
-            declared: Vec::new(),
+            declared: Vec::with_capacity(flags),
         }
     }
 

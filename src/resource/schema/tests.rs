@@ -16,7 +16,7 @@ systems:
 groups:
   all: {systems: [medical], consistency: lockstep, on_failure: hold, urgent: [narrowing]}
 people:
-  sato: {name: 佐藤, forge: sato, roles: [operator], systems: [medical], ids: [u1], signing_key: ssh-ed25519 AAAA}
+  sato: {name: 佐藤, forge: sato, roles: [operator], systems: [medical], ids: [u1], signing_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr6KeWeC4gEEYo4Tx8+q43wR+yrLCZKbjPQNpZKPHaA}
 documents: [{path: 'x/*.json', kind: FeatureFlag}]
 safety: {default: {deletes: {percent: 20, count: 10}, updates: {percent: 30}, window: 24h, small: 10}, medical: {}}
 freezes: [{name: x, from: 2026-12-29T00:00+09:00, until: 2027-01-04, except: [narrowing]}]

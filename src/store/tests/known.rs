@@ -246,3 +246,36 @@ async fn a_holder_that_is_gone_is_followed_at_once() {
     store.depart("two", alive).await.unwrap();
     assert_eq!(take("three").await, fence(2), "it was given back");
 }
+
+#[tokio::test]
+async fn a_store_is_claimed_by_one_and_what_the_dead_wrote_keeps_nobody_out() {
+    let store = Store::temporary().await.unwrap();
+    assert_eq!(store.running().unwrap(), None);
+    let claim = store.claim(at(5)).unwrap();
+    let own = Running {
+        process: Some(std::process::id()),
+        since: Some(at(5)),
+    };
+    assert_eq!(store.running().unwrap(), Some(own.clone()));
+    let Err(StoreError::Taken { by, .. }) = store.claim(at(6)) else {
+        unreachable!("claimed twice")
+    };
+    assert_eq!(by, own);
+    drop(claim);
+    assert_eq!(store.running().unwrap(), None, "it has ended");
+
+    // Whatever lies in the file: it is the lock that counts, and what cannot be read is not known.
+    let mut file = store.path.clone().into_os_string();
+    file.push(".running");
+    std::fs::write(&file, b"\xff".repeat(5000)).unwrap();
+    assert_eq!(store.running().unwrap(), None);
+    let held = std::fs::File::open(&file).unwrap();
+    held.lock().unwrap();
+    let unknown = store.running().unwrap().unwrap();
+    assert_eq!((unknown.process, unknown.since), (None, None));
+    assert_eq!(unknown.to_string(), "lockstep run (another process)");
+    drop(held);
+    let _claim = store.claim(at(7)).unwrap();
+    let running = store.running().unwrap().unwrap();
+    assert_eq!(running.since, Some(at(7)));
+}

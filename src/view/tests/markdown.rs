@@ -16,6 +16,13 @@ fn status(context: &str, state: StatusState, description: &str) -> Status {
     }
 }
 
+fn before(system: &str, standing: Standing) -> SystemBefore {
+    SystemBefore {
+        system: system.parse().unwrap(),
+        standing,
+    }
+}
+
 pub(super) fn sample(language: Language) -> GateView {
     GateView {
         language,
@@ -122,7 +129,7 @@ fn english() {
 
     ### Already adrift before it
 
-    The systems have not been asked.
+    Not known: no record of the systems is at hand here.
 
     ### What will happen on merge
 
@@ -134,7 +141,7 @@ fn english() {
 #[test]
 fn japanese() {
     let mut view = sample(Language::Japanese);
-    view.already_adrift = Some(PlanView::new(&plan_of(&[]), &kinds(), Language::Japanese));
+    view.already_adrift = Some(vec![before("medical", Standing::InStep)]);
     view.verdict.denials = vec![MessageView {
         msg: "ロールアウトは 25 ポイントまで".to_owned(),
         code: None,
@@ -222,7 +229,7 @@ fn japanese() {
 
     ### 提案の前からのずれ
 
-    ありません。どのシステムも main ブランチのとおりです。
+    ありません。最後に確認した時点で、どのシステムも main ブランチのとおりでした。
 
     ### マージすると起きること
 
@@ -235,7 +242,16 @@ fn ready_when_nothing_is_missing() {
     let mut view = sample(Language::English);
     view.verdict = VerdictView::default();
     view.plan = PlanView::new(&plan_of(&[]), &kinds(), Language::English);
-    view.already_adrift = Some(view.plan.clone());
+    view.already_adrift = Some(vec![
+        before("medical", Standing::InStep),
+        before(
+            "voicedrive",
+            Standing::Adrift {
+                why: "FeatureFlag/beta was switched off".to_owned(),
+            },
+        ),
+        before("payroll", Standing::NeverSynced),
+    ]);
     view.statuses = vec![
         status("lockstep/check", StatusState::Success, "no findings"),
         status(
@@ -259,7 +275,8 @@ fn ready_when_nothing_is_missing() {
 
     ### Already adrift before it
 
-    Nothing: every system has what the main branch says.
+    - voicedrive: adrift: `FeatureFlag/beta` was switched off
+    - payroll: not synced yet
 
     ### What will happen on merge
 
@@ -285,7 +302,15 @@ fn a_huge_comment_is_cut_and_says_so() {
         &kinds(),
         Language::Japanese,
     );
-    view.already_adrift = Some(view.plan.clone());
+    view.already_adrift = Some(vec![
+        before(
+            "medical",
+            Standing::Failed {
+                why: "長い".repeat(40_000),
+            },
+        );
+        50
+    ]);
     view.title = "長い".repeat(40_000);
     view.on_merge = vec!["長い".repeat(40_000); 50];
     view.verdict.denials = vec![
@@ -372,7 +397,7 @@ proptest! {
         let mut plan = PlanView::new(&plan_of(&[("medical", &[change("FeatureFlag/a", None, Some(spec), None)])]), &kinds(), Language::English);
         plan.changes[0].sentence = of(5);
         plan.changes[0].name = of(0);
-        view.already_adrift = Some(plan.clone());
+        view.already_adrift = Some(vec![before("medical", Standing::Adrift { why: of(3) })]);
         view.plan = plan;
         let file: Result<DocPath, _> = of(1).parse();
         let finding = Finding::error("x/y", &file.unwrap_or_else(|_| path("a.json")), None, of(2)).with_hint(of(3));

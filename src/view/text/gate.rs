@@ -58,6 +58,7 @@ pub fn gate(view: &GateView) -> String {
         out.push('\n');
     }
     out.push_str(&super::plan(&view.plan));
+    before(&mut out, view, words);
     if !view.on_merge.is_empty() {
         out.push_str(&format!("\n{}\n", styled(BOLD, words.on_merge)));
         for note in &view.on_merge {
@@ -65,6 +66,22 @@ pub fn gate(view: &GateView) -> String {
         }
     }
     out
+}
+
+/// How the systems stood before it.
+fn before(out: &mut String, view: &GateView, words: &Words) {
+    out.push_str(&format!("\n{}\n", styled(BOLD, words.already_adrift)));
+    let Some(systems) = &view.already_adrift else {
+        out.push_str(&format!("  {}\n", words.drift_unknown));
+        return;
+    };
+    let lines: Vec<String> = systems.iter().filter_map(|s| words.before(s)).collect();
+    if lines.is_empty() {
+        out.push_str(&format!("  {}\n", words.drift_none));
+    }
+    for line in lines {
+        out.push_str(&format!("  {}\n", styled(YELLOW, &printable(&line))));
+    }
 }
 
 fn messages(

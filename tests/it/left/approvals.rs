@@ -233,3 +233,16 @@ fn narrowing_needs_one() {
     bare.act(0, "approve", 1, "watanabe");
     assert_eq!(bare.statuses(1), GREEN);
 }
+
+#[test]
+fn who_has_no_name_is_nobody() {
+    let bare = Bare::new();
+    bare.propose(0, &["flag.ai_assistant.rollout=25"]);
+    for nobody in ["", " ", "\u{200b}"] {
+        for what in ["approve", "merge"] {
+            let ran = bare.act(1, what, 1, nobody);
+            assert!(!ran.err.is_empty(), "{nobody:?} {what}");
+        }
+    }
+    assert_eq!(bare.show(1)["reviews"], serde_json::json!([]));
+}

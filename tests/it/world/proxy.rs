@@ -118,7 +118,7 @@ impl Drop for Proxy {
 }
 
 /// The path without what differs from run to run.
-fn plain(path: &str) -> String {
+pub(super) fn plain(path: &str) -> String {
     let (path, _query) = path.split_once('?').unwrap_or((path, ""));
     match path.split_once("/changesets/") {
         Some((before, rest)) => match rest.split_once('/') {

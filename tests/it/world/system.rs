@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::proxy::Proxy;
-use super::{TOKEN, eventually};
+use super::{eventually, secrets, token};
 
 /// A process that is killed when the test ends.
 pub(crate) struct Process {
@@ -39,9 +40,19 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, once it has.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await
+    }
+
+    /// How it ended, which it must within this time: what it promises, and what a busy machine may add.
+    pub(crate) async fn ended_within(&mut self, time: Duration) -> std::process::ExitStatus {
+        let ended = tokio::time::timeout(time, self.ended()).await;
+        ended.unwrap_or_else(|_| panic!("not ended within {time:?}: {}", self.output()))
     }
 
     /// Asks it to end, as an init system does.
@@ -69,6 +80,8 @@ pub(crate) struct System {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) proxy: Proxy,
+    /// Where Lockstep is told that it is.
+    pub(crate) at: SocketAddr,
     process: Option<Process>,
     dir: PathBuf,
 }
@@ -81,6 +94,7 @@ impl System {
         Self {
             name: name.to_owned(),
             address,
+            at: proxy.address,
             proxy,
             process: Some(process),
             dir: dir.to_owned(),
@@ -101,6 +115,8 @@ impl System {
         ]);
         command.arg(dir.join(format!("{name}.db")));
         command.arg("--token-file").arg(dir.join("token"));
+        command.args(["--log", "trace", "--log-file"]);
+        command.arg(dir.join(format!("{name}-trace.log")));
         let log = dir.join(format!("{name}.log"));
         let _ = std::fs::remove_file(&log);
         Process::start(command, log)
@@ -121,6 +137,32 @@ impl System {
 
     pub(crate) fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// The system's own process.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        self.process.as_mut().unwrap()
+    }
+
+    /// Its pages, where they show the secret.
+    pub(super) fn leaks(&self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for path in [
+            "/",
+            "/fragment",
+            "/healthz",
+            "/faults",
+            "/lockstep/v1/state",
+        ] {
+            let page = self
+                .process
+                .as_ref()
+                .map(|_| secrets::page(self.address, path));
+            if page.is_some_and(|page| secrets::is_in(&page)) {
+                leaks.push(format!("{path} of {}", self.name));
+            }
+        }
+        leaks
     }
 
     /// Starts it again where it was.
@@ -215,7 +257,7 @@ impl System {
     ) -> (reqwest::StatusCode, Value) {
         let mut request = reqwest::Client::new()
             .request(method, format!("http://{}{path}", self.address))
-            .bearer_auth(TOKEN);
+            .bearer_auth(token());
         if let Some(body) = body {
             request = request.json(&body);
         }

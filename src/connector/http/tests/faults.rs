@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// A server that gives one answer to everything.
-async fn answering(
+pub(super) async fn answering(
     tasks: &mut JoinSet<()>,
     answer: impl Fn() -> Response<Body> + Clone + Send + Sync + 'static,
 ) -> String {
@@ -28,7 +28,7 @@ async fn answering(
 }
 
 /// A server that writes these bytes, whatever it is asked, and closes.
-async fn writing(tasks: &mut JoinSet<()>, bytes: &'static [u8]) -> String {
+pub(super) async fn writing(tasks: &mut JoinSet<()>, bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tasks.spawn(async move {
@@ -41,7 +41,23 @@ async fn writing(tasks: &mut JoinSet<()>, bytes: &'static [u8]) -> String {
     url
 }
 
-fn plain(status: u16, content_type: &str, body: &str) -> Response<Body> {
+/// A server that writes these bytes again and again.
+async fn answering_forever(tasks: &mut JoinSet<()>, bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tasks.spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            while connection.write_all(bytes).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    url
+}
+
+pub(super) fn plain(status: u16, content_type: &str, body: &str) -> Response<Body> {
     Response::builder()
         .status(StatusCode::from_u16(status).unwrap())
         .header("content-type", content_type)
@@ -49,7 +65,7 @@ fn plain(status: u16, content_type: &str, body: &str) -> Response<Body> {
         .unwrap()
 }
 
-fn class(error: &ConnectorError) -> &'static str {
+pub(super) fn class(error: &ConnectorError) -> &'static str {
     match error {
         ConnectorError::Transient { .. } => "transient",
         ConnectorError::Refused { .. } => "refused",
@@ -163,8 +179,17 @@ async fn a_redirect_takes_the_credential_nowhere() {
         plain(200, "application/json", "{}")
     })
     .await;
-    for status in [301, 302, 303, 307, 308] {
-        let to = format!("{elsewhere}/lockstep/v1/state/digests");
+    // Not to another host, and not to another path of the same: what a url is, a person says.
+    for (status, to) in [301, 302, 303, 307, 308]
+        .into_iter()
+        .flat_map(|status| [(status, elsewhere.as_str()), (status, "")])
+    {
+        let said = if to.is_empty() {
+            "redirects ("
+        } else {
+            "redirects to 127.0.0.1 ("
+        };
+        let to = format!("{to}/lockstep/v1/state/digests");
         let url = answering(&mut tasks, move || {
             let mut answer = plain(status, "text/plain", "");
             answer.headers_mut().insert("location", to.parse().unwrap());
@@ -173,7 +198,7 @@ async fn a_redirect_takes_the_credential_nowhere() {
         .await;
         let judged = judged(&url).await;
         assert!(judged.starts_with("terminal: "), "{judged}");
-        assert!(judged.contains("redirects to 127.0.0.1"), "{judged}");
+        assert!(judged.contains(said), "{judged}");
     }
     assert_eq!(visits.load(Ordering::Relaxed), 0);
 }
@@ -232,7 +257,8 @@ async fn what_never_ends_is_cut_off() {
         answer
     })
     .await;
-    for url in [silent_url, endless] {
+    let polite = answering_forever(&mut tasks, b"HTTP/1.1 100 Continue\r\n\r\n").await;
+    for url in [silent_url, endless, polite] {
         let mut connector = connector_to(&url, Some(TOKEN));
         connector.client = reqwest::Client::builder()
             .no_proxy()

@@ -1,0 +1,82 @@
+//! Asking the guard: what of a plan needs a person's release.
+//!
+//! Ceilings are those of the revision and those of the last good one, whichever are lower: a merge that loosens one and uses it at once is still
+//! measured by what held before it. Freezes are the revision's: who lifts one has been judged for that.
+
+use super::group::{Memory, Pass, Scene};
+use super::{Engine, EngineError};
+use crate::config::{Config, Safety};
+use crate::plan::Plan;
+use crate::plan::safety::{self, Breach, GuardContext, PastChange};
+
+impl Engine {
+    /// Everything that holds a plan; empty where it may go ahead.
+    pub(super) async fn breaches(
+        &self,
+        pass: &Pass<'_>,
+        scene: &Scene,
+        plan: &Plan,
+        memory: &mut Memory,
+    ) -> Result<Vec<Breach>, EngineError> {
+        let config = &*scene.bundle.config;
+        let before = self.safety_before(scene, memory).await?;
+        let before = before.filter(|before| *before != config.safety);
+        let release = self.store.find_release(plan.digest()).await?;
+        let all = [Some(&config.safety), before.as_ref()];
+        let past = self.past_changes(pass, all.into_iter().flatten()).await?;
+        let context = GuardContext {
+            now: self.clock.now(),
+            past: &past,
+            observed: &scene.observed,
+            released: release.as_ref().map(|r| r.plan),
+            own: &self.own,
+        };
+        let mut breaches = safety::guard(plan, config, &context);
+        if let Some(safety) = before {
+            let config = Config {
+                safety,
+                ..config.clone()
+            };
+            for breach in safety::guard(plan, &config, &context) {
+                if !breaches.contains(&breach) {
+                    breaches.push(breach);
+                }
+            }
+        }
+        Ok(breaches)
+    }
+
+    /// The ceilings of the last good revision, where there is one.
+    async fn safety_before(
+        &self,
+        scene: &Scene,
+        memory: &mut Memory,
+    ) -> Result<Option<Safety>, EngineError> {
+        let Some(good) = &scene.good else {
+            return Ok(None);
+        };
+        if let Some((revision, safety)) = &memory.safety
+            && revision == good
+        {
+            return Ok(Some(safety.clone()));
+        }
+        let safety = self.bundle_of(good).await?.config.safety.clone();
+        memory.safety = Some((good.clone(), safety.clone()));
+        Ok(Some(safety))
+    }
+
+    /// What was done to the group's systems within the longest window.
+    async fn past_changes<'s>(
+        &self,
+        pass: &Pass<'_>,
+        safeties: impl Iterator<Item = &'s Safety>,
+    ) -> Result<Vec<PastChange>, EngineError> {
+        let now = self.clock.now();
+        let since = safeties.map(|s| s.counted_since(now)).min().unwrap_or(now);
+        let mut past = Vec::new();
+        for system in &pass.group.systems {
+            past.extend(self.store.changes_since(system, since).await?);
+        }
+        Ok(past)
+    }
+}
