@@ -45,7 +45,8 @@ pub fn run(data: &[u8]) {
 
 /// Numbers that are equal may be written differently.
 fn same(value: &Value) -> String {
-    lockstep::state::Spec::from_value(value).map_or_else(|_| value.to_string(), |s| s.to_string())
+    lockstep::state::Spec::from_value(value)
+        .map_or_else(|_| value.to_string(), |s| s.as_str().to_owned())
 }
 
 fn at_place<'v>(value: &'v mut Value, way: &[PathSegment]) -> Option<&'v mut Value> {
