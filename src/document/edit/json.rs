@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::Step;
 use super::model::{Part, Target};
-use crate::document::json::blank;
 
 /// JSON with comments and trailing commas; nothing else is JSON.
 const OPTIONS: ParseOptions = ParseOptions {
@@ -40,17 +39,7 @@ pub(super) fn start(text: &str) -> usize {
 
 /// The error has no place: lines are counted from the document's start, which a title line may stand before.
 pub(super) fn read(text: &str) -> Result<Value, String> {
-    let value =
-        jsonc_parser::parse_to_serde_value(text, &OPTIONS).map_err(|e| e.kind().to_string())?;
-    // The syntax tree takes more than JSON (a raw control character in a string), which nobody could read after the edit either.
-    serde_json::from_str::<Value>(&blank(text)).map_err(|e| {
-        let message = e.to_string();
-        match message.split_once(" at line ") {
-            Some((what, _)) => what.to_owned(),
-            None => message,
-        }
-    })?;
-    Ok(value)
+    jsonc_parser::parse_to_serde_value(text, &OPTIONS).map_err(|e| e.kind().to_string())
 }
 
 /// The text after one step. The error says what stands in the way.
