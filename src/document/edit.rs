@@ -7,6 +7,7 @@
 
 use serde_json::Value;
 
+use super::data;
 use crate::ids::DocPath;
 
 mod address;
@@ -205,15 +206,18 @@ impl<'a> Open<'a> {
             _ => return Err(EditError::Format { path: path.clone() }),
         };
         let (prefix, body) = text.split_at_checked(at).unwrap_or(("", text));
+        let unreadable = |message| EditError::Unreadable {
+            path: path.clone(),
+            message,
+        };
+        let value = read(syntax, body).map_err(unreadable)?;
+        readable(path, text).map_err(unreadable)?;
         Ok(Self {
             path,
             syntax,
             prefix,
             body,
-            value: read(syntax, body).map_err(|message| EditError::Unreadable {
-                path: path.clone(),
-                message,
-            })?,
+            value,
         })
     }
 
@@ -230,10 +234,25 @@ impl<'a> Open<'a> {
         .map_err(refuse)?;
         let mut wanted = self.value.clone();
         model::apply(&mut wanted, target, step);
-        match read(self.syntax, &body) {
-            Ok(got) if got == wanted => Ok(format!("{}{body}", self.prefix)),
-            Ok(_) | Err(_) => Err(refuse("the outcome would not read as what was meant")),
+        let meant = read(self.syntax, &body).is_ok_and(|got| got == wanted);
+        let text = format!("{}{body}", self.prefix);
+        if meant && readable(self.path, &text).is_ok() {
+            Ok(text)
+        } else {
+            Err(refuse("the outcome would not read as what was meant"))
         }
+    }
+}
+
+/// Whether a document can be read by those it is for. The readers that edits go by take more: raw control characters, YAML's tags.
+fn readable(path: &DocPath, text: &str) -> Result<(), String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match data::parse(path, text) {
+        (Some(_), _) => Ok(()),
+        (None, findings) => Err(findings
+            .into_iter()
+            .next()
+            .map_or_else(|| "it is empty".to_owned(), |f| f.message)),
     }
 }
 

@@ -271,6 +271,18 @@ fn errors_say_what_is_wrong_and_where() {
 }
 
 #[test]
+fn what_only_the_syntax_tree_can_read_is_not_edited() {
+    for (name, text) in [
+        ("a.json", "{\"a\": \"\0\"}"),
+        ("a.json", r#"{"a": "\ud800"}"#),
+        ("a.yaml", "a: !!python/object\n  b: true\n"),
+    ] {
+        let error = set(&path(name), text, &keys(&["c"]), json!(1)).unwrap_err();
+        assert!(matches!(error, EditError::Unreadable { .. }), "{error}");
+    }
+}
+
+#[test]
 fn byte_order_marks_and_line_ends_stay() {
     let text = "\u{feff}{\r\n  \"a\": 1,\r\n  \"b\": 2\r\n}\r\n";
     assert_eq!(set_json(text, &["a"], json!(3)), text.replace("1", "3"));
