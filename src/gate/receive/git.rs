@@ -69,9 +69,8 @@ impl<'a> Whole<'a> {
 
     /// A reference that is a folder of this one, or lies below it.
     fn in_the_way(&self, name: &str) -> Option<String> {
-        let folders = name.match_indices('/').map(|(at, _)| name.split_at(at).0);
-        let above = folders.filter(|f| self.names.contains(*f)).last();
-        if let Some(above) = above {
+        let mut folders = name.match_indices('/').map(|(at, _)| name.split_at(at).0);
+        if let Some(above) = folders.find(|f| self.names.contains(*f)) {
             return Some(above.to_owned());
         }
         let inside = format!("{name}/");
