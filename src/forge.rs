@@ -3,6 +3,8 @@
 //! A forge lists proposals, reads approvals, sets commit statuses, keeps one comment, merges and opens proposals. It
 //! judges nothing: `gate` does, above this port, the same for every forge.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,22 @@ pub enum ProposalState {
     Open,
     Merged { commit: Revision },
     Closed,
+}
+
+/// How far above the last a proposal's number may lie: numbers are given one after the other, with a few lost on the way.
+pub const NUMBERS_AHEAD: u64 = 100;
+
+/// The highest of the numbers that were given one after the other. One that lies far above the others was made up, and the next is not
+/// counted from it.
+pub fn highest_number(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    let numbers: BTreeSet<u64> = numbers.into_iter().collect();
+    numbers.into_iter().fold(0, |last, number| {
+        if number - last <= NUMBERS_AHEAD {
+            number
+        } else {
+            last
+        }
+    })
 }
 
 /// What a reviewer said.
@@ -137,4 +155,18 @@ pub trait Forge: Send + Sync {
     async fn upsert_comment(&self, number: u64, markdown: &str) -> Result<(), ForgeError>;
     /// Merges if the main branch is still at `base` and the proposal at `head`, else [`ForgeError::Conflict`].
     async fn merge(&self, proposal: &Proposal, by: &str) -> Result<Revision, ForgeError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_made_up_is_not_counted_on_from() {
+        assert_eq!(highest_number([]), 0);
+        assert_eq!(highest_number([3, 1, 2]), 3);
+        assert_eq!(highest_number([1, 101, 300]), 101);
+        assert_eq!(highest_number([7, u64::MAX, u64::MAX - 1]), 7);
+        assert_eq!(highest_number([101]), 0);
+    }
 }

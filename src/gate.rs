@@ -391,16 +391,19 @@ fn judge(
     let base_revision = proposal.base.clone();
     let before = Arc::new(repo.snapshot(&base_revision)?);
     let base = Arc::new(compile::compile(&before));
-    let (after, unplanned, conflicts) =
-        match repo.snapshot_merged(&base_revision, &proposal.head)? {
-            Ok((snapshot, tree)) => {
-                let unplanned = Unplanned::between(repo, &base_revision, tree, &before, &snapshot)?;
-                (Arc::new(snapshot), unplanned, Vec::new())
-            }
-            Err(paths) => (before.clone(), Unplanned::default(), paths),
-        };
+    let (after, tree, conflicts) = match repo.snapshot_merged(&base_revision, &proposal.head)? {
+        Ok((snapshot, tree)) => (Arc::new(snapshot), Some(tree), Vec::new()),
+        Err(paths) => (before.clone(), None, paths),
+    };
     let compiled = Arc::new(compile::compile(&after));
     let mut plan = Plan::between(Some(&base.bundle), &compiled.bundle);
+    let unplanned = match tree {
+        Some(tree) => {
+            let (from, to) = ((&*before, &*base), (&*after, &*compiled));
+            Unplanned::between(repo, (&base_revision, tree), from, to, &plan)?
+        }
+        None => Unplanned::default(),
+    };
     // Where a change is written is shown, and policies may ask for it.
     compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
     let scope = scope(&plan, &unplanned);

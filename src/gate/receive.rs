@@ -13,6 +13,7 @@ use crate::ids::Revision;
 use crate::repo::{CommitInfo, MergedTree, Refs, Repo, RepoError, Steps};
 use crate::resource::Language;
 
+mod git;
 mod places;
 mod why;
 
@@ -107,8 +108,20 @@ pub async fn judge(
         })
         .await?
     };
+    // Nothing more is found by reading what can't be read.
+    if refused.iter().any(|r| r.why.is_unreadable()) {
+        return Ok(Err(refused));
+    }
     let Some(old) = old else {
         let begins = moved.is_some_and(|m| m.to.is_some());
+        // A proposal is one to a main branch.
+        let early = updates
+            .iter()
+            .filter(|u| !begins && places::tells_of_proposals(&u.reference));
+        refused.extend(early.map(|update| Refused {
+            reference: update.reference.clone(),
+            why: Why::NoMain,
+        }));
         return Ok(match (refused.is_empty(), begins) {
             (true, true) => Ok(Accepted::Begins),
             (true, false) => Ok(Accepted::Merges(0)),

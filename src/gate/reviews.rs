@@ -104,7 +104,13 @@ fn holds(
     };
     let compiled = compile::compile(&approved);
     let approved_plan = Plan::between(Some(&seen.base.bundle), &compiled.bundle);
-    let unplanned = Unplanned::between(repo, &proposal.base, tree, seen.before, &approved)?;
+    let unplanned = Unplanned::between(
+        repo,
+        (&proposal.base, tree),
+        (seen.before, seen.base),
+        (&approved, &compiled),
+        &approved_plan,
+    )?;
     let same_promise = review.plan == Some(scope(&approved_plan, &unplanned));
     let only_the_plan = seen.scope == seen.plan.digest();
     Ok(same_promise && only_the_plan && seen.plan.is_within(&approved_plan))

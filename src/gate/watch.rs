@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Gate, GateError};
-use crate::forge::Forge;
+use crate::forge::{Forge, Proposal};
 use crate::ids::Revision;
 
 /// What a proposal looked like when it was judged last: judged again when any of it is another.
@@ -52,17 +52,35 @@ async fn publish_open(
     let open = forge.proposals(false).await?;
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
     for proposal in open {
-        let now = Seen {
-            base: proposal.base.clone(),
-            head: proposal.head.clone(),
-            reviews: forge.reviews(proposal.number).await?.len(),
-            hour: gate.clock.now().as_second() / 3600,
-        };
-        if seen.get(&proposal.number) == Some(&now) {
-            continue;
+        let number = proposal.number;
+        // One that can't be judged keeps no other from being judged.
+        if let Err(error) = publish_one(gate, forge, proposal, seen).await {
+            tracing::warn!(
+                proposal = number,
+                error = &error as &dyn std::error::Error,
+                "a proposal could not be judged; tried again on the next poll"
+            );
         }
-        gate.judge_and_publish(proposal.number).await?;
-        seen.insert(proposal.number, now);
+    }
+    Ok(())
+}
+
+async fn publish_one(
+    gate: &Gate,
+    forge: &dyn Forge,
+    proposal: Proposal,
+    seen: &mut BTreeMap<u64, Seen>,
+) -> Result<(), GateError> {
+    let number = proposal.number;
+    let now = Seen {
+        base: proposal.base,
+        head: proposal.head,
+        reviews: forge.reviews(number).await?.len(),
+        hour: gate.clock.now().as_second() / 3600,
+    };
+    if seen.get(&number) != Some(&now) {
+        gate.judge_and_publish(number).await?;
+        seen.insert(number, now);
     }
     Ok(())
 }

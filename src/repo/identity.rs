@@ -75,6 +75,11 @@ impl Repo {
         self.config(|config| config.get_string(key))
     }
 
+    /// The same of a value that is yes or no, as git reads it.
+    pub fn config_bool(&self, key: &str) -> Result<Option<bool>, RepoError> {
+        self.config(|config| config.get_bool(key))
+    }
+
     /// The same of a value that is a path, with `~` for the user's folder as git has it.
     pub fn config_path(&self, key: &str) -> Result<Option<PathBuf>, RepoError> {
         self.config(|config| config.get_path(key))

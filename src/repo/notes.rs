@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::time::Duration;
 
-use git2::{ObjectType, Oid, Repository, Tree};
+use git2::{Oid, Repository, Tree};
 use jiff::Timestamp;
 
 use super::edits::Edits;
 use super::history::ref_oid;
 use super::write::{move_ref, write_commit};
-use super::{Doing, Identity, Repo, RepoError, find_commit, to_oid, to_revision};
-use crate::document::limits::NOTE_BYTES;
+use super::{Doing, Identity, Repo, RepoError, find_commit, to_revision};
 use crate::ids::Revision;
+
+mod trees;
 
 /// How often a line is put on top of what another writer just wrote. Writers of ours queue at a lock, so this is
 /// for people's own `git notes`.
@@ -60,20 +61,20 @@ impl Repo {
                 let tip = ref_oid(git, notes)?;
                 let tree = tip_tree(git, tip)?;
                 let place = match &tree {
-                    Some(tree) => find(git, tree, hex)?,
+                    Some(tree) => trees::notes(git, tree, Some(hex))?,
                     None => Vec::new(),
                 };
                 let mut bytes = Vec::new();
-                if let Some((_, blob)) = place.first() {
-                    bytes = read_blob(git, *blob)?;
+                if let Some(note) = place.first() {
+                    bytes = read_blob(git, note.blob)?;
                 }
                 Ok((tip, place, bytes))
             })?;
             let (tip, place, mut bytes) = read;
             let mut seen = lines(&bytes);
             // git reads a note that is there at two depths as one; so do we.
-            for (_, blob) in place.iter().skip(1) {
-                seen.extend(lines(&self.with(|git| read_blob(git, *blob))?));
+            for note in place.iter().skip(1) {
+                seen.extend(lines(&self.with(|git| read_blob(git, note.blob))?));
             }
             let added = update(&seen)?;
             if added.is_empty() {
@@ -93,9 +94,17 @@ impl Repo {
             let path = place
                 .into_iter()
                 .next()
-                .map_or_else(|| fan_out(hex), |(path, _)| path);
+                .map_or_else(|| fan_out(hex), |note| note.path);
             let written = self.with(|git| {
                 let tree = tip_tree(git, tip)?;
+                if let Some(tree) = &tree
+                    && let Some(name) = trees::ambiguous(git, tree, &path)?
+                {
+                    return Err(RepoError::Invalid(format!(
+                        "{notes} is not written: its tree has {name:?} twice or out of order, and a line could be lost; write that tree anew \
+                         with both entries' lines in one note"
+                    )));
+                }
                 let blob = git.blob(&bytes).doing("writing a note")?;
                 let mut edits = Edits::default();
                 edits.set(&path, Some(blob));
@@ -124,25 +133,33 @@ impl Repo {
                 return Ok(Vec::new());
             };
             let mut found = Vec::new();
-            for (_, blob) in find(git, &tree, commit.as_str())? {
-                found.extend(lines(&read_blob(git, blob)?));
+            for note in trees::notes(git, &tree, Some(commit.as_str()))? {
+                found.extend(lines(&read_blob(git, note.blob)?));
             }
             Ok(found)
         })
     }
 
-    /// All notes of a reference, by the commit they are on.
+    /// All notes of a reference, by the commit they are on. One that is too large is passed over, so that it hides no other.
     pub fn list_notes(&self, notes: &str) -> Result<Vec<(Revision, Vec<String>)>, RepoError> {
         self.check_notes_ref(notes)?;
         self.with(|git| {
             let mut found = Vec::new();
             if let Some(tree) = tip_tree(git, self.ref_oid(git, notes)?)? {
-                list(git, &tree, String::new(), &mut found)?;
+                found = trees::notes(git, &tree, None)?;
             }
-            found.sort_by_key(|(commit, _): &(Oid, Oid)| *commit);
+            found.sort_by_key(|note| note.commit);
             let mut notes: Vec<(Revision, Vec<String>)> = Vec::new();
-            for (commit, blob) in found {
-                let (commit, text) = (to_revision(commit)?, lines(&read_blob(git, blob)?));
+            for note in found {
+                let commit = to_revision(note.commit)?;
+                let text = match read_blob(git, note.blob) {
+                    Ok(bytes) => lines(&bytes),
+                    Err(RepoError::TooLarge(why)) => {
+                        tracing::warn!(%commit, why, "a note is not read");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 match notes.last_mut() {
                     Some((last, lines)) if *last == commit => lines.extend(text),
                     _ => notes.push((commit, text)),
@@ -179,6 +196,22 @@ impl Repo {
         })
     }
 
+    /// Why a commit can't be taken as the tip of notes that are at `from`: its tree could be read in two ways, or has a note that is too large.
+    pub fn notes_fault(
+        &self,
+        from: Option<&Revision>,
+        to: &Revision,
+    ) -> Result<Option<String>, RepoError> {
+        self.with(|git| {
+            let known = match from {
+                Some(from) => blobs(git, from)?.into_values().flatten().collect(),
+                None => BTreeSet::new(),
+            };
+            let tree = find_commit(git, to)?.tree().doing("reading notes")?;
+            trees::fault(git, &tree, &known)
+        })
+    }
+
     fn check_notes_ref(&self, notes: &str) -> Result<(), RepoError> {
         if notes.starts_with("refs/notes/")
             && !notes.contains('\0')
@@ -212,11 +245,9 @@ impl Repo {
 /// All notes of a commit of theirs: the blobs by the commit that they are on.
 fn blobs(git: &Repository, tip: &Revision) -> Result<BTreeMap<Oid, BTreeSet<Oid>>, RepoError> {
     let tree = find_commit(git, tip)?.tree().doing("reading notes")?;
-    let mut found = Vec::new();
-    list(git, &tree, String::new(), &mut found)?;
     let mut blobs: BTreeMap<Oid, BTreeSet<Oid>> = BTreeMap::new();
-    for (commit, blob) in found {
-        blobs.entry(commit).or_default().insert(blob);
+    for note in trees::notes(git, &tree, None)? {
+        blobs.entry(note.commit).or_default().insert(note.blob);
     }
     Ok(blobs)
 }
@@ -265,69 +296,8 @@ fn tip_tree(git: &Repository, tip: Option<Oid>) -> Result<Option<Tree<'_>>, Repo
 
 fn read_blob(git: &Repository, oid: Oid) -> Result<Vec<u8>, RepoError> {
     let odb = git.odb().doing("reading a note")?;
-    let (size, _) = odb.read_header(oid).doing("reading a note")?;
-    if size > NOTE_BYTES {
-        return Err(RepoError::TooLarge(format!(
-            "a note of {size} bytes is larger than {} MiB",
-            NOTE_BYTES >> 20
-        )));
+    if let Some(why) = trees::too_large(&odb, oid)? {
+        return Err(RepoError::TooLarge(why));
     }
     Ok(odb.read(oid).doing("reading a note")?.data().to_vec())
-}
-
-/// Where a commit's note is: its path in the tree and its blob. More than one where clones of different fan-out were merged.
-fn find(git: &Repository, tree: &Tree<'_>, hex: &str) -> Result<Vec<(String, Oid)>, RepoError> {
-    let mut found = Vec::new();
-    let mut folder = tree.clone();
-    let mut path = String::new();
-    let mut rest = hex;
-    loop {
-        if let Some(entry) = folder.get_name(rest)
-            && entry.kind() == Some(ObjectType::Blob)
-        {
-            found.push((format!("{path}{rest}"), entry.id()));
-        }
-        let Some((name, below)) = rest.split_at_checked(2).filter(|(_, b)| !b.is_empty()) else {
-            return Ok(found);
-        };
-        let next = folder
-            .get_name(name)
-            .filter(|entry| entry.kind() == Some(ObjectType::Tree))
-            .map(|entry| entry.id());
-        let Some(next) = next else {
-            return Ok(found);
-        };
-        folder = git.find_tree(next).doing("reading notes")?;
-        path.push_str(name);
-        path.push('/');
-        rest = below;
-    }
-}
-
-/// All notes below a folder as (commit, blob). What is no note, by its name, is passed over.
-fn list(
-    git: &Repository,
-    folder: &Tree<'_>,
-    hex: String,
-    found: &mut Vec<(Oid, Oid)>,
-) -> Result<(), RepoError> {
-    for entry in folder {
-        let Ok(name) = entry.name() else { continue };
-        let full = format!("{hex}{name}");
-        match entry.kind() {
-            Some(ObjectType::Blob) => {
-                if let Ok(commit) = full.parse::<Revision>()
-                    && let Ok(oid) = to_oid(&commit)
-                {
-                    found.push((oid, entry.id()));
-                }
-            }
-            Some(ObjectType::Tree) if name.len() == 2 && full.len() < 40 => {
-                let below = git.find_tree(entry.id()).doing("reading notes")?;
-                list(git, &below, full, found)?;
-            }
-            Some(_) | None => {}
-        }
-    }
-    Ok(())
 }

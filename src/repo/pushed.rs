@@ -3,13 +3,13 @@
 //! What was pushed lies in an object store of its own until then, and no reference has moved yet. Here both are looked at as if they were
 //! there already. Nothing can be written meanwhile: a tree that judging makes stays in memory, so that a refused push leaves nothing behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use git2::{ErrorCode, Oid, ReferenceType, Repository};
+use git2::{ErrorCode, ObjectType, Oid, ReferenceType, Repository};
 
 use super::history::{info, is_ancestor, ref_oid};
-use super::{CommitInfo, Doing, Repo, RepoError, TreeId, find_commit, to_oid};
+use super::{CommitInfo, Doing, Repo, RepoError, TreeId, find_commit, to_oid, to_revision};
 use crate::ids::Revision;
 
 /// References by their full names, with where they would point; `None` where they would be gone.
@@ -120,6 +120,44 @@ impl Repo {
             Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
             Err(error) => Err(error).doing("reading a reference"),
         })
+    }
+
+    /// The full names of all references that there are.
+    pub fn ref_names(&self) -> Result<BTreeSet<String>, RepoError> {
+        self.with(|git| {
+            let mut all = BTreeSet::new();
+            for reference in git.references().doing("listing references")? {
+                let reference = reference.doing("listing references")?;
+                all.insert(String::from_utf8_lossy(reference.name_bytes()).into_owned());
+            }
+            Ok(all)
+        })
+    }
+
+    /// What a reference points at, be it a commit or not. For one that is another's name, `None`.
+    pub fn target(&self, name: &str) -> Result<Option<Revision>, RepoError> {
+        self.with(|git| match git.find_reference(name) {
+            Ok(reference) => reference.target().map(to_revision).transpose(),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).doing("reading a reference"),
+        })
+    }
+
+    /// Whether an object is a commit, and not a tag, a tree or a file.
+    pub fn is_commit(&self, object: &Revision) -> Result<bool, RepoError> {
+        self.with(|git| {
+            let odb = git.odb().doing("reading what was pushed")?;
+            match odb.read_header(to_oid(object)?) {
+                Ok((_, kind)) => Ok(kind == ObjectType::Commit),
+                Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+                Err(error) => Err(error).doing("reading what was pushed"),
+            }
+        })
+    }
+
+    /// Whether git takes this for the name of a reference.
+    pub fn is_name(name: &str) -> bool {
+        !name.contains('\0') && git2::Reference::is_valid_name(name)
     }
 
     /// How a branch would go on from one commit to another, in at most `limit` steps.

@@ -115,7 +115,7 @@ impl Reader<'_, '_> {
             aliases: self.owned_texts(&fields, "aliases"),
             connector: connector.unwrap_or_default().to_owned(),
             settings: self.settings(&fields, &what),
-            credential: owned(fields.text(self.faults, "credential")),
+            credential: self.credential(&fields),
             kinds,
             mode: fields
                 .choice(
@@ -141,6 +141,25 @@ impl Reader<'_, '_> {
                 )
                 .unwrap_or_default(),
         })
+    }
+
+    /// The name of a credential, and never the credential itself: what can't be a name is not repeated, as it may be one.
+    fn credential(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let placed = fields.text(self.faults, "credential")?;
+        if is_credential_name(placed.text) {
+            return Some(placed.text.to_owned());
+        }
+        let member = fields.get("credential")?;
+        self.faults.error(
+            "config/secret",
+            member.key_span.clone(),
+            "`credential` is no name, and may be a secret, of which the config repo holds none".to_owned(),
+            Some(format!(
+                "give the name that it has in the server's lockstep.toml: at most {CREDENTIAL_CHARS} letters, digits, '-', '_' and '.'; \
+                 if it was a secret, have it replaced, as git keeps it"
+            )),
+        );
+        None
     }
 
     fn system_kinds(
@@ -208,6 +227,7 @@ impl Reader<'_, '_> {
                 return found;
             }
             NodeValue::String(_) | NodeValue::Number(_) if is_secret_key(key.text) => "is a secret",
+            NodeValue::String(text) if is_token(text) => "looks like a secret",
             NodeValue::String(text) => match secret_in_url(text) {
                 Some(what) => what,
                 None => return false,
@@ -233,13 +253,49 @@ impl Reader<'_, '_> {
 /// What a URL holds besides an address. Over HTTP a user without a password is often a token.
 fn secret_in_url(text: &str) -> Option<&'static str> {
     let url = url::Url::parse(text).ok()?;
+    let over_http = matches!(url.scheme(), "http" | "https");
     if url.password().is_some() {
         Some("holds a password")
-    } else if matches!(url.scheme(), "http" | "https") && !url.username().is_empty() {
+    } else if over_http && !url.username().is_empty() {
         Some("holds a user, which may be a token")
+    } else if url
+        .query()
+        .is_some_and(|query| over_http || query.to_lowercase().contains("pass"))
+    {
+        Some("has a query, which may hold a token")
+    } else if url.fragment().is_some() {
+        Some("has a fragment, which may hold a token")
     } else {
         None
     }
+}
+
+/// How long a credential's name may be.
+const CREDENTIAL_CHARS: usize = 64;
+
+fn is_credential_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=CREDENTIAL_CHARS).contains(&text.len()) && text.chars().all(plain) && !is_token(text)
+}
+
+/// Whether a value begins as the tokens of well-known services do.
+fn is_token(text: &str) -> bool {
+    const BEGINNINGS: &[&str] = &[
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xox",
+        "AKIA",
+    ];
+    let text = text.trim_start();
+    let bearer = text
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
+    bearer || BEGINNINGS.iter().any(|b| text.starts_with(b))
 }
 
 /// Whether a key says that its value is a secret: `token`, `client_secret`, `db-password`; not `token_url`.

@@ -218,6 +218,11 @@ fn a_url_holds_no_secret_of_any_form() {
         "https://sato:hunter2@medical.example.jp",
         "redis://:hunter2@cache.example.jp",
         "postgres://lockstep:hunter2@db.example.jp/settings",
+        "https://medical.example.jp/?key=hunter2",
+        "https://medical.example.jp/#hunter2",
+        "postgres://db.example.jp/settings?password=hunter2",
+        "ghp_hunter2",
+        "Bearer hunter2",
     ] {
         let found = found(secret);
         assert!(found.contains("config/secret"), "{secret}: {found}");
@@ -226,8 +231,44 @@ fn a_url_holds_no_secret_of_any_form() {
     for fine in [
         "https://medical.example.jp",
         "postgres://lockstep@db.example.jp/settings",
+        "postgres://lockstep@db.example.jp/settings?sslmode=require",
     ] {
         assert!(!found(fine).contains("config/secret"), "{fine}");
+    }
+}
+
+#[test]
+fn a_credential_is_a_name_and_not_itself() {
+    let read = |credential: &str| {
+        let text = format!(
+            "version: 1\nsystems:\n  medical: {{connector: http, credential: '{credential}', kinds: [FeatureFlag]}}\n"
+        );
+        let (config, findings) = check(&text);
+        let system = config.systems.into_values().next().unwrap();
+        (system.credential, findings)
+    };
+    let long = format!("hunter2{}", "a".repeat(60));
+    for secret in [
+        "hunter2 horse",
+        "Bearer hunter2",
+        "ghp_hunter2",
+        "github_pat_hunter2",
+        "glpat-hunter2",
+        "xoxb-hunter2",
+        "AKIAhunter2",
+        "hunter2+/=",
+        "hunter2秘密",
+        &long,
+    ] {
+        let (credential, findings) = read(secret);
+        assert_eq!(credential, None, "{secret}");
+        assert!(findings.contains("config/secret"), "{secret}: {findings}");
+        assert!(!findings.contains("hunter2"), "{findings}");
+    }
+    for name in ["medical", "voicedrive-2.write_only"] {
+        let (credential, findings) = read(name);
+        assert_eq!(credential.as_deref(), Some(name));
+        assert!(!findings.contains("config/"), "{findings}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::appraise::{self, stamp};
 use super::proposals::{Record, Records};
 use super::record::{self, HEADS, NUMBERS, PROPOSALS, ProposalLine, State};
 use super::statuses::one_line;
-use crate::forge::{ForgeError, NewProposal, Proposal};
+use crate::forge::{ForgeError, NewProposal, Proposal, highest_number};
 use crate::ids::Revision;
 use crate::repo::RepoError;
 
@@ -88,10 +88,10 @@ impl Local {
             self.repo.delete_ref(&own_ref)?;
             return Err(error);
         }
-        match self
-            .repo
-            .move_ref(&format!("{HEADS}/{number}"), None, &head)
-        {
+        // A reference that was there before its proposal says nothing about it.
+        let kept = format!("{HEADS}/{number}");
+        let there = self.commit_at(&kept);
+        match self.repo.move_ref(&kept, there.as_ref(), &head) {
             // Another reader was quicker to notice the head.
             Ok(()) | Err(RepoError::Moved { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -144,11 +144,11 @@ impl Local {
         records: &Records,
         first: &Revision,
     ) -> Result<(u64, String), ForgeError> {
-        let named = records.iter().next_back().map_or(0, |r| r.line.number);
+        let named: Vec<u64> = records.iter().map(|r| r.line.number).collect();
         for _ in 0..NUMBER_TRIES {
             let taken = self.repo.list_refs(NUMBERS)?;
-            let highest = taken.iter().filter_map(|(name, _)| name.parse().ok()).max();
-            let number = highest.unwrap_or(0).max(named).saturating_add(1);
+            let taken = taken.iter().filter_map(|(name, _)| name.parse().ok());
+            let number = highest_number(taken.chain(named.iter().copied())).saturating_add(1);
             let name = format!("{NUMBERS}/{number}");
             match self.repo.move_ref(&name, None, first) {
                 Ok(()) => return Ok((number, name)),

@@ -9,9 +9,9 @@ use super::reviews::open_only;
 use super::{LOCKSTEP, Local};
 use crate::forge::{ForgeError, Proposal, ProposalState};
 use crate::ids::Revision;
-use crate::repo::{Identity, Merge, MergeResult, RepoError};
+use crate::repo::{CommitInfo, Identity, Merge, MergeResult, RepoError};
 
-/// How far back a merge made with plain git is looked for; further back its head stands for it.
+/// How far back a merge made with plain git is looked for.
 const MERGE_SEARCH: usize = 1_000;
 /// Past any honest count; a line with more is not ours.
 const HIGHEST_NUMBER: u64 = 1 << 40;
@@ -63,7 +63,7 @@ impl Local {
                 let known: Option<&Record> = all.get(&line.number);
                 let elsewhere = known.is_some_and(|known| known.first != first);
                 if !(1..=HIGHEST_NUMBER).contains(&line.number)
-                    || (elsewhere && !self.has_number(&first, line.number)?)
+                    || (elsewhere && !self.has_number(&first, line.number))
                 {
                     continue;
                 }
@@ -79,9 +79,16 @@ impl Local {
     }
 
     /// Whether a proposal that begins here was given this number. Asked where two claim one, as after merging notes of two clones.
-    fn has_number(&self, first: &Revision, number: u64) -> Result<bool, ForgeError> {
-        let given = self.repo.read_ref(&format!("{NUMBERS}/{number}"))?;
-        Ok(given.as_ref() == Some(first))
+    fn has_number(&self, first: &Revision, number: u64) -> bool {
+        self.commit_at(&format!("{NUMBERS}/{number}")).as_ref() == Some(first)
+    }
+
+    /// The commit that a reference of a proposal's leads to. One that leads to none, or can't be read, must not hide the other proposals.
+    pub(super) fn commit_at(&self, name: &str) -> Option<Revision> {
+        self.repo.read_ref(name).unwrap_or_else(|error| {
+            tracing::warn!(name, %error, "a reference is passed over");
+            None
+        })
     }
 
     pub(super) fn find(&self, number: u64) -> Result<(Arc<Records>, Record), ForgeError> {
@@ -143,42 +150,61 @@ impl Local {
             State::Open => {}
         }
         let kept_ref = format!("{HEADS}/{}", line.number);
-        let kept = self.repo.read_ref(&kept_ref)?;
+        let kept = self.commit_at(&kept_ref);
         let seen = kept.clone().unwrap_or_else(|| line.head.clone());
         let head = match self.repo.head(&line.branch) {
             Ok(head) => head.unwrap_or_else(|| seen.clone()),
-            // A line that was not written by us must not hide the proposals of others.
-            Err(RepoError::Invalid(_)) => seen.clone(),
+            // A line that was not written by us must not hide the proposals of others, nor a branch that leads to no commit.
+            Err(RepoError::Invalid(_) | RepoError::Git { .. }) => seen.clone(),
             Err(error) => return Err(error.into()),
         };
-        // Seen outside of main and inside it now: merged. A head that was never seen outside may just be a branch that was reset,
-        // unless the proposal's beginning is inside too.
-        let merged = if self.in_main(&seen, main)? {
-            Some(seen)
-        } else if head != seen && self.in_main(&head, main)? && self.in_main(&record.first, main)? {
-            Some(head.clone())
-        } else {
-            None
-        };
-        let Some(merged) = merged else {
-            if kept.as_ref() != Some(&head) {
+        let Some((merged, step)) = self.merged(record, &seen, &head, main)? else {
+            // A head inside main may be a branch that was reset; what was proposed is the one before.
+            if kept.as_ref() != Some(&head) && !self.in_main(&head, main)? {
                 // Only so that the head outlives its branch: on a read-only repository it won't.
                 let moved = self.repo.move_ref(&kept_ref, kept.as_ref(), &head);
                 tracing::debug!(proposal = line.number, ?moved, "noticed a new head");
             }
             return Ok(shown(main, &head, ProposalState::Open));
         };
-        let step = self.repo.brought_in_by(&merged, main, MERGE_SEARCH)?;
-        let (commit, base) = match step {
-            Some(step) => {
-                let base = step.parents.first().cloned();
-                (step.revision, base.unwrap_or_else(|| line.base.clone()))
-            }
-            None => (merged.clone(), line.base.clone()),
-        };
-        let noticed = self.end(record, State::Merged, &base, &merged, Some(&commit), None);
+        let base = step.parents.first().unwrap_or(&line.base);
+        let commit = step.revision.clone();
+        let noticed = self.end(record, State::Merged, base, &merged, Some(&commit), None);
         tracing::debug!(proposal = line.number, ?noticed, "noticed a merge");
-        Ok(shown(&base, &merged, ProposalState::Merged { commit }))
+        Ok(shown(base, &merged, ProposalState::Merged { commit }))
+    }
+
+    /// The head of a proposal that main merged, and the merge. That main has a commit somewhere is no merge of the proposal: its branch may
+    /// have been reset, or another proposal may have brought the commit along.
+    fn merged(
+        &self,
+        record: &Record,
+        seen: &Revision,
+        head: &Revision,
+        main: &Revision,
+    ) -> Result<Option<(Revision, CommitInfo)>, ForgeError> {
+        if let Some(step) = self.merge_of(seen, main)? {
+            return Ok(Some((seen.clone(), step)));
+        }
+        // Pushed and merged between two looks. A branch that was set to the head of another proposal does not begin as its own did.
+        if head != seen
+            && let Some(step) = self.merge_of(head, main)?
+            && let Some(base) = step.parents.first()
+            && self.in_main(&record.first, head)?
+            && !self.in_main(&record.first, base)?
+        {
+            return Ok(Some((head.clone(), step)));
+        }
+        Ok(None)
+    }
+
+    /// The step of main's own history that merges just this commit.
+    fn merge_of(&self, head: &Revision, main: &Revision) -> Result<Option<CommitInfo>, ForgeError> {
+        if !self.in_main(head, main)? {
+            return Ok(None);
+        }
+        let step = self.repo.brought_in_by(head, main, MERGE_SEARCH)?;
+        Ok(step.filter(|step| step.parents.get(1) == Some(head)))
     }
 
     /// Whether main has a commit. One that is not in this repository at all it has not.

@@ -1,12 +1,22 @@
 //! Which references there are, and what may become of each, whatever they lead to.
 
-use super::{Refused, Update, Why};
-use crate::forge::{Proposal, ProposalState};
+use super::git::Whole;
+use super::{MERGES, Refused, Update, Why};
+use crate::forge::{NUMBERS_AHEAD, Proposal, ProposalState, highest_number};
 use crate::ids::Revision;
-use crate::repo::{Repo, RepoError};
+use crate::repo::{Repo, RepoError, Steps};
 
-/// Notes that only ever gain lines.
-const KEPT_NOTES: [&str; 2] = ["refs/notes/devtools", "refs/notes/lockstep"];
+/// Notes that only ever gain lines: Lockstep's own and git-appraise's. In their folders there are no others, which could take their places.
+const KEPT_NOTES: [&str; 7] = [
+    "refs/notes/devtools/analyses",
+    "refs/notes/devtools/ci",
+    "refs/notes/devtools/discuss",
+    "refs/notes/devtools/reviews",
+    "refs/notes/lockstep/approvals",
+    PROPOSALS,
+    "refs/notes/lockstep/statuses",
+];
+const KEPT_FOLDERS: [&str; 2] = ["refs/notes/devtools", "refs/notes/lockstep"];
 const NUMBERS: &str = "refs/lockstep/proposals/";
 const HEADS: &str = "refs/lockstep/heads/";
 /// Where a proposal's number, title, author and end are told.
@@ -24,12 +34,17 @@ pub(super) fn check(
     updates: &[Update],
     branch: &str,
 ) -> Result<Vec<Refused>, RepoError> {
+    let whole = Whole::new(now, updates)?;
+    let main = format!("refs/heads/{branch}");
     let mut refused = Vec::new();
     for update in updates {
         let why = if now.is_alias(&update.reference)? {
             Some(Why::Alias)
         } else {
-            one(now, after, update, branch)?
+            match one(now, after, update, branch)? {
+                None => whole.refuses(update, &main)?,
+                why => why,
+            }
         };
         refused.extend(why.map(|why| Refused {
             reference: update.reference.clone(),
@@ -47,19 +62,26 @@ fn one(now: &Repo, after: &Repo, update: &Update, branch: &str) -> Result<Option
     if let Some(tag) = name.strip_prefix("refs/tags/") {
         return tag_shadows(after, update, tag, branch);
     }
-    if KEPT_NOTES.iter().any(|kept| below(name, kept)) {
+    if KEPT_NOTES.contains(&name) {
         return notes(now, update);
     }
     if let Some(number) = name.strip_prefix(NUMBERS).filter(|n| is_number(n)) {
-        let new = update.from.is_none() && update.to.is_some();
-        return Ok((!new).then(|| Why::NumberGiven {
-            number: number.to_owned(),
-        }));
+        return Ok(match (&update.from, &update.to) {
+            (None, Some(to)) if !now.is_commit(to)? => Some(Why::NoCommit),
+            (None, Some(_)) => None,
+            _ => Some(Why::NumberGiven {
+                number: number.to_owned(),
+            }),
+        });
     }
     if name.strip_prefix(HEADS).is_some_and(is_number) {
-        return Ok(update.to.is_none().then_some(Why::HeadGone));
+        return Ok(match &update.to {
+            None => Some(Why::HeadGone),
+            Some(to) => (!now.is_commit(to)?).then_some(Why::NoCommit),
+        });
     }
-    let other_notes = name.starts_with("refs/notes/") && !KEPT_NOTES.contains(&name);
+    let kept = |folder: &&str| name == *folder || below(name, folder);
+    let other_notes = name.starts_with("refs/notes/") && !KEPT_FOLDERS.iter().any(kept);
     Ok((!other_notes).then_some(Why::Elsewhere))
 }
 
@@ -88,9 +110,15 @@ fn notes(now: &Repo, update: &Update) -> Result<Option<Why>, RepoError> {
     let Some(to) = &update.to else {
         return Ok(Some(Why::NotesGone));
     };
+    match now.notes_fault(update.from.as_ref(), to) {
+        Ok(None) => {}
+        Ok(Some(why)) => return Ok(Some(Why::NoNotes { why })),
+        Err(RepoError::NotFound(why)) => return Ok(Some(Why::Unreadable { why })),
+        Err(error) => return Err(error),
+    }
     let lost = match &update.from {
         Some(from) => now.lost_lines(from, to),
-        None => now.commit(to).map(|_| Vec::new()),
+        None => Ok(Vec::new()),
     };
     match lost {
         Ok(lost) => Ok(lost
@@ -131,11 +159,10 @@ pub(super) fn proposals(
         }
         let fine = match (&was.state, &is.state) {
             (ProposalState::Open, ProposalState::Open | ProposalState::Closed) => true,
+            // Its own head, not one that another proposal had merged.
             (ProposalState::Open, ProposalState::Merged { commit }) => {
-                // A commit that nobody has is in no history.
-                repo.commit(commit).is_ok()
-                    && repo.is_ancestor(commit, new)?
-                    && repo.is_ancestor(&is.head, commit)?
+                merges(repo, (old, new), commit, &is.head)?
+                    && repo.is_ancestor(&was.head, &is.head)?
             }
             (was, is) => was == is,
         };
@@ -143,12 +170,33 @@ pub(super) fn proposals(
             refuse(PROPOSALS, Why::Ended { number });
         }
     }
+    let limit = highest_number(before.iter().map(|p| p.number)).saturating_add(NUMBERS_AHEAD);
+    let known = |number: u64| before.iter().any(|p| p.number == number);
+    for is in after.iter().filter(|p| !known(p.number)) {
+        let number = is.number;
+        if number > limit {
+            refuse(PROPOSALS, Why::TooHigh { number, limit });
+        }
+        if let ProposalState::Merged { commit } = &is.state
+            && !merges(repo, (old, new), commit, &is.head)?
+        {
+            refuse(PROPOSALS, Why::Ended { number });
+        }
+    }
     for update in updates {
-        let number = update.reference.strip_prefix(HEADS);
+        let name = update.reference.as_str();
+        let number = name.strip_prefix(NUMBERS).or(name.strip_prefix(HEADS));
         let (Some(number), Some(to)) = (number.and_then(|n| n.parse::<u64>().ok()), &update.to)
         else {
             continue;
         };
+        if !after.iter().any(|p| p.number == number) {
+            refuse(name, Why::NoSuchProposal { number });
+            continue;
+        }
+        if !name.starts_with(HEADS) {
+            continue;
+        }
         let forward = match &update.from {
             Some(from) => repo.is_ancestor(from, to)?,
             None => true,
@@ -158,15 +206,30 @@ pub(super) fn proposals(
             Some(p) => repo.read_ref(&format!("refs/heads/{}", p.branch))?.as_ref() == Some(to),
             None => false,
         };
-        // A head inside main would make an open proposal look merged.
-        let was_open = before
+        // A head inside main would make a proposal that has not ended look merged.
+        let ended = before
             .iter()
-            .any(|p| p.number == number && p.state == ProposalState::Open);
-        if !(forward || is_branch) || (was_open && repo.is_ancestor(to, old)?) {
+            .any(|p| p.number == number && p.state != ProposalState::Open);
+        if !(forward || is_branch) || (!ended && repo.is_ancestor(to, old)?) {
             refuse(&update.reference, Why::HeadBack { number });
         }
     }
     Ok(refused)
+}
+
+/// Whether a commit is a step by which main goes from `old` to `new`, and merges just this head.
+fn merges(
+    repo: &Repo,
+    (old, new): (&Revision, &Revision),
+    commit: &Revision,
+    head: &Revision,
+) -> Result<bool, RepoError> {
+    Ok(match repo.steps(old, new, MERGES)? {
+        Steps::Forward(steps) => steps
+            .iter()
+            .any(|step| step.revision == *commit && step.parents.get(1) == Some(head)),
+        Steps::Beside | Steps::Lost | Steps::TooMany => false,
+    })
 }
 
 /// Whether a proposal is still the one that was opened.

@@ -60,6 +60,10 @@ pub enum Why {
         commit: Revision,
         line: String,
     },
+    /// Its tree is not what git makes of notes, or a note is too large to be read.
+    NoNotes {
+        why: String,
+    },
     /// What was pushed can't be read to the end.
     Unreadable {
         why: String,
@@ -74,6 +78,29 @@ pub enum Why {
     },
     NumberGiven {
         number: String,
+    },
+    /// A proposal's number far above the others.
+    TooHigh {
+        number: u64,
+        limit: u64,
+    },
+    /// A number or a head of a proposal that the notes don't have.
+    NoSuchProposal {
+        number: u64,
+    },
+    /// It would lead to something that is no commit.
+    NoCommit,
+    /// There is no main branch yet that could be proposed to.
+    NoMain,
+    /// A reference is a folder of another, which git can't keep, or stands twice in the push.
+    Collides {
+        with: String,
+    },
+    /// It is not where the push says it was.
+    Moved,
+    /// The server's git is set not to move it so.
+    Setting {
+        setting: &'static str,
     },
     HeadGone,
     /// A proposal's kept head would go back or into main.
@@ -106,6 +133,14 @@ impl Why {
             Language::English => self.english(),
             Language::Japanese => self.japanese(),
         }
+    }
+
+    /// Whether the reference would lead to something that can't be read as what it should be.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCommit | Self::NoNotes { .. } | Self::Unreadable { .. }
+        )
     }
 
     fn english(&self) -> String {
@@ -175,6 +210,10 @@ impl Why {
                 commit.short(),
                 shortened(line)
             ),
+            Self::NoNotes { why } => format!(
+                "these can't be taken for notes: {}. Make notes with git notes, or fetch them and begin again from what is here",
+                view::printable(why)
+            ),
             Self::Unreadable { why } => format!("it can't be judged: {why}"),
             Self::Rewritten { number } => format!(
                 "proposal {number} is there already, and its title, description, author, labels, branch and date stay as they are; open a new one"
@@ -186,6 +225,22 @@ impl Why {
             Self::NumberGiven { number } => {
                 format!("number {number} is given to a proposal, for good")
             }
+            Self::TooHigh { number, limit } => format!(
+                "the next proposals have numbers up to {limit}, not {number}; let `lockstep propose` give the number"
+            ),
+            Self::NoSuchProposal { number } => format!(
+                "there is no proposal {number} here; push its notes with it: git push origin 'refs/notes/*' 'refs/lockstep/*'"
+            ),
+            Self::NoCommit => "it would lead to something that is no commit".to_owned(),
+            Self::NoMain => "there is no main branch here yet; push that first".to_owned(),
+            Self::Collides { with } => format!(
+                "git can't keep it beside {}, which has its name or takes the place of its folder; name it otherwise",
+                view::printable(with)
+            ),
+            Self::Moved => "it has moved meanwhile; fetch, and push again".to_owned(),
+            Self::Setting { setting } => format!(
+                "git would not move it ({setting} is set), but move the others; push without it"
+            ),
             Self::HeadGone => "it keeps a proposal's head from being lost and can't be deleted".to_owned(),
             Self::HeadBack { number } => format!(
                 "it would not follow the branch of proposal {number}: it goes forward, or to where that branch is"
@@ -268,6 +323,10 @@ impl Why {
                 commit.short(),
                 shortened(line)
             ),
+            Self::NoNotes { why } => format!(
+                "notes として受け付けられません: {}。git notes で作るか、fetch してここにあるものから作り直してください",
+                view::printable(why)
+            ),
             Self::Unreadable { why } => format!("判定できません: {why}"),
             Self::Rewritten { number } => format!(
                 "提案 {number} は既にあり、題、説明、提案者、ラベル、ブランチ、日時は変えられません。新しく提案してください"
@@ -277,6 +336,22 @@ impl Why {
                  そのブランチから新しく提案してください"
             ),
             Self::NumberGiven { number } => format!("番号 {number} は既に提案に与えられています"),
+            Self::TooHigh { number, limit } => format!(
+                "次の提案の番号は {limit} までです。{number} は使えません。番号は `lockstep propose` に任せてください"
+            ),
+            Self::NoSuchProposal { number } => format!(
+                "提案 {number} はここにありません。notes も一緒に push してください: git push origin 'refs/notes/*' 'refs/lockstep/*'"
+            ),
+            Self::NoCommit => "コミットではないものを指すことになります".to_owned(),
+            Self::NoMain => "まだ main ブランチがありません。先に push してください".to_owned(),
+            Self::Collides { with } => format!(
+                "git では {} と並べて置けません（同じ名前か、フォルダーの位置にあります）。別の名前にしてください",
+                view::printable(with)
+            ),
+            Self::Moved => "その間に動きました。fetch して push し直してください".to_owned(),
+            Self::Setting { setting } => format!(
+                "git はこれだけを動かしません（{setting} が設定されています）。これを除いて push してください"
+            ),
             Self::HeadGone => "提案の先頭を残すための参照なので削除できません".to_owned(),
             Self::HeadBack { number } => format!(
                 "提案 {number} のブランチに従っていません。前に進めるか、ブランチの位置に合わせてください"

@@ -144,3 +144,41 @@ fn an_update_that_adds_nothing_writes_nothing() {
     assert!(added.is_empty());
     assert_eq!(bare.git(&["rev-parse", NOTES]), before);
 }
+
+#[test]
+fn a_name_that_stands_twice_is_read_twice_and_not_written() {
+    let bare = Bare::new();
+    let head = bare.commit("main", &[("a.json", Some("1"))]);
+    let git = git2::Repository::open(bare.repo.path()).unwrap();
+    let odb = git.odb().unwrap();
+    let (folder, rest) = head.as_str().split_at(2);
+    let tree = |entries: &[(&str, &str, git2::Oid)]| {
+        let mut bytes = Vec::new();
+        for (mode, name, id) in entries {
+            bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        odb.write(git2::ObjectType::Tree, &bytes).unwrap()
+    };
+    let [one, two] = ["one", "two"].map(|text| git.blob(text.as_bytes()).unwrap());
+    let twice = tree(&[("100644", rest, one), ("100644", rest, two)]);
+    let [first, second] = [one, two].map(|id| tree(&[("100644", rest, id)]));
+    for (case, root) in [
+        tree(&[("40000", folder, twice)]),
+        tree(&[("40000", folder, first), ("40000", folder, second)]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let tip = history::ref_oid(&git, NOTES).unwrap();
+        let parents: Vec<_> = tip.into_iter().collect();
+        let commit = write::write_commit(&git, root, &parents, &who(), "x", at(1)).unwrap();
+        write::move_ref(&git, NOTES, tip, commit, "x").unwrap();
+        let mut read = bare.repo.read_notes(NOTES, &head).unwrap();
+        read.sort();
+        assert_eq!(read, ["one", "two"], "{case}");
+        assert_eq!(bare.repo.list_notes(NOTES).unwrap()[0].1.len(), 2);
+        let written = bare.repo.append_note(NOTES, &head, "three", at(2));
+        assert!(matches!(written, Err(RepoError::Invalid(_))), "{written:?}");
+    }
+}

@@ -194,3 +194,130 @@ fn a_status_by_hand_is_kept_and_not_believed() {
     clone.pushes(&[NOTES]);
     assert_eq!(server.bare.statuses(1)[3], "approval=pending");
 }
+
+/// Writes a git tree as it is told, whatever git would say to it.
+fn raw_tree(clone: &Clone, entries: &[(&str, &str, &str)]) -> String {
+    let mut bytes = Vec::new();
+    for (mode, name, id) in entries {
+        bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        bytes.extend(hex::decode(id).unwrap());
+    }
+    let file = clone.path.join(".git/raw-tree");
+    std::fs::write(&file, bytes).unwrap();
+    let file = file.to_str().unwrap();
+    clone.git(&["hash-object", "-t", "tree", "--literally", "-w", file])
+}
+
+/// Makes a tree the tip of the approvals, on top of what is there.
+fn set_notes(clone: &Clone, tree: &str) {
+    let tip = clone.git(&["rev-parse", APPROVALS]);
+    let commit = clone.git(&["commit-tree", "-m", "notes", "-p", &tip, tree]);
+    clone.git(&["update-ref", APPROVALS, &commit]);
+}
+
+#[test]
+fn a_tree_that_can_be_read_in_two_ways_is_none() {
+    let server = Server::new();
+    server.approved();
+    server
+        .bare
+        .run(&[
+            "proposal",
+            "request-changes",
+            "1",
+            "--as",
+            "watanabe",
+            "-m",
+            "x",
+        ])
+        .code(0);
+    let clone = server.clone("twice");
+    let first = clone.git(&["rev-parse", "refs/lockstep/proposals/1"]);
+    let (folder, rest) = first.split_at(2);
+    let at = |path: &str| clone.git(&["rev-parse", &format!("{APPROVALS}:{path}")]);
+    let whole = at(&format!("{folder}/{rest}"));
+    let without = clone.lines(APPROVALS, 1)[..2].join("\n");
+    let file = clone.path.join(".git/without");
+    std::fs::write(&file, without).unwrap();
+    let without = clone.git(&["hash-object", "-w", file.to_str().unwrap()]);
+    let is_refused = |tree: &str, words: &str| {
+        set_notes(&clone, tree);
+        let words = [APPROVALS, "can't be taken for notes", words];
+        clone.is_refused(&server, &[NOTES], &words);
+        clone.fetch();
+    };
+    let note = |name: &'static str| format!("{name}{rest}");
+    // One name twice: who lists sees both, who looks one up sees one.
+    for pair in [[&without, &whole], [&whole, &without]] {
+        let below = raw_tree(&clone, &pair.map(|id| ("100644", rest, id.as_str())));
+        let tree = raw_tree(&clone, &[("40000", folder, &below)]);
+        is_refused(&tree, "twice or out of order");
+    }
+    // One folder twice.
+    let folders = [&without, &whole].map(|id| raw_tree(&clone, &[("100644", rest, id)]));
+    let tree = raw_tree(
+        &clone,
+        &folders.each_ref().map(|id| ("40000", folder, id.as_str())),
+    );
+    is_refused(&tree, "twice or out of order");
+    // Out of order.
+    let good = at(folder);
+    let (low, high) = (note("00"), note("ff"));
+    let mut entries = [
+        ("100644", high.as_str(), whole.as_str()),
+        ("40000", folder, good.as_str()),
+        ("100644", low.as_str(), whole.as_str()),
+    ];
+    entries.sort_by(|a, b| b.1.cmp(a.1));
+    is_refused(&raw_tree(&clone, &entries), "twice or out of order");
+    // What is no note.
+    let more = [
+        ("40000", folder, good.as_str()),
+        ("100644", "zz", whole.as_str()),
+    ];
+    is_refused(
+        &raw_tree(&clone, &more),
+        "neither a note nor a folder of notes",
+    );
+    let link = [
+        ("40000", folder, good.as_str()),
+        ("120000", high.as_str(), whole.as_str()),
+    ];
+    is_refused(
+        &raw_tree(&clone, &link),
+        "neither a note nor a folder of notes",
+    );
+    // The objection stands.
+    assert_eq!(server.bare.statuses(1)[3], "approval=failure");
+}
+
+#[test]
+fn a_note_too_large_to_be_read() {
+    let server = Server::new();
+    server.approved();
+    let clone = server.clone("large");
+    let first = clone.git(&["rev-parse", "refs/lockstep/proposals/1"]);
+    let file = clone.path.join(".git/large");
+    let mut text = clone.lines(RECORD, 1).join("\n").into_bytes();
+    text.push(b'\n');
+    text.resize((64 << 20) + 1, b'x');
+    std::fs::write(&file, text).unwrap();
+    let large = clone.git(&["hash-object", "-w", file.to_str().unwrap()]);
+    clone.git(&["notes", "--ref", RECORD, "add", "-f", "-C", &large, &first]);
+    let words = [RECORD, &first, "is larger than 64 MiB"];
+    clone.is_refused(&server, &[NOTES], &words);
+    // One that came in another way hides no other proposal.
+    server.bare.propose(0, &["access.readonly_users+=user102"]);
+    clone.fetch();
+    clone.git(&["notes", "--ref", RECORD, "add", "-f", "-C", &large, &first]);
+    let bare = server.bare.path();
+    clone.git(&[
+        "push",
+        "-q",
+        bare.to_str().unwrap(),
+        &format!("{RECORD}:refs/heads/large"),
+    ]);
+    server.bare.git(&["update-ref", RECORD, "refs/heads/large"]);
+    server.bare.run(&["proposal", "show", "1"]).code(2);
+    assert_eq!(server.state(2), "open");
+}

@@ -68,7 +68,14 @@ fn references_that_nothing_here_reads_are_not_kept() {
         "refs/lockstep/applied".to_owned(),
         "refs/lockstep/proposals/01".to_owned(),
         "refs/lockstep/heads/x".to_owned(),
+        // Beside and below the notes that are kept, where they would be in the way.
         "refs/notes/lockstep".to_owned(),
+        "refs/notes/devtools".to_owned(),
+        "refs/notes/lockstep/approvals/x".to_owned(),
+        "refs/notes/lockstep/others".to_owned(),
+        "refs/lockstep/heads".to_owned(),
+        "refs/lockstep/heads/1/x".to_owned(),
+        "refs/notes".to_owned(),
     ] {
         clone.is_refused(
             &server,
@@ -135,4 +142,168 @@ fn numbers_are_given_once_and_heads_follow_their_branch() {
         &format!("{other}:refs/heads/{branch}"),
     ]);
     assert_eq!(server.bare.show(1)["proposal"]["head"], other.as_str());
+}
+
+/// git moves references one by one after the hook: what it would refuse of a push must not leave the rest of it done.
+#[test]
+fn a_push_that_git_would_do_by_halves_is_refused_whole() {
+    let server = Server::new();
+    server.approved();
+    let clone = server.clone("halves");
+    clone.merge_by_hand(1);
+    let side = clone.git(&["rev-parse", "origin/main"]);
+    clone.pushes(&[&format!("{side}:refs/heads/side")]);
+    let halves = |what: &[&str], words: &[&str]| {
+        let what = [&["main"], what].concat();
+        clone.is_refused(&server, &what, words);
+    };
+    let to = |name: &str| format!("{side}:{name}");
+    // Below what is there, in place of the folder of what is there, and one in the other's place.
+    halves(
+        &[&to("refs/heads/side/more")],
+        &["refs/heads/side/more: git can't keep it beside refs/heads/side"],
+    );
+    halves(
+        &[&to("refs/heads/a/b"), &to("refs/heads/a")],
+        &["can't keep it beside"],
+    );
+    let branch = server.bare.branch(1);
+    let folder = branch.rsplit_once('/').map(|(folder, _)| folder);
+    if let Some(folder) = folder {
+        halves(
+            &[&to(&format!("refs/heads/{folder}"))],
+            &["can't keep it beside"],
+        );
+    }
+    // The folder is free only once the other is gone.
+    halves(
+        &[":side", &to("refs/heads/side/more")],
+        &["can't keep it beside refs/heads/side"],
+    );
+    // What the server's git is set not to do.
+    server.bare.git(&["config", "receive.denyDeletes", "true"]);
+    halves(&[":side"], &["refs/heads/side: ", "receive.denyDeletes"]);
+    server
+        .bare
+        .git(&["config", "--unset", "receive.denyDeletes"]);
+    server
+        .bare
+        .git(&["config", "receive.denyNonFastForwards", "true"]);
+    let other = clone.git(&["commit-tree", "-m", "x", &format!("{side}^{{tree}}")]);
+    halves(
+        &[&format!("+{other}:refs/heads/side")],
+        &["refs/heads/side: ", "receive.denyNonFastForwards"],
+    );
+    clone.pushes(&["main"]);
+    assert_eq!(server.state(1), "merged");
+}
+
+#[test]
+fn numbers_and_heads_are_of_proposals_that_are_there() {
+    let server = Server::new();
+    server.approved();
+    let clone = server.clone("made-up");
+    let head = clone.git(&["rev-parse", "refs/lockstep/heads/1"]);
+    let blob = clone.git(&["rev-parse", "origin/main:lockstep.yaml"]);
+    for number in ["2", "99", "18446744073709551615"] {
+        for folder in ["heads", "proposals"] {
+            let name = format!("refs/lockstep/{folder}/{number}");
+            let words = [&name, &*format!("there is no proposal {number} here")];
+            clone.is_refused(&server, &[&format!("{head}:{name}")], &words);
+        }
+    }
+    for name in ["heads/1", "heads/2", "proposals/2"] {
+        let name = format!("refs/lockstep/{name}");
+        let words = [&*name, "something that is no commit"];
+        clone.is_refused(&server, &["-f", &format!("{blob}:{name}")], &words);
+    }
+    // A proposal of that number makes it no better.
+    let line = clone.lines("refs/notes/lockstep/proposals", 1)[0]
+        .replace("\"number\":1,", "\"number\":1000,");
+    let other = clone.commit("other", &[("README.md", "# 設定\n")]);
+    let notes = "refs/notes/lockstep/proposals";
+    clone.git(&["notes", "--ref", notes, "append", "-m", &line, &other]);
+    clone.is_refused(
+        &server,
+        &[
+            "other",
+            NOTES,
+            &format!("{other}:refs/lockstep/proposals/1000"),
+        ],
+        &["numbers up to 101, not 1000"],
+    );
+}
+
+#[test]
+fn a_head_before_its_proposal_or_of_another_is_no_merge() {
+    let server = Server::new();
+    server.approved();
+    server.bare.act(0, "merge", 1, "mori");
+    let merged = server.bare.git(&["rev-parse", "refs/lockstep/heads/1"]);
+    server.bare.propose(0, &["access.readonly_users+=user102"]);
+    let clone = server.clone("not-merged");
+    // Its branch set to what main has: seen twice, and still open.
+    let branch = server.bare.branch(2);
+    clone.pushes(&["-f", &format!("{merged}:refs/heads/{branch}")]);
+    assert_eq!(server.state(2), "open");
+    assert_eq!(server.state(2), "open");
+    clone.is_refused(
+        &server,
+        &["-f", &format!("{merged}:refs/lockstep/heads/2")],
+        &["it would not follow the branch of proposal 2"],
+    );
+    // Told so in its notes, with the merge of the other.
+    let notes = "refs/notes/lockstep/proposals";
+    let line = clone.lines(notes, 2)[0].clone();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let mut told = line.clone();
+    told["sequence"] = 9.into();
+    told["state"] = "merged".into();
+    told["head"] = merged.clone().into();
+    told["commit"] = server.main().into();
+    clone.add_line(notes, 2, &told.to_string());
+    clone.is_refused(
+        &server,
+        &[NOTES],
+        &["what became of proposal 2 can't be said so"],
+    );
+    clone.fetch();
+    // A new one that says it was merged, and one whose head is kept inside main.
+    let other = clone.commit("other", &[("README.md", "# 設定\n")]);
+    let mut new = told.clone();
+    new["number"] = 3.into();
+    new["sequence"] = 1.into();
+    clone.git(&[
+        "notes",
+        "--ref",
+        notes,
+        "append",
+        "-m",
+        &new.to_string(),
+        &other,
+    ]);
+    clone.is_refused(
+        &server,
+        &["other", NOTES],
+        &["what became of proposal 3 can't be said so"],
+    );
+    clone.fetch();
+    new["state"] = "open".into();
+    new["branch"] = "other".into();
+    new["head"] = other.clone().into();
+    new.as_object_mut().unwrap().remove("commit");
+    clone.git(&[
+        "notes",
+        "--ref",
+        notes,
+        "append",
+        "-m",
+        &new.to_string(),
+        &other,
+    ]);
+    clone.is_refused(
+        &server,
+        &["other", NOTES, &format!("{merged}:refs/lockstep/heads/3")],
+        &["refs/lockstep/heads/3: "],
+    );
 }

@@ -104,6 +104,50 @@ fn a_change_of_definitions_voids_them() {
     }
 }
 
+/// What no plan shows, because it is for no system: an open incident keeps rollouts from being raised, so its end is no trifle.
+#[test]
+fn a_change_that_no_plan_shows_voids_them() {
+    let name = "incidents/2025-09-15-db-pool.md";
+    let resolved = include_str!("../../../shared-config/incidents/2025-09-15-db-pool.md");
+    let open = resolved
+        .replace("status: resolved", "status: open")
+        .replace("resolved_at: 2025-09-15T09:31\n", "");
+    for (file, old, new) in [
+        (name, open.as_str(), resolved.to_owned()),
+        (
+            "docs/howto.md",
+            "# 手順\n",
+            "# 手順\n\nもう一行\n".to_owned(),
+        ),
+    ] {
+        let bare = Bare::new();
+        bare.push("main", &[(file, old)]);
+        bare.propose(0, &["access.readonly_users+=user102"]);
+        let branch = bare.branch(1);
+        let before = bare.show(1)["scope"].clone();
+        bare.push(&branch, &[(file, &new)]);
+        let after = bare.show(1)["scope"].clone();
+        assert_ne!(before, after, "{file}");
+    }
+    let bare = Bare::new();
+    bare.push("main", &[(name, &open)]);
+    bare.propose(0, &["access.readonly_users+=user102"]);
+    bare.act(0, "approve", 1, "takahashi");
+    bare.act(0, "approve", 1, "mori");
+    assert_eq!(bare.statuses(1), GREEN);
+    let branch = bare.branch(1);
+    bare.push(&branch, &[(name, resolved)]);
+    assert_eq!(bare.statuses(1)[3], "approval=pending");
+    // Given with it, they hold.
+    bare.act(0, "approve", 1, "takahashi");
+    bare.act(0, "approve", 1, "mori");
+    assert_eq!(bare.statuses(1), GREEN);
+    // A comment in data is no change.
+    let commented = FLAGS.replace("// 段階公開中", "// 段階公開中。二段階目");
+    bare.push(&branch, &[("config/feature-flags.json", &commented)]);
+    assert_eq!(bare.statuses(1), GREEN);
+}
+
 #[test]
 fn main_moving_on_keeps_them_where_the_plan_is_the_same() {
     let bare = approved();
@@ -200,7 +244,8 @@ fn an_objection_blocks_until_its_author_approves() {
     bare.act(1, "merge", 1, "mori");
     // A push does not take it away.
     let branch = bare.branch(1);
-    bare.push(&branch, &[("README.md", "# 設定\n")]);
+    let commented = raised().replace("// 段階公開中", "// 段階公開中。来週");
+    bare.push(&branch, &[("config/feature-flags.json", &commented)]);
     assert_eq!(bare.statuses(1)[3], "approval=failure");
     bare.act(0, "approve", 1, "watanabe");
     assert_eq!(bare.statuses(1), GREEN);

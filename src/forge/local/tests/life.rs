@@ -121,16 +121,13 @@ async fn a_stack_of_branches_is_two_proposals() {
     world.bare.git(&["branch", "upper", "lower"]);
     let upper = world.propose("upper", "上").await;
     assert_eq!((lower.number, upper.number), (1, 2));
-    // Merging the upper one brings the lower one in.
+    // Merging the upper one brings the lower one's commits along; nobody merged the lower one, and it can be closed.
     let merged = world.forge.merge(&upper, "kato").await.unwrap();
-    for number in [1, 2] {
-        assert_eq!(
-            world.forge.proposal(number).await.unwrap().state,
-            ProposalState::Merged {
-                commit: merged.clone()
-            }
-        );
-    }
+    let state = async |number| world.forge.proposal(number).await.unwrap().state;
+    assert_eq!(state(2).await, ProposalState::Merged { commit: merged });
+    assert_eq!(state(1).await, ProposalState::Open);
+    world.forge.close(1, "kato", "").await.unwrap();
+    assert_eq!(state(1).await, ProposalState::Closed);
 }
 
 #[tokio::test]
@@ -180,7 +177,7 @@ async fn merges_made_with_plain_git_are_noticed() {
     let world = World::new();
     let clone = tempfile::tempdir().unwrap();
     let proposal = world.propose("a", "by hand").await;
-    let second = world.propose("b", "fast forward").await;
+    let second = world.propose("b", "rebased").await;
     let run = |arguments: &[&str]| git(clone.path(), arguments);
     run(&["clone", "-q", world.bare.repo.path().to_str().unwrap(), "."]);
     run(&["merge", "-q", "--no-ff", "-m", "by hand", "origin/a"]);
@@ -209,15 +206,13 @@ async fn merges_made_with_plain_git_are_noticed() {
         world.forge.proposal(2).await.unwrap().state,
         ProposalState::Open
     );
-    run(&["push", "-q", "origin", "b:main"]);
-    let head = world.forge.main().await.unwrap();
+    run(&["checkout", "-q", "main"]);
+    run(&["merge", "-q", "--no-ff", "-m", "by hand", "b"]);
+    run(&["push", "-q", "origin", "main"]);
+    let merge = world.forge.main().await.unwrap();
+    let head = world.bare.repo.head("b").unwrap().unwrap();
     let seen = world.forge.proposal(2).await.unwrap();
-    assert_eq!(
-        seen.state,
-        ProposalState::Merged {
-            commit: head.clone()
-        }
-    );
+    assert_eq!(seen.state, ProposalState::Merged { commit: merge });
     assert_eq!(seen.head, head);
     assert_ne!(second.head, head);
     // Later steps of main change nothing about when it was merged.
@@ -238,6 +233,84 @@ async fn a_branch_that_is_reset_to_main_is_not_merged() {
         .git(&["update-ref", "refs/heads/a", main.as_str()]);
     let seen = world.forge.proposal(1).await.unwrap();
     assert_eq!((seen.state, seen.head), (ProposalState::Open, main));
+}
+
+#[tokio::test]
+async fn what_another_proposal_brought_along_is_not_merged() {
+    let world = World::new();
+    let own = world.propose("a", "own").await;
+    let other = world.propose("b", "other").await;
+    world.forge.merge(&other, "kato").await.unwrap();
+    let state = async || world.forge.proposal(1).await.unwrap().state;
+    // Its branch set to what main has merged, looked at twice: what is kept of its own head is not moved there.
+    for to in [&other.head, &world.forge.main().await.unwrap()] {
+        world.bare.git(&["update-ref", "refs/heads/a", to.as_str()]);
+        assert_eq!(state().await, ProposalState::Open);
+        assert_eq!(state().await, ProposalState::Open);
+    }
+    world
+        .bare
+        .git(&["update-ref", "refs/heads/a", own.head.as_str()]);
+    let again = world.forge.proposal(1).await.unwrap();
+    assert_eq!(
+        (&again.state, &again.head),
+        (&ProposalState::Open, &own.head)
+    );
+
+    // A head that was kept before its proposal was there.
+    let merged = other.head.as_str();
+    world
+        .bare
+        .git(&["update-ref", "refs/lockstep/heads/3", merged]);
+    let third = world.propose("c", "third").await;
+    assert_eq!((third.number, third.state), (3, ProposalState::Open));
+
+    // Fast forward: no step of main merges it.
+    world
+        .bare
+        .git(&["update-ref", "refs/heads/main", third.head.as_str()]);
+    assert_eq!(
+        world.forge.proposal(3).await.unwrap().state,
+        ProposalState::Open
+    );
+}
+
+#[tokio::test]
+async fn a_reference_that_is_no_commit_or_has_no_number_stops_nobody() {
+    let world = World::new();
+    world.propose("a", "one").await;
+    let blob = world.bare.git(&["rev-parse", "main:lockstep.yaml"]);
+    let blob = blob.trim();
+    for name in ["heads/1", "proposals/1", "heads/2", "proposals/3"] {
+        let name = format!("refs/lockstep/{name}");
+        world.bare.git(&["update-ref", &name, blob]);
+    }
+    let most = format!("refs/lockstep/proposals/{}", u64::MAX);
+    world.bare.git(&["update-ref", &most, "refs/heads/a"]);
+    let numbers = async || -> Vec<u64> {
+        let all = world.forge.proposals(true).await.unwrap();
+        all.iter().map(|p| p.number).collect()
+    };
+    assert_eq!(numbers().await, [1]);
+    assert_eq!(world.propose("b", "two").await.number, 4);
+    // A line that carries one.
+    let line = world.show(
+        record::PROPOSALS,
+        &world.forge.inner.find(1).unwrap().1.first,
+    )[0]
+    .replace("\"number\":1,", "\"number\":1000000000000,");
+    let head = world.bare.commit("c", &[("config/c.json", Some("{}"))]);
+    world.bare.git(&[
+        "notes",
+        "--ref",
+        record::PROPOSALS,
+        "add",
+        "-m",
+        &line,
+        head.as_str(),
+    ]);
+    assert_eq!(numbers().await, [1_000_000_000_000, 4, 1]);
+    assert_eq!(world.propose("d", "three").await.number, 5);
 }
 
 #[tokio::test]
