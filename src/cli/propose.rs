@@ -209,7 +209,10 @@ async fn open_from(
 }
 
 fn branch(title: &str, at: jiff::Timestamp) -> String {
-    format!("proposal/{}-{}", at.strftime("%Y%m%d%H%M%S"), slug(title))
+    // To the millisecond: the same may be proposed twice within a second.
+    let time = at.strftime("%Y%m%d%H%M%S");
+    let millis = at.subsec_millisecond();
+    format!("proposal/{time}{millis:03}-{}", slug(title))
 }
 
 async fn announce(
