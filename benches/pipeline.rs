@@ -226,7 +226,13 @@ fn parse<'t>(documents: impl Iterator<Item = &'t str>, syntax: Syntax) -> anyhow
     for text in documents {
         flags += match syntax {
             Syntax::Json => serde_json::from_str::<BTreeMap<&str, Flag<'_>>>(text)?.len(),
-            Syntax::Yaml => serde_yaml::from_str::<BTreeMap<String, OwnedFlag>>(text)?.len(),
+            Syntax::Yaml => {
+                // The parser's default budget ends before the largest document does.
+                let mut options = serde_yaml::Options::default();
+                options.budget = None;
+                serde_yaml::from_str_with_options::<BTreeMap<String, OwnedFlag>>(text, options)?
+                    .len()
+            }
         };
     }
     Ok(flags)

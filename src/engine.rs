@@ -1,7 +1,7 @@
 //! The engine: carries merged state to the systems, one group at a time, over and over.
 //!
 //! [`Engine::pass`] reads as the pipeline: refresh, lead, observe, plan, guard, then the run itself, which `protocol` decides
-//! and `execute` carries out. Why the loop woke is recorded and never branched on: every pass starts from what is there.
+//! and `execute` carries out. What can't wait for the whole group is in `urgent`, whose a resource is in `ownership`. Why the loop woke is recorded and never branched on: every pass starts from what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
