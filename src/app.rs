@@ -1,6 +1,5 @@
 //! The composition root: from settings to the parts that commands work with.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +9,17 @@ use crate::config::{Config, System};
 use crate::connector::{Apply, Observe, registry};
 use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
+use crate::forge::github::GithubForge;
 use crate::forge::local::LocalForge;
 use crate::gate::{Gate, LOOPBACK};
-use crate::ids::{PlanDigest, SystemName};
-use crate::plan::safety::{Breach, Own};
-use crate::record::{Outcome, Run};
+use crate::ids::SystemName;
+use crate::plan::safety::Own;
 use crate::repo::Repo;
-use crate::settings::Settings;
-use crate::store::{Reach, Store, StoredRun};
+use crate::settings::{ForgeKind, Settings};
+use crate::store::Store;
 
 /// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
 const LEASE: Duration = Duration::from_secs(30);
-
-/// How many of a group's latest runs are looked through for plans that wait for a person.
-const HELD_AMONG: u32 = 100;
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -38,14 +34,22 @@ pub struct App {
 impl App {
     /// Opens repository, store and forge as the settings say.
     pub async fn open(settings: Settings) -> anyhow::Result<Self> {
-        let repo = Arc::new(Repo::open(&settings.repo)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let repo = Arc::new(match settings.forge {
+            ForgeKind::Local => Repo::open(&settings.repo)?,
+            ForgeKind::Github => mirror(&settings.repo)?,
+        });
         let store = Store::open(store_path(&settings, &repo)?).await?;
-        let forge: Arc<dyn Forge> = Arc::new(LocalForge::new(
-            repo.clone(),
-            &settings.branch,
-            clock.clone(),
-        ));
+        let forge = forge(&settings, repo.clone(), clock.clone())?;
+        if let Err(error) = forge.fetch().await {
+            // What was fetched before can be worked with while the forge is away.
+            let known = repo.head(&settings.branch)?.is_some();
+            anyhow::ensure!(known, error);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the config repo is as it was fetched last"
+            );
+        }
         let gate =
             gate(&settings, forge.clone(), repo.clone(), clock.clone()).remembering(store.clone());
         Ok(Self {
@@ -81,8 +85,17 @@ impl App {
         .owned_by(self.repo.mark(&self.settings.branch)?.map(Arc::from)))
     }
 
-    /// Who acts: as named, or `LOCKSTEP_USER`, or git's own configuration.
-    pub fn user(&self, named: Option<&str>) -> anyhow::Result<String> {
+    /// Who acts: who the forge says it is, where it knows; else as named, or `LOCKSTEP_USER`, or git's own configuration.
+    pub async fn user(&self, named: Option<&str>) -> anyhow::Result<String> {
+        if let Some(login) = self.forge.acting_as().await? {
+            let other = named.filter(|named| !named.eq_ignore_ascii_case(&login));
+            if let Some(other) = other {
+                anyhow::bail!(
+                    "the token under [github] in lockstep.toml is {login}'s, so nothing can be done as {other}"
+                );
+            }
+            return Ok(login);
+        }
         let from_git = || Ok::<_, anyhow::Error>(self.repo.identity()?.map(|i| i.name));
         let user = match (named, &self.settings.user) {
             (Some(user), _) => Some(user.to_owned()),
@@ -103,48 +116,6 @@ impl App {
     /// `lockstep.yaml` on the main branch: what judges.
     pub async fn base_config(&self) -> anyhow::Result<Arc<Config>> {
         Ok(self.head().await?.config)
-    }
-
-    /// The plans that wait for a person, and why.
-    pub async fn held_plans(
-        &self,
-        config: &Config,
-    ) -> anyhow::Result<Vec<(PlanDigest, Vec<Breach>)>> {
-        let mut held = Vec::new();
-        for group in config.effective_groups().keys() {
-            let last = self.store.recent_runs(group, Reach::Whole, 1).await?;
-            let last = last.into_iter().next();
-            let outcome = |run: &StoredRun| {
-                let outcome = run.outcome.clone()?;
-                serde_json::from_value::<Outcome>(outcome).ok()
-            };
-            // Once the group has moved as a whole, nothing of its systems' waits by itself.
-            let moved = last
-                .as_ref()
-                .and_then(&outcome)
-                .is_some_and(|o| o.is_success());
-            let since = last.as_ref().filter(|_| moved).map(|run| run.run.id);
-            let urgent = self
-                .store
-                .recent_runs(group, Reach::Urgent, HELD_AMONG)
-                .await?;
-            let urgent = urgent.into_iter().filter(|run| Some(run.run.id) > since);
-            let mut seen = BTreeSet::new();
-            for stored in last.into_iter().chain(urgent) {
-                // Of each system the newest counts, and the group's.
-                let whose = serde_json::from_value::<Run>(stored.run.body.clone())
-                    .ok()
-                    .filter(|run| !run.scope.is_whole())
-                    .map(|run| run.members.into_keys().collect::<Vec<_>>());
-                if !seen.insert(whose) {
-                    continue;
-                }
-                if let Some(Outcome::Held { plan, breaches }) = outcome(&stored) {
-                    held.push((plan, breaches));
-                }
-            }
-        }
-        Ok(held)
     }
 }
 
@@ -185,6 +156,45 @@ fn own(settings: &Settings) -> Own {
             .filter_map(|a| a.parse().ok())
             .collect(),
     }
+}
+
+/// Where proposals live, as the settings say.
+fn forge(
+    settings: &Settings,
+    repo: Arc<Repo>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Forge>> {
+    Ok(match (settings.forge, &settings.github) {
+        (ForgeKind::Github, Some(github)) => Arc::new(GithubForge::new(
+            repo,
+            &settings.branch,
+            github,
+            settings.public_url.clone(),
+            settings.private_variables(),
+        )?),
+        (ForgeKind::Github, None) => anyhow::bail!("lockstep.toml says nothing about [github]"),
+        (ForgeKind::Local, _) => Arc::new(LocalForge::new(repo, &settings.branch, clock)),
+    })
+}
+
+/// The bare copy of a repository on GitHub: at the place itself, or beside a person's clone, whose branches are theirs.
+fn mirror(place: &std::path::Path) -> anyhow::Result<Repo> {
+    let beside = match Repo::open(place) {
+        Ok(repo) if repo.has_git() && !repo.has_work_tree() => return Ok(repo),
+        Ok(repo) => match repo.git_dir() {
+            Some(git) => git.join("lockstep").join("github.git"),
+            None => anyhow::bail!(
+                "{} holds files and is no git repository; name an empty place as `repo` for the copy of the one on GitHub",
+                place.display()
+            ),
+        },
+        Err(_) if !place.exists() => place.to_owned(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match Repo::open(&beside) {
+        Ok(repo) => repo,
+        Err(_) => Repo::init_bare(&beside)?,
+    })
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.

@@ -312,4 +312,13 @@ impl Config {
             .or_else(|| self.people.iter().find(|(_, p)| p.forge == who))
             .map(|(key, person)| (key.as_str(), person))
     }
+
+    /// The person with this account on a forge where others have accounts too: their key says nothing there, since anybody may have
+    /// taken an account of that name. Case does not matter, as on GitHub.
+    pub fn person_of_login(&self, login: &str) -> Option<(&str, &Person)> {
+        self.people
+            .iter()
+            .find(|(_, person)| person.forge.eq_ignore_ascii_case(login))
+            .map(|(key, person)| (key.as_str(), person))
+    }
 }

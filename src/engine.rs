@@ -273,6 +273,13 @@ impl Engine {
 
     /// Follows the main branch. Returns whether it moved.
     async fn refresh(&mut self) -> Result<bool, EngineError> {
+        // While the forge is away the systems are kept at what was fetched last.
+        if let Err(error) = self.forge.fetch().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the config repo is as it was fetched last"
+            );
+        }
         let head = self.with_source(source::Source::refresh).await?;
         let moved = self.head.as_ref().map(|h| &h.revision) != Some(&head.revision);
         if moved {

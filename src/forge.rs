@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{PlanDigest, Revision};
 
+pub mod github;
 pub mod local;
 
 /// What went wrong at the forge, by whose fault it is.
@@ -42,6 +43,9 @@ pub struct Proposal {
     pub base: Revision,
     pub head: Revision,
     pub opened_at: Timestamp,
+    /// When anything of it changed last, where the forge says so: who knows that need not ask for the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
     pub state: ProposalState,
 }
 
@@ -115,6 +119,64 @@ pub enum StatusState {
 /// The longest description a status may have, in characters (GitHub's limit).
 pub const DESCRIPTION_CHARS: usize = 140;
 
+/// Marks Lockstep's one comment, so that it is found and replaced.
+pub const COMMENT_MARKER: &str = "<!-- lockstep -->";
+
+/// Whose names authors and reviewers go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logins {
+    /// People's own, as they give them: their key in `people:` or their `forge:` name.
+    Own,
+    /// Accounts of a forge that others have accounts on too: only the `forge:` name says who somebody is.
+    Hosted,
+}
+
+/// How bad what an annotation says is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Failure,
+    Warning,
+    Notice,
+}
+
+/// A finding, to be shown at its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// From the top of the repository.
+    pub path: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: Option<u32>,
+    pub level: Level,
+    /// The rule.
+    pub title: String,
+    pub message: String,
+}
+
+/// A proposal in a merge queue: the commit that would become the main branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub number: u64,
+    /// What it is put on: the main branch, or the entry before it.
+    pub base: Revision,
+    pub head: Revision,
+}
+
+/// What somebody said to Lockstep in a comment on a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The forge's own id, never used twice.
+    pub id: String,
+    pub number: u64,
+    /// The login.
+    pub author: String,
+    pub at: Timestamp,
+    /// Changed since it was written, by whomever.
+    pub edited: bool,
+    pub text: String,
+}
+
 /// A new proposal: the branch exists already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewProposal {
@@ -128,6 +190,55 @@ pub struct NewProposal {
 /// Where proposals live.
 #[async_trait]
 pub trait Forge: Send + Sync {
+    /// Whose names authors and reviewers go by.
+    fn logins(&self) -> Logins {
+        Logins::Own
+    }
+    /// Who the forge takes Lockstep for, where it decides that itself.
+    async fn acting_as(&self) -> Result<Option<String>, ForgeError> {
+        Ok(None)
+    }
+    /// Whether Lockstep may do there what it has to; the error names what is missing.
+    async fn check_access(&self) -> Result<(), ForgeError> {
+        Ok(())
+    }
+    /// Brings the main branch into the repository, where proposals live elsewhere.
+    async fn fetch(&self) -> Result<(), ForgeError> {
+        Ok(())
+    }
+    /// Brings another branch, if the forge has it.
+    async fn fetch_branch(&self, _branch: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
+    /// Takes a branch that was written to in the repository to the forge.
+    async fn pushed(&self, _branch: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
+    /// The newest proposal of a branch, open or not.
+    async fn find(&self, branch: &str) -> Result<Option<Proposal>, ForgeError> {
+        let all = self.proposals(true).await?;
+        Ok(all.into_iter().find(|p| p.branch == branch))
+    }
+    /// Shows findings at their lines, where the forge can and Lockstep may.
+    async fn annotate(
+        &self,
+        _commit: &Revision,
+        _annotations: &[Annotation],
+    ) -> Result<(), ForgeError> {
+        Ok(())
+    }
+    /// What waits in the merge queue, where there is one.
+    async fn queued(&self) -> Result<Vec<Queued>, ForgeError> {
+        Ok(Vec::new())
+    }
+    /// What was said to Lockstep since a time, oldest first.
+    async fn remarks(&self, _since: Timestamp) -> Result<Vec<Remark>, ForgeError> {
+        Ok(Vec::new())
+    }
+    /// Says something on a proposal, apart from the one comment.
+    async fn reply(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
     /// The head of the main branch.
     async fn main(&self) -> Result<Revision, ForgeError>;
     /// All proposals, newest first; closed and merged ones too where `all`.

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::compile::{self, Compiled};
-use crate::config::Config;
 use crate::document::Snapshot;
-use crate::finding::{Finding, Report};
+use crate::finding::{Finding, Report, Severity};
 use crate::forge::{
-    Forge, ForgeError, Proposal, ProposalState, Review, ReviewKind, Status, StatusState,
+    Annotation, Forge, ForgeError, Level, Logins, Proposal, ProposalState, Review, ReviewKind,
+    Status, StatusState,
 };
 use crate::ids::{DocPath, PlanDigest, Revision};
 use crate::plan::Plan;
@@ -26,9 +26,12 @@ use crate::resource::Language;
 use crate::store::Store;
 use crate::view;
 
+mod commands;
 mod draft;
 mod foresight;
 mod merging;
+mod people;
+mod queue;
 pub mod receive;
 mod refusal;
 mod reviews;
@@ -38,6 +41,7 @@ mod statuses;
 mod summary;
 mod watch;
 
+pub use commands::{Command, Outcome as CommandOutcome, Said, parse as parse_command};
 pub use draft::Draft;
 pub use foresight::{Foresight, Hold};
 pub use refusal::Refusal;
@@ -46,6 +50,7 @@ pub use summary::{json_of, view_of};
 pub use watch::keep_published;
 
 use foresight::Known;
+use people::{authors, key, member};
 use scope::{Unplanned, changed_files, scope};
 
 #[cfg(test)]
@@ -96,6 +101,10 @@ pub struct Judgement {
     pub statuses: Vec<Status>,
     /// When it was judged.
     pub at: Timestamp,
+    /// What was said to Lockstep on it, oldest first.
+    pub said: Vec<Said>,
+    /// Whether it changes anything that Lockstep judges or applies.
+    pub concerns: bool,
     /// What no plan may take from Lockstep itself.
     own: Arc<Own>,
     /// The tree after the merge, and the config repo at the base: for showing sources and kinds.
@@ -183,7 +192,8 @@ pub const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
 /// How often a merge is judged anew because the main branch or the proposal moved meanwhile.
 const MERGE_TRIES: usize = 5;
 
-/// Judges proposals and publishes what it finds.
+/// Judges proposals and publishes what it finds. Clones share everything.
+#[derive(Clone)]
 pub struct Gate {
     forge: Arc<dyn Forge>,
     repo: Arc<Repo>,
@@ -212,6 +222,11 @@ impl Gate {
     pub fn in_language(mut self, language: Language) -> Self {
         self.language = language;
         self
+    }
+
+    /// The language of what is published.
+    pub fn language(&self) -> Language {
+        self.language
     }
 
     /// Adds IP addresses from which the systems are reached, which no block may take in (`input.reconciler_addresses`). Loopback
@@ -251,14 +266,32 @@ impl Gate {
             language: self.language,
             addresses: self.addresses.clone(),
             own: self.own.clone(),
+            logins: self.forge.logins(),
         };
         let repo = self.repo.clone();
         let judged = tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside));
         let mut judgement = judged.await??;
-        if let Some(known) = self.known(&judgement).await {
-            judgement.foresee(&known, self.language);
-        }
+        judgement.said = self.said(judgement.proposal.number).await;
+        let known = self.known(&judgement).await.unwrap_or_default();
+        judgement.foresee(&known, self.language);
         Ok(judgement)
+    }
+
+    /// What was said on a proposal. What can't be read was not said.
+    async fn said(&self, number: u64) -> Vec<Said> {
+        let Some(store) = &self.store else {
+            return Vec::new();
+        };
+        let rows = store.said(number).await.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "judged without knowing what was said on the proposal"
+            );
+            Vec::new()
+        });
+        rows.into_iter()
+            .filter_map(|row| serde_json::from_value(row.body).ok())
+            .collect()
     }
 
     /// A store that can't be read is none: what it would have told is only a warning.
@@ -281,10 +314,14 @@ impl Gate {
     /// pending first, so that no forge takes their absence for success.
     pub async fn judge_and_publish(&self, number: u64) -> Result<Judgement, GateError> {
         let proposal = self.forge.proposal(number).await?;
+        self.publish_judged(proposal).await
+    }
+
+    async fn publish_judged(&self, proposal: Proposal) -> Result<Judgement, GateError> {
         if proposal.state == ProposalState::Open {
             self.announce(&proposal.head).await?;
         }
-        let judgement = self.judge(number).await?;
+        let judgement = self.judge_as(proposal).await?;
         if judgement.proposal.state == ProposalState::Open {
             let comment = view::markdown::comment(&view_of(&judgement, self.language));
             self.publish(&judgement, &comment).await?;
@@ -298,12 +335,25 @@ impl Gate {
             .into_iter()
             .filter(|context| !shown.iter().any(|s| s.context == *context))
             .map(|context| statuses::pending(context, self.clock.now(), self.language));
-        Ok(self.forge.set_statuses(head, missing.collect()).await?)
+        let missing: Vec<Status> = missing.collect();
+        if !missing.is_empty() {
+            self.forge.set_statuses(head, missing).await?;
+        }
+        Ok(())
     }
 
     /// Puts the statuses on the proposal's head and replaces the comment. Statuses that are there already are left.
     pub async fn publish(&self, judgement: &Judgement, comment: &str) -> Result<(), GateError> {
         let head = &judgement.proposal.head;
+        self.show(head, judgement.statuses.clone()).await?;
+        let number = judgement.proposal.number;
+        self.forge.upsert_comment(number, comment).await?;
+        let annotations = annotations(judgement, &self.repo);
+        Ok(self.forge.annotate(head, &annotations).await?)
+    }
+
+    /// Puts statuses on a commit where it shows others.
+    async fn show(&self, head: &Revision, wanted: Vec<Status>) -> Result<(), GateError> {
         let shown: BTreeMap<String, Status> = self
             .forge
             .statuses(head)
@@ -311,17 +361,15 @@ impl Gate {
             .into_iter()
             .map(|s| (s.context.clone(), s))
             .collect();
-        let differing = judgement.statuses.iter().filter(|status| {
+        let differing = wanted.into_iter().filter(|status| {
             let shown = shown.get(&status.context);
             !shown.is_some_and(|s| s.state == status.state && s.description == status.description)
         });
-        self.forge
-            .set_statuses(head, differing.cloned().collect())
-            .await?;
-        Ok(self
-            .forge
-            .upsert_comment(judgement.proposal.number, comment)
-            .await?)
+        let differing: Vec<Status> = differing.collect();
+        if !differing.is_empty() {
+            self.forge.set_statuses(head, differing).await?;
+        }
+        Ok(())
     }
 
     /// Merges a proposal that passes. It is judged at this moment, whatever its statuses show, and the forge merges only the head and
@@ -331,7 +379,7 @@ impl Gate {
         loop {
             let judgement = self.judge(number).await?;
             open_only(&judgement.proposal)?;
-            member(&judgement.base.bundle.config, by)?;
+            member(&judgement.base.bundle.config, by, self.forge.logins())?;
             if !judgement.passes() {
                 return Err(GateError::Refused(Refusal::NotReady {
                     number,
@@ -350,6 +398,26 @@ impl Gate {
     }
 }
 
+/// Findings for their lines, with paths from the top of the repository.
+fn annotations(j: &Judgement, repo: &Repo) -> Vec<Annotation> {
+    let of = |finding: &Finding| Annotation {
+        path: repo.git_path(&finding.location.path),
+        line: finding.location.span.as_ref().map_or(1, |span| span.line),
+        column: finding.location.span.as_ref().map(|span| span.column),
+        level: match finding.severity {
+            Severity::Error => Level::Failure,
+            Severity::Warning => Level::Warning,
+            Severity::Note => Level::Notice,
+        },
+        title: finding.rule.to_string(),
+        message: match &finding.hint {
+            Some(hint) => format!("{}\n{hint}", finding.message),
+            None => finding.message.clone(),
+        },
+    };
+    j.report.findings().iter().map(of).collect()
+}
+
 fn open_only(proposal: &Proposal) -> Result<(), GateError> {
     let number = proposal.number;
     match &proposal.state {
@@ -362,23 +430,13 @@ fn open_only(proposal: &Proposal) -> Result<(), GateError> {
     }
 }
 
-/// The key of someone under `people:`.
-fn member<'c>(config: &'c Config, user: &str) -> Result<&'c str, GateError> {
-    match config.person(user) {
-        Some((key, _)) => Ok(key),
-        None => Err(GateError::Refused(Refusal::Stranger {
-            user: user.to_owned(),
-            known: config.people.keys().cloned().collect(),
-        })),
-    }
-}
-
 /// What is not in the repository.
 struct Outside {
     now: Timestamp,
     language: Language,
     addresses: Vec<String>,
     own: Arc<Own>,
+    logins: Logins,
 }
 
 fn judge(
@@ -407,21 +465,24 @@ fn judge(
     // Where a change is written is shown, and policies may ask for it.
     compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
     let scope = scope(&plan, &unplanned);
+    let concerns = !plan.is_empty() || !changed_files(&before, &after).is_empty();
     let config = &base.bundle.config;
-    let authors = authors(repo, &proposal, config)?;
+    let logins = outside.logins;
+    let authors = authors(repo, &proposal, config, logins)?;
     let seen = reviews::Seen {
         before: &before,
         base: &base,
         plan: &plan,
         scope,
         authors: &authors,
+        logins,
     };
     let reviews = reviews::count_reviews(repo, &proposal, reviews, &seen)?;
     let (policies, faults) = PolicySet::compile(&before.policies);
     let facts = ProposalFacts {
         number: proposal.number,
         title: proposal.title.clone(),
-        author: person_key(config, &proposal.author),
+        author: key(config, &proposal.author, logins),
         labels: proposal.labels.clone(),
         base: base_revision,
         head: proposal.head.clone(),
@@ -467,6 +528,8 @@ fn judge(
         authors,
         statuses: Vec::new(),
         at: now,
+        said: Vec::new(),
+        concerns,
         own: outside.own,
         after,
         before,
@@ -497,6 +560,7 @@ pub fn judge_between(
         base: base.clone(),
         head: head.clone(),
         opened_at: commit.at,
+        updated_at: None,
         state: ProposalState::Open,
     };
     let outside = Outside {
@@ -504,6 +568,7 @@ pub fn judge_between(
         language,
         addresses,
         own: Arc::default(),
+        logins: Logins::Own,
     };
     judge(repo, proposal, Vec::new(), outside)
 }
@@ -522,28 +587,4 @@ fn policies_to_come(after: &Snapshot) -> Vec<Finding> {
         );
     }
     faults
-}
-
-fn person_key(config: &Config, login: &str) -> String {
-    config
-        .person(login)
-        .map_or_else(|| login.to_owned(), |(key, _)| key.to_owned())
-}
-
-/// Everyone who had a hand in a proposal: who opened it, and who made its commits, as far as they are known.
-fn authors(
-    repo: &Repo,
-    proposal: &Proposal,
-    config: &Config,
-) -> Result<BTreeSet<String>, RepoError> {
-    let mut authors = BTreeSet::from([person_key(config, &proposal.author)]);
-    for revision in repo.commits_between(&proposal.base, &proposal.head)? {
-        let author = repo.commit(&revision)?.author;
-        let mailbox = author.email.split('@').next().unwrap_or_default();
-        let known = config
-            .person(&author.name)
-            .or_else(|| config.person(mailbox));
-        authors.extend(known.map(|(key, _)| key.to_owned()));
-    }
-    Ok(authors)
 }

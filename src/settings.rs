@@ -12,9 +12,11 @@ use crate::resource::Language;
 
 mod credential;
 mod file;
+mod github;
 mod quarantine;
 
 pub use credential::{Credential, CredentialError};
+pub use github::{Access, GithubSettings, MergeMethod};
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +33,14 @@ pub struct Settings {
     /// The store's place, a path or a URL as `Store::open` takes it; `None` for `lockstep/store.db` in the git directory.
     pub store: Option<PathBuf>,
     pub forge: ForgeKind,
+    /// The repository on GitHub, where that is the forge.
+    pub github: Option<GithubSettings>,
     /// Where the server listens. Loopback unless told otherwise.
     pub listen: SocketAddr,
+    /// Whether it listens at all: where an address is set, or deliveries are to be taken.
+    pub listens: bool,
+    /// Where people reach the server, for links; without a slash at its end.
+    pub public_url: Option<String>,
     pub language: Language,
     /// Who the person at the keyboard is on the local forge; `None` to ask git's configuration.
     pub user: Option<String>,
@@ -55,6 +63,8 @@ pub enum ForgeKind {
     /// In the config repo itself.
     #[default]
     Local,
+    /// github.com or an Enterprise Server.
+    Github,
 }
 
 /// How often the truth is looked at. Pushes and events only make it sooner.
@@ -150,6 +160,13 @@ impl Settings {
             branch: file.branch.unwrap_or_else(|| "main".to_owned()),
             store: file.store,
             forge: file.forge,
+            listens: file.listen.is_some()
+                || file
+                    .github
+                    .as_ref()
+                    .is_some_and(|g| g.webhook_secret.is_some()),
+            github: file.github,
+            public_url: file.public_url,
             listen: file
                 .listen
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8800))),

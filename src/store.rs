@@ -14,6 +14,7 @@ use std::sync::Arc;
 mod claim;
 mod engine;
 mod error;
+mod forge;
 mod groups;
 mod heat;
 mod holders;
@@ -28,6 +29,7 @@ mod values;
 
 pub use claim::{Claim, Running};
 pub use error::StoreError;
+pub use forge::SaidRow;
 pub use groups::{FailedRevision, FailedUpdate, GroupState, GroupUpdate};
 pub use holders::Alive;
 pub use ledger::{Chain, Entry, EntryFilter, NewEntry, Order};

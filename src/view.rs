@@ -66,6 +66,8 @@ pub struct GateView {
     pub on_merge: Vec<String>,
     /// Approvals that were given and don't count, each with the reason. Sentences in the comment's language.
     pub not_counted: Vec<String>,
+    /// Commands that were given in comments, and what came of each. Sentences in the comment's language.
+    pub said: Vec<String>,
     /// The statuses of the head, in the order in which they are shown.
     pub statuses: Vec<Status>,
 }

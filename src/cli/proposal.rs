@@ -85,7 +85,8 @@ pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
         None
     };
     let app = App::open(super::upstream::settings(env.settings)?).await?;
-    let user = || app.user(args.as_user.as_deref());
+    let as_user = args.as_user.as_deref();
+    let user = async || app.user(as_user).await;
     match args.command {
         ProposalCommand::List { all, format } => list(&app, all, format, language).await,
         ProposalCommand::Show { number, format } => show(&app, number, language, format).await,
@@ -95,11 +96,19 @@ pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
             sign_with,
         } => {
             let key = (key, sign_with.is_some());
-            let given = approve(&app, number, &user()?, &message, key, language).await;
-            reviewed(&app, number, &user()?, ReviewKind::Approve, given, language).await
+            let given = approve(&app, number, &user().await?, &message, key, language).await;
+            reviewed(
+                &app,
+                number,
+                &user().await?,
+                ReviewKind::Approve,
+                given,
+                language,
+            )
+            .await
         }
         ProposalCommand::RequestChanges { number, message } => {
-            let (user, kind) = (user()?, ReviewKind::RequestChanges);
+            let (user, kind) = (user().await?, ReviewKind::RequestChanges);
             let given = app.gate.review(number, &user, kind, &message).await;
             reviewed(
                 &app,
@@ -111,9 +120,9 @@ pub(crate) async fn run(args: ProposalArgs, env: Env) -> anyhow::Result<Exit> {
             )
             .await
         }
-        ProposalCommand::Merge { number } => merge(&app, number, &user()?, language).await,
+        ProposalCommand::Merge { number } => merge(&app, number, &user().await?, language).await,
         ProposalCommand::Close { number, message } => {
-            app.forge.close(number, &user()?, &message).await?;
+            app.forge.close(number, &user().await?, &message).await?;
             talk(&match language {
                 Language::English => format!("proposal {number} is closed"),
                 Language::Japanese => format!("提案 {number} を閉じました"),

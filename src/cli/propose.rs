@@ -47,9 +47,12 @@ pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
     let origin = upstream::origin(&env.settings)?;
     let clone = env.settings.repo.clone();
     let app = App::open(upstream::settings(env.settings)?).await?;
-    let user = app.user(args.as_user.as_deref())?;
+    let user = app.user(args.as_user.as_deref()).await?;
     let pushed = match &args.branch {
-        Some(name) => app.repo.head(name)?,
+        Some(name) => {
+            app.forge.fetch_branch(name).await?;
+            app.repo.head(name)?
+        }
         None => None,
     };
     let title = match args.title {
@@ -64,7 +67,8 @@ pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
     };
     let at = app.clock.now();
     let branch = args.branch.unwrap_or_else(|| branch(&request.title, at));
-    let from_clone = matches!(origin, Origin::Local(_)) && request.edits.is_empty();
+    let elsewhere = matches!(origin, Origin::Local(_) | Origin::Forge(_));
+    let from_clone = elsewhere && request.edits.is_empty();
     let proposal = if let Some(number) = args.update {
         update(&app, number, &user, &request).await?
     } else if pushed.is_some() {
@@ -96,6 +100,12 @@ fn place(proposal: &Proposal, origin: &Origin, language: Language) -> String {
         (Origin::Here, Language::English) => format!("proposal {number} on branch {branch}"),
         (Origin::Here, Language::Japanese) => {
             format!("提案 {number}（ブランチ {branch}）")
+        }
+        (Origin::Forge(url), Language::English) => {
+            format!("proposal {number} on branch {branch}: {url}/pull/{number}")
+        }
+        (Origin::Forge(url), Language::Japanese) => {
+            format!("提案 {number}（ブランチ {branch}）: {url}/pull/{number}")
         }
         (Origin::Local(path), Language::English) => format!(
             "proposal {number} on branch {branch} of origin, {}",
@@ -246,6 +256,7 @@ pub(crate) async fn update(
     anyhow::ensure!(!request.edits.is_empty(), "--update takes --set edits");
     let identity = identity(&app.repo, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
+    app.forge.fetch_branch(&proposal.branch).await?;
     let (branch, head, at) = (
         proposal.branch.clone(),
         proposal.head.clone(),
@@ -262,6 +273,7 @@ pub(crate) async fn update(
         at,
     )
     .await?;
+    app.forge.pushed(&branch).await?;
     Ok(app.forge.proposal(number).await?)
 }
 

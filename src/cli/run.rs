@@ -1,19 +1,44 @@
-//! `lockstep run`: the reconciler, until it is told to stop. It also keeps the statuses and comments of open proposals up to date.
+//! `lockstep run`: the reconciler, until it is told to stop. It also keeps the statuses and comments of open proposals up to date, does
+//! what people say in comments, and takes the forge's deliveries.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
-use crate::engine::{Stopped, supervise};
+use crate::engine::{GroupReport, Stopped, supervise};
+use crate::forge::ForgeError;
 use crate::gate;
+use crate::ops::remarks::Listener;
+use crate::serve::{self, Hooks, Pages};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {}
+
+/// What wakes the loops; each looks at what is there, whatever woke it.
+struct Wakes {
+    main: watch::Sender<u64>,
+    proposals: watch::Sender<u64>,
+    remarks: watch::Sender<u64>,
+    again: watch::Sender<u64>,
+}
+
+impl Wakes {
+    fn new() -> Self {
+        let wake = || watch::channel(0_u64).0;
+        Self {
+            main: wake(),
+            proposals: wake(),
+            remarks: wake(),
+            again: wake(),
+        }
+    }
+}
 
 pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     // Before anything is begun that a signal could interrupt.
@@ -25,10 +50,12 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     })
     .await?;
     let _claim = app.store.claim(app.clock.now())?;
+    may_work(&app).await?;
     let engine = app.engine()?;
     let intervals = app.settings.intervals;
     let (stop, stopped) = watch::channel(false);
-    let (pushed, pushes) = watch::channel(0_u64);
+    let wakes = Wakes::new();
+    let served = listen(&app, &wakes, stopped.clone()).await?;
     let watcher = app.repo.watch();
     if let Err(error) = &watcher {
         tracing::warn!(%error, "pushes are not noticed at once; polling goes on");
@@ -41,37 +68,128 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     let passes = supervise(
         engine,
         intervals,
-        pushes.clone(),
+        wakes.main.subscribe(),
+        wakes.again.subscribe(),
         stopped.clone(),
-        |reports| {
-            for report in reports {
-                let line = super::apply::line(report);
-                let quiet = report.outcome.is_none() && report.waits.is_none();
-                // What stays as it is was said once.
-                let before = said.insert(report.group.clone(), line.clone());
-                if !quiet && before.as_ref() != Some(&line) {
-                    talk(line.trim_end());
-                }
-            }
-        },
+        |reports| tell(reports, &mut said),
     );
-    let proposals = gate::keep_published(&app.gate, &*app.forge, intervals.git, pushes, stopped);
+    let proposals = gate::keep_published(
+        &app.gate,
+        &*app.forge,
+        intervals.git,
+        wakes.proposals.subscribe(),
+        stopped.clone(),
+    );
+    let listener = Listener {
+        gate: &app.gate,
+        forge: &*app.forge,
+        store: &app.store,
+        repo: app.repo.clone(),
+        branch: &app.settings.branch,
+        clock: &*app.clock,
+        again: wakes.again.clone(),
+    };
+    let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped);
     let noticed = async {
         let Ok(mut watcher) = watcher else {
             return std::future::pending().await;
         };
         while watcher.changed().await.is_some() {
-            pushed.send_modify(|n| *n += 1);
+            wakes.main.send_modify(|n| *n += 1);
+            wakes.proposals.send_modify(|n| *n += 1);
         }
         std::future::pending::<()>().await;
     };
+    let loops = futures_util::future::join3(passes, proposals, remarks);
     let ended = tokio::select! {
-        (ended, ()) = futures_util::future::join(passes, proposals) => ended,
+        (ended, ..) = loops => ended,
         () = noticed => Stopped::InOrder,
+        () = served => Stopped::InOrder,
         () = signals.obey(&stop) => Stopped::Midway,
     };
     if ended == Stopped::Midway {
         talk("lockstep: ended in the middle of something, which the next start takes up");
     }
     Ok(Exit::Done)
+}
+
+/// Whether the forge lets Lockstep do its work. One that is away may let it later.
+async fn may_work(app: &App) -> anyhow::Result<()> {
+    match app.forge.check_access().await {
+        Ok(()) => Ok(()),
+        Err(error @ ForgeError::Refused(_)) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what the forge allows could not be asked"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// What is answered over HTTP, where anything is.
+async fn listen(
+    app: &App,
+    wakes: &Wakes,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let settings = &app.settings;
+    let listener = if settings.listens {
+        let bound = TcpListener::bind(settings.listen).await;
+        let bound = bound.map_err(|error| {
+            anyhow::anyhow!(
+                "cannot listen on {} (`listen` in lockstep.toml): {error}",
+                settings.listen
+            )
+        })?;
+        talk(&format!(
+            "lockstep: listening on http://{}",
+            bound.local_addr()?
+        ));
+        Some(bound)
+    } else {
+        None
+    };
+    let secret = settings
+        .github
+        .as_ref()
+        .and_then(|g| g.webhook_secret.clone());
+    let hooks = secret.map(|secret| Hooks {
+        secret,
+        branch: settings.branch.clone(),
+        store: app.store.clone(),
+        clock: app.clock.clone(),
+        main: wakes.main.clone(),
+        proposals: wakes.proposals.clone(),
+        remarks: wakes.remarks.clone(),
+    });
+    // Whoever reaches a page can read it: so none beyond this machine.
+    let pages = settings.listen.ip().is_loopback().then(|| Pages {
+        gate: app.gate.clone(),
+        forge: app.forge.clone(),
+        store: app.store.clone(),
+        language: settings.language,
+    });
+    Ok(async move {
+        let Some(listener) = listener else {
+            return std::future::pending().await;
+        };
+        if let Err(error) = serve::serve(listener, hooks, pages, stopped).await {
+            tracing::error!(%error, "requests are not answered any more; polling goes on");
+        }
+        std::future::pending::<()>().await;
+    })
+}
+
+fn tell(reports: &[GroupReport], said: &mut BTreeMap<crate::ids::GroupName, String>) {
+    for report in reports {
+        let line = super::apply::line(report);
+        let quiet = report.outcome.is_none() && report.waits.is_none();
+        // What stays as it is was said once.
+        let before = said.insert(report.group.clone(), line.clone());
+        if !quiet && before.as_ref() != Some(&line) {
+            talk(line.trim_end());
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::repo::Repo;
-use crate::settings::Settings;
+use crate::settings::{ForgeKind, Settings};
 
 /// Where the `origin` of a work tree is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum Origin {
     Here,
     /// A repository on this machine.
     Local(PathBuf),
+    /// On GitHub: the repository's page.
+    Forge(String),
     /// Somewhere else, by its URL without what may be a password.
     Remote(String),
 }
@@ -36,12 +38,16 @@ pub(crate) fn settings(settings: Settings) -> anyhow::Result<Settings> {
                 ..settings
             }
         }
-        Origin::Here | Origin::Remote(_) => settings,
+        Origin::Here | Origin::Forge(_) | Origin::Remote(_) => settings,
     })
 }
 
 /// Where proposals made here belong.
 pub(crate) fn origin(settings: &Settings) -> anyhow::Result<Origin> {
+    if let (ForgeKind::Github, Some(github)) = (settings.forge, &settings.github) {
+        let web = github.url.as_str().trim_end_matches('/');
+        return Ok(Origin::Forge(format!("{web}/{}", github.repository)));
+    }
     let repo = Repo::open(&settings.repo)?;
     if !repo.has_git() || !repo.has_work_tree() {
         return Ok(Origin::Here);

@@ -54,8 +54,7 @@ impl Engine {
         why: &str,
     ) -> Result<(), EngineError> {
         let branch = format!("lockstep/revert-{}", failed.short());
-        let proposals = self.forge.proposals(true).await?;
-        if proposals.iter().any(|p| p.branch == branch) {
+        if self.forge.find(&branch).await?.is_some() {
             return Ok(());
         }
         let (repo, from, to, at, name) = (

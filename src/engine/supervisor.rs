@@ -68,22 +68,25 @@ async fn rest(mut engine: Engine) {
     }
 }
 
-/// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed. A pass in progress
+/// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed; `again` whenever a
+/// person wants another try. A pass in progress
 /// is finished first, as far as [`GRACE`] lasts. What the engine holds is given back at the end.
 pub async fn supervise(
     mut engine: Engine,
     intervals: Intervals,
     mut pushed: watch::Receiver<u64>,
+    mut again: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
     mut told: impl FnMut(&[GroupReport]),
 ) -> Stopped {
     let mut ended = Stopped::InOrder;
     let mut trigger = Trigger::Start;
     let mut failures: u8 = 0;
-    let mut watched = true;
+    let (mut watched, mut asked) = (true, true);
     let mut due = Instant::now();
     while !*stop.borrow() {
         pushed.mark_unchanged();
+        again.mark_unchanged();
         // Called for before the retry was due.
         let early = Instant::now() < due;
         let Some(passed) = pass_until(&mut engine, trigger, stop.clone()).await else {
@@ -115,6 +118,12 @@ pub async fn supervise(
                     // Statuses are written to the repository too: what this engine says itself is no reason to look again.
                     if engine.has_news().await {
                         break Trigger::Merge;
+                    }
+                }
+                changed = again.changed(), if asked => {
+                    asked = changed.is_ok();
+                    if asked {
+                        break Trigger::Manual;
                     }
                 }
                 () = tokio::time::sleep_until(due) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },

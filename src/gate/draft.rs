@@ -42,7 +42,7 @@ impl Gate {
         let judgement = self.judge(number).await?;
         open_only(&judgement.proposal)?;
         let config = &judgement.base.bundle.config;
-        let person = member(config, user)?;
+        let person = member(config, user, self.forge.logins())?;
         if kind == ReviewKind::Approve && judgement.authors.contains(person) {
             return Err(GateError::Refused(Refusal::OwnProposal));
         }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{CountedReview, GateError, Standing, Unplanned, scope, signature};
+use super::{CountedReview, GateError, Standing, Unplanned, people, scope, signature};
 use crate::compile::{self, Compiled};
 use crate::config::Person;
 use crate::document::Snapshot;
-use crate::forge::{Proposal, Review, ReviewKind};
+use crate::forge::{Logins, Proposal, Review, ReviewKind};
 use crate::ids::PlanDigest;
 use crate::plan::Plan;
 use crate::repo::Repo;
@@ -18,6 +18,7 @@ pub(super) struct Seen<'a> {
     pub(super) plan: &'a Plan,
     pub(super) scope: PlanDigest,
     pub(super) authors: &'a BTreeSet<String>,
+    pub(super) logins: Logins,
 }
 
 /// Which reviews still count. An approval holds for the head it was given on, and beyond it while the proposal does nothing that was not
@@ -31,7 +32,7 @@ pub(super) fn count_reviews(
     let config = &seen.base.bundle.config;
     let mut counted: Vec<CountedReview> = Vec::new();
     for review in reviews {
-        let known = config.person(&review.user);
+        let known = people::known(config, &review.user, seen.logins);
         let person = known.map(|(key, _)| key.to_owned());
         // A line that was written again under a later number says nothing new: else an approval that was taken back could be revived.
         let copied = review.signature.is_some()
@@ -47,7 +48,7 @@ pub(super) fn count_reviews(
             Some((_, facts)) => match signed(facts, proposal.number, &review) {
                 Err(standing) => standing,
                 Ok(()) if copied => Standing::Replaced,
-                Ok(()) if holds(repo, proposal, &review, seen)? => Standing::Counts,
+                Ok(()) if holds(repo, proposal, &review, seen, facts)? => Standing::Counts,
                 Ok(()) => Standing::Outdated,
             },
         };
@@ -91,9 +92,17 @@ fn holds(
     proposal: &Proposal,
     review: &Review,
     seen: &Seen<'_>,
+    person: &Person,
 ) -> Result<bool, GateError> {
-    match review.plan {
-        None => return Ok(review.commit == proposal.head),
+    // On a forge of others a digest is only text, which others can edit, unless the reviewer's signature is over it.
+    let promised = match seen.logins {
+        Logins::Own => review.plan,
+        Logins::Hosted => review.plan.filter(|_| person.signing_key.is_some()),
+    };
+    match promised {
+        None if review.commit == proposal.head => return Ok(true),
+        None if seen.logins == Logins::Own => return Ok(false),
+        None => {}
         Some(promised) if promised == seen.scope => return Ok(true),
         Some(_) if review.commit == proposal.head => return Ok(false),
         Some(_) => {}
@@ -111,7 +120,12 @@ fn holds(
         (&approved, &compiled),
         &approved_plan,
     )?;
-    let same_promise = review.plan == Some(scope(&approved_plan, &unplanned));
+    // Without a digest the commit is what was approved.
+    let approved_scope = scope(&approved_plan, &unplanned);
+    if promised.is_none() && approved_scope == seen.scope {
+        return Ok(true);
+    }
+    let same_promise = promised.is_none_or(|promised| promised == approved_scope);
     let only_the_plan = seen.scope == seen.plan.digest();
     Ok(same_promise && only_the_plan && seen.plan.is_within(&approved_plan))
 }

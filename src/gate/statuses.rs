@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{CONTEXTS, Judgement, Standing};
+use super::{CONTEXTS, Judgement, Standing, commands};
 use crate::finding::{Finding, Severity};
 use crate::forge::{DESCRIPTION_CHARS, ReviewKind, Status, StatusState};
 use crate::plan::Op;
@@ -140,6 +140,8 @@ fn planned(j: &Judgement, usable: bool, language: Language) -> Told {
     let [deletes, creates, updates] =
         [Op::Delete, Op::Create, Op::Update].map(|op| j.plan.count(op));
     let text = match language {
+        Language::English if !j.concerns => "nothing here concerns Lockstep".to_owned(),
+        Language::Japanese if !j.concerns => "Lockstep に関わる変更はありません".to_owned(),
         Language::English if j.plan.is_empty() => "nothing changes on any system".to_owned(),
         Language::Japanese if j.plan.is_empty() => "どのシステムにも変更はありません".to_owned(),
         Language::English => {
@@ -166,6 +168,13 @@ fn held(j: &Judgement, language: Language) -> String {
 }
 
 fn approved(j: &Judgement, language: Language) -> Told {
+    if let Some(who) = commands::held_by(&j.said) {
+        let text = match language {
+            Language::English => format!("held by {who}; /lockstep retry lets it go on"),
+            Language::Japanese => format!("{who} が止めています。/lockstep retry で解除"),
+        };
+        return (StatusState::Failure, text);
+    }
     let objections: Vec<&str> = j
         .reviews
         .iter()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::merging::on_merge;
-use super::{CountedReview, Judgement, Standing, statuses};
+use super::{Command, CountedReview, Judgement, Said, Standing, commands, statuses};
 use crate::finding::Severity;
 use crate::forge::ReviewKind;
 use crate::ids::SystemName;
@@ -50,8 +50,38 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
         }),
         on_merge: on_merge(j, language),
         not_counted: not_counted(j, language),
+        said: said(j, language),
         statuses: statuses::statuses(j, language),
     }
+}
+
+/// How many of the last commands the comment answers.
+const ANSWERED: usize = 5;
+
+/// The last commands and what came of each.
+fn said(j: &Judgement, language: Language) -> Vec<String> {
+    let last = j.said.len().saturating_sub(ANSWERED);
+    let line = |said: &Said| {
+        let outcome = match language {
+            Language::English => &said.outcome.en,
+            Language::Japanese => &said.outcome.ja,
+        };
+        let command = match &said.command {
+            Command::Plan => "/lockstep plan",
+            Command::Retry => "/lockstep retry",
+            Command::Accept { .. } => "/lockstep accept",
+            Command::Hold => "/lockstep hold",
+            Command::Help => "/lockstep help",
+            Command::Unknown => "/lockstep",
+        };
+        format!("{} `{command}`: {outcome}", said.author)
+    };
+    let mut lines: Vec<String> = j.said.iter().skip(last).map(line).collect();
+    let lost = |said: &Said| matches!(said.command, Command::Help | Command::Unknown);
+    if j.said.last().is_some_and(lost) {
+        lines.push(commands::help(language).to_owned());
+    }
+    lines
 }
 
 /// Approvals that were given and don't count, each with the reason.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Gate, GateError};
 use crate::forge::{Forge, Proposal};
@@ -14,10 +16,30 @@ use crate::ids::Revision;
 struct Seen {
     base: Revision,
     head: Revision,
-    reviews: usize,
+    labels: Vec<String>,
+    activity: Activity,
     /// Freezes begin and end and grants expire: judged again each hour whatever happens.
     hour: i64,
 }
+
+/// Whether anybody reviewed it meanwhile.
+#[derive(PartialEq, Eq)]
+enum Activity {
+    /// The forge's own word for when anything changed, and whether that was looked into.
+    Since(Timestamp),
+    Reviews(usize),
+}
+
+/// A proposal that was judged.
+struct Judged {
+    seen: Seen,
+    /// When it was first seen so.
+    since: Instant,
+    settled: bool,
+}
+
+/// How fine a forge's times are, and a little more.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// Judges and publishes open proposals until `stop` becomes true: at once when something is pushed, and on every poll what changed.
 pub async fn keep_published(
@@ -27,13 +49,21 @@ pub async fn keep_published(
     mut pushed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
+    let mut seen: BTreeMap<u64, Judged> = BTreeMap::new();
     let mut watched = true;
     while !*stop.borrow() {
+        // What comes while it looks is a reason to look again.
+        pushed.mark_unchanged();
         if let Err(error) = publish_open(gate, forge, &mut seen).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "proposals could not be judged; tried again on the next poll"
+            );
+        }
+        if let Err(error) = gate.publish_queue().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the merge queue could not be judged; tried again on the next poll"
             );
         }
         tokio::select! {
@@ -47,7 +77,7 @@ pub async fn keep_published(
 async fn publish_open(
     gate: &Gate,
     forge: &dyn Forge,
-    seen: &mut BTreeMap<u64, Seen>,
+    seen: &mut BTreeMap<u64, Judged>,
 ) -> Result<(), GateError> {
     let open = forge.proposals(false).await?;
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
@@ -69,18 +99,32 @@ async fn publish_one(
     gate: &Gate,
     forge: &dyn Forge,
     proposal: Proposal,
-    seen: &mut BTreeMap<u64, Seen>,
+    seen: &mut BTreeMap<u64, Judged>,
 ) -> Result<(), GateError> {
     let number = proposal.number;
     let now = Seen {
-        base: proposal.base,
-        head: proposal.head,
-        reviews: forge.reviews(number).await?.len(),
+        base: proposal.base.clone(),
+        head: proposal.head.clone(),
+        labels: proposal.labels.clone(),
+        activity: match proposal.updated_at {
+            Some(at) => Activity::Since(at),
+            None => Activity::Reviews(forge.reviews(number).await?.len()),
+        },
         hour: gate.clock.now().as_second() / 3600,
     };
-    if seen.get(&number) != Some(&now) {
-        gate.judge_and_publish(number).await?;
-        seen.insert(number, now);
+    let known = seen.get(&number).filter(|judged| judged.seen == now);
+    let since = known.map_or_else(Instant::now, |judged| judged.since);
+    if known.is_some_and(|judged| judged.settled) {
+        return Ok(());
     }
+    // Looked at once more where something else may have happened within the moment that the forge's time tells.
+    let settled = matches!(now.activity, Activity::Reviews(_)) || since.elapsed() >= MOMENT;
+    gate.publish_judged(proposal).await?;
+    let seen_now = Judged {
+        seen: now,
+        since,
+        settled,
+    };
+    seen.insert(number, seen_now);
     Ok(())
 }

@@ -174,7 +174,7 @@ impl Credential {
     }
 }
 
-fn loopback(url: &Url) -> bool {
+pub(super) fn loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

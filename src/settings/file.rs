@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use super::credential::{Credential, Host, Token};
+use super::github::{self, GithubSettings, RawGithub};
 use super::{Environment, ForgeKind, Intervals, SettingsError, Timeouts};
 use crate::resource::Language;
 
@@ -21,6 +22,8 @@ pub(super) struct File {
     pub(super) branch: Option<String>,
     pub(super) store: Option<PathBuf>,
     pub(super) forge: ForgeKind,
+    pub(super) github: Option<GithubSettings>,
+    pub(super) public_url: Option<String>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) language: Option<Language>,
     pub(super) user: Option<String>,
@@ -39,6 +42,8 @@ struct Raw {
     store: Option<PathBuf>,
     #[serde(default)]
     forge: ForgeKind,
+    github: Option<RawGithub>,
+    public_url: Option<String>,
     listen: Option<Listen>,
     language: Option<RawLanguage>,
     user: Option<String>,
@@ -167,7 +172,7 @@ impl<'de> Deserialize<'de> for Human {
 }
 
 /// A token as text. What it is instead is not repeated: `token = 12345` is a token without quotes.
-fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     match toml::Value::deserialize(from)? {
         toml::Value::String(text) => Ok(Some(SecretString::from(text))),
         toml::Value::Integer(_)
@@ -191,7 +196,9 @@ pub(super) fn read(
     let raw: Raw = toml::from_str(&text).map_err(|error| invalid(path, &text, &error))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let secret_variables = raw.credentials.values().filter_map(|c| c.token_env.clone());
-    let secret_variables = secret_variables.collect();
+    let secret_variables = secret_variables
+        .chain(raw.github.iter().flat_map(RawGithub::variables))
+        .collect();
     let credentials = credentials(path, raw.credentials, env, warnings)?;
     if raw
         .branch
@@ -205,6 +212,25 @@ pub(super) fn read(
                 .to_owned(),
         });
     }
+    let value = |(key, message)| SettingsError::Value {
+        path: path.to_owned(),
+        key,
+        message,
+    };
+    let github = raw
+        .github
+        .map(|raw| github::github(raw, folder, env, warnings))
+        .transpose()
+        .map_err(value)?;
+    if raw.forge == ForgeKind::Github && github.is_none() {
+        let message = "say which repository: [github] with repository = \"owner/name\"";
+        return Err(value(("forge".to_owned(), message.to_owned())));
+    }
+    let public_url = raw
+        .public_url
+        .map(|url| public(&url))
+        .transpose()
+        .map_err(|message| value(("public_url".to_owned(), message)))?;
     Ok(File {
         repo: raw.repo.map(|p| folder.join(p)),
         branch: raw.branch,
@@ -213,6 +239,8 @@ pub(super) fn read(
             _ => folder.join(store),
         }),
         forge: raw.forge,
+        github,
+        public_url,
         listen: raw.listen.map(|l| l.0),
         language: raw.language.map(|language| match language {
             RawLanguage::English => Language::English,
@@ -225,6 +253,19 @@ pub(super) fn read(
         credentials,
         secret_variables,
     })
+}
+
+/// Where links lead: people's own browsers open them.
+fn public(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).ok().filter(|u| {
+        matches!(u.scheme(), "http" | "https") && u.host().is_some() && u.query().is_none()
+    });
+    match url {
+        Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        None => Err(format!(
+            "{text:?} is no address for people; write one such as \"https://lockstep.example.jp\""
+        )),
+    }
 }
 
 fn credentials(
@@ -263,7 +304,7 @@ const SETTINGS_LIMIT: u64 = 1 << 20;
 const TOKEN_LIMIT: u64 = 64 << 10;
 
 /// The text of a file that is not longer than it may be.
-fn read_bounded(path: &Path, limit: u64) -> std::io::Result<String> {
+pub(super) fn read_bounded(path: &Path, limit: u64) -> std::io::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)?
         .take(limit + 1)
@@ -336,7 +377,7 @@ fn credential(
 }
 
 #[cfg(unix)]
-fn readable_by_others(path: &Path) -> bool {
+pub(super) fn readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o044 != 0)
 }
@@ -348,7 +389,7 @@ fn writable_by_others(path: &Path) -> bool {
 }
 
 #[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> bool {
+pub(super) fn readable_by_others(_: &Path) -> bool {
     false
 }
 

@@ -17,7 +17,7 @@ mod escape;
 use escape::{code, fence, prose};
 
 /// Marks the comment as ours, so that it is found and replaced.
-pub const MARKER: &str = "<!-- lockstep -->";
+pub use crate::forge::COMMENT_MARKER as MARKER;
 
 /// The longest comment in characters; GitHub refuses more than 65,536.
 pub const COMMENT_CHARS: usize = 60_000;
@@ -78,6 +78,9 @@ pub fn comment(view: &GateView) -> String {
     let not_counted = not_counted.map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
     let heading = Some(words.not_counted);
     list(&mut top, heading, not_counted, APPROVALS, &mut cut, words);
+    let said = view.said.iter();
+    let said = said.map(|line| format!("- {}\n", prose(&clip(line, SENTENCE))));
+    list(&mut top, Some(words.said), said, MESSAGES, &mut cut, words);
     let warnings = view.verdict.warnings.iter().map(|m| message("⚠️", m));
     let heading = Some(words.warned);
     list(&mut top, heading, warnings, MESSAGES, &mut cut, words);

@@ -51,6 +51,7 @@ pub(super) struct Words {
     pub warned: &'static str,
     pub still_needed: &'static str,
     pub not_counted: &'static str,
+    pub said: &'static str,
     /// Have, of, from whom.
     pub approvals: fn(usize, u32, &str) -> String,
     pub approved_by: fn(&str) -> String,

@@ -71,6 +71,7 @@ pub(super) static WORDS: Words = Words {
     warned: "Warnings",
     still_needed: "Still needed",
     not_counted: "Approvals that don't count",
+    said: "Commands",
     approvals: |have, count, from| format!("{have} of {count} approvals by {from}"),
     approved_by: |who| format!("approved so far by {who}"),
     anyone: "any reviewer",

@@ -60,6 +60,7 @@ pub(super) static WORDS: Words = Words {
     warned: "警告",
     still_needed: "まだ必要なもの",
     not_counted: "数えない承認",
+    said: "コマンド",
     approvals: |have, count, from| format!("{from} の承認 {count} 件のうち {have} 件"),
     approved_by: |who| format!("承認済み {who}"),
     anyone: "いずれかの確認者",

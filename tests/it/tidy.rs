@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("settings", &["resource"]),
     ("repo", &["ids", "document"]),
     // The local forge keeps its records in the repo.
-    ("forge", &["ids", "clock", "repo"]),
+    ("forge", &["ids", "clock", "settings", "repo"]),
     (
         "view",
         &[

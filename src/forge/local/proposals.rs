@@ -138,6 +138,7 @@ impl Local {
             base: base.clone(),
             head: head.clone(),
             opened_at: line.opened_at,
+            updated_at: None,
             state,
         };
         match line.state {

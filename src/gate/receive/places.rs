@@ -244,6 +244,7 @@ fn same_proposal(was: &Proposal, is: &Proposal) -> bool {
         base: _,
         head: _,
         opened_at,
+        updated_at: _,
         state: _,
     } = was;
     (number, title, description, author) == (&is.number, &is.title, &is.description, &is.author)

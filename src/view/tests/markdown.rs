@@ -50,6 +50,7 @@ pub(super) fn sample(language: Language) -> GateView {
         already_adrift: None,
         on_merge: vec!["medical and voicedrive move together".to_owned()],
         not_counted: vec![],
+        said: vec![],
         statuses: vec![
             status("lockstep/check", StatusState::Success, "no findings"),
             status("lockstep/approval", StatusState::Pending, "1 of 2"),

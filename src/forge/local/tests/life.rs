@@ -23,6 +23,7 @@ async fn a_proposal_lives_from_branch_to_merge() {
             base: main.clone(),
             head: first.clone(),
             opened_at: world.clock.now(),
+            updated_at: None,
             state: ProposalState::Open,
         }
     );

@@ -1,0 +1,341 @@
+//! Pull requests as proposals, and the main branch.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::api::Repeat;
+use super::fault::ApiError;
+use super::mirror::PULLS;
+use super::{GithubForge, wire};
+use crate::forge::{ForgeError, NewProposal, Proposal, ProposalState};
+use crate::ids::Revision;
+
+/// The author of what an account that is gone opened.
+const GHOST: &str = "ghost";
+
+impl GithubForge {
+    /// The head of the main branch, which is here once this has returned.
+    pub(super) async fn newest(&self) -> Result<Revision, ForgeError> {
+        let path = self
+            .api
+            .of(&format!("git/ref/heads/{}", escaped(&self.branch)));
+        let found: wire::Reference = self.api.get(&path).await.map_err(|error| {
+            if let ApiError::Missing(why) = error {
+                let (branch, repository) = (&self.branch, self.api.repository());
+                return ApiError::Missing(format!(
+                    "there is no branch {branch} at {repository}: {why}"
+                ));
+            }
+            error
+        })?;
+        let newest = revision(&found.object.sha)?;
+        let here = {
+            let (repo, branch) = (self.repo.clone(), self.branch.clone());
+            let head = tokio::task::spawn_blocking(move || repo.head(&branch)).await;
+            head.map_err(|error| ForgeError::Transient(format!("reading the mirror: {error}")))??
+        };
+        if here.as_ref() == Some(&newest) {
+            return Ok(newest);
+        }
+        self.bring_branch(&self.branch).await?;
+        let (repo, branch) = (self.repo.clone(), self.branch.clone());
+        let head = tokio::task::spawn_blocking(move || repo.head(&branch)).await;
+        let head =
+            head.map_err(|error| ForgeError::Transient(format!("reading the mirror: {error}")))??;
+        head.ok_or_else(|| {
+            ForgeError::Transient(format!("the branch {} did not come along", self.branch))
+        })
+    }
+
+    /// Brings a branch here; that there is none is fine.
+    pub(super) async fn bring_branch(&self, branch: &str) -> Result<(), ForgeError> {
+        let refspec = format!("+refs/heads/{branch}:refs/heads/{branch}");
+        match self.bring(&[refspec]).await {
+            Err(ForgeError::Transient(why)) if why.contains("couldn't find remote ref") => Ok(()),
+            brought => brought,
+        }
+    }
+
+    pub(super) async fn push(&self, branch: &str) -> Result<(), ForgeError> {
+        let token = self.api.token().await?;
+        let repository = self.api.repository();
+        self.mirror.push(&repository, &token, branch).await
+    }
+
+    /// Pull requests into the main branch, newest first.
+    pub(super) async fn pulls(&self, all: bool) -> Result<Vec<Proposal>, ForgeError> {
+        let main = self.newest().await?;
+        let state = if all { "all" } else { "open" };
+        let pulls = self.list(&format!("state={state}")).await?;
+        self.bring_heads(&pulls).await;
+        pulls
+            .into_iter()
+            .map(|pull| proposal(pull, &main))
+            .collect()
+    }
+
+    async fn list(&self, query: &str) -> Result<Vec<wire::Pull>, ForgeError> {
+        let base = query_escaped(&self.branch);
+        let path = self.api.of(&format!(
+            "pulls?{query}&base={base}&sort=created&direction=desc&per_page=100"
+        ));
+        let pulls = self
+            .api
+            .pages(&path, |page: Vec<wire::Pull>| page, |pull| pull.number)
+            .await?;
+        // An older server may not know the filter.
+        Ok(pulls
+            .into_iter()
+            .filter(|pull| pull.base.name == self.branch)
+            .collect())
+    }
+
+    pub(super) async fn pull(&self, number: u64) -> Result<Proposal, ForgeError> {
+        let main = self.newest().await?;
+        let pull = self.read(number).await?;
+        if pull.base.name != self.branch {
+            return Err(ForgeError::Refused(format!(
+                "#{number} is not for {} but for {}",
+                self.branch, pull.base.name
+            )));
+        }
+        self.bring_heads(std::slice::from_ref(&pull)).await;
+        proposal(pull, &main)
+    }
+
+    async fn read(&self, number: u64) -> Result<wire::Pull, ForgeError> {
+        let path = self.api.of(&format!("pulls/{number}"));
+        self.api.get(&path).await.map_err(|error| {
+            if let ApiError::Missing(_) = error {
+                let repository = self.api.repository();
+                return ForgeError::Refused(format!(
+                    "there is no pull request #{number} at {repository}"
+                ));
+            }
+            error.into()
+        })
+    }
+
+    pub(super) async fn pull_of(&self, branch: &str) -> Result<Option<Proposal>, ForgeError> {
+        let main = self.newest().await?;
+        let repository = self.api.repository();
+        let owner = repository.split('/').next().unwrap_or_default();
+        let head = query_escaped(&format!("{owner}:{branch}"));
+        let pulls = self.list(&format!("state=all&head={head}")).await?;
+        let found = pulls
+            .into_iter()
+            .find(|pull| pull.head.name == branch && self.is_ours(pull));
+        found.map(|pull| proposal(pull, &main)).transpose()
+    }
+
+    fn is_ours(&self, pull: &wire::Pull) -> bool {
+        let repository = self.api.repository();
+        let from = pull.head.repo.as_ref().map(|r| r.full_name.as_str());
+        from.is_some_and(|from| from.eq_ignore_ascii_case(&repository))
+    }
+
+    /// Brings the heads that are not here. What can't be had leaves its proposal without a judgement, and no other.
+    async fn bring_heads(&self, pulls: &[wire::Pull]) {
+        let mut missing = Vec::new();
+        for pull in pulls.iter().filter(|pull| pull.state == "open") {
+            let Ok(head) = revision(&pull.head.sha) else {
+                continue;
+            };
+            if !self.mirror.has(&head).await.unwrap_or(false) {
+                let number = pull.number;
+                missing.push((number, format!("+refs/pull/{number}/head:{PULLS}/{number}")));
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let together: Vec<String> = missing.iter().map(|(_, refspec)| refspec.clone()).collect();
+        if self.bring(&together).await.is_ok() {
+            return;
+        }
+        for (number, refspec) in missing {
+            if let Err(error) = self.bring(&[refspec]).await {
+                tracing::warn!(
+                    proposal = number,
+                    error = &error as &dyn std::error::Error,
+                    "the commits of a proposal could not be fetched"
+                );
+            }
+        }
+    }
+
+    pub(super) async fn open_pull(&self, new: &NewProposal) -> Result<Proposal, ForgeError> {
+        let title = new.title.split_whitespace().collect::<Vec<_>>().join(" ");
+        if title.is_empty() {
+            return Err(ForgeError::Refused("a proposal needs a title".to_owned()));
+        }
+        if new.branch == self.branch {
+            return Err(ForgeError::Refused(format!(
+                "{} is the main branch; put the change on a branch of its own",
+                self.branch
+            )));
+        }
+        self.push(&new.branch).await?;
+        let body = json!({
+            "title": title,
+            "body": new.description,
+            "head": new.branch,
+            "base": self.branch,
+        });
+        let path = self.api.of("pulls");
+        let opened = self
+            .api
+            .write::<wire::Pull>(Method::POST, &path, &body, Repeat::Never)
+            .await;
+        let pull = match opened {
+            Ok(pull) => pull,
+            // It may be there: this call's answer was lost, or another call was quicker.
+            Err(error @ (ApiError::Lost(_) | ApiError::Refused(_))) => {
+                let there = self.pull_of(&new.branch).await.ok().flatten();
+                return match there {
+                    Some(there) if there.state == ProposalState::Open => Ok(there),
+                    Some(_) | None => Err(error.into()),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !new.labels.is_empty() {
+            let path = self.api.of(&format!("issues/{}/labels", pull.number));
+            let labels = json!({"labels": new.labels});
+            let labelled = self
+                .api
+                .write::<Value>(Method::POST, &path, &labels, Repeat::Safe)
+                .await;
+            if let Err(error) = labelled {
+                tracing::warn!(proposal = pull.number, %error, "opened without its labels");
+            }
+        }
+        let main = self.newest().await?;
+        let mut opened = proposal(pull, &main)?;
+        if opened.labels.is_empty() {
+            opened.labels.clone_from(&new.labels);
+        }
+        Ok(opened)
+    }
+
+    pub(super) async fn close_pull(
+        &self,
+        number: u64,
+        by: &str,
+        message: &str,
+    ) -> Result<(), ForgeError> {
+        self.must_be(by).await?;
+        let pull = self.read(number).await?;
+        if pull.state != "open" {
+            return Err(ForgeError::Refused(format!(
+                "#{number} is not open any more"
+            )));
+        }
+        if !message.trim().is_empty() {
+            let path = self.api.of(&format!("issues/{number}/comments"));
+            let body = json!({"body": message});
+            self.api
+                .write::<Value>(Method::POST, &path, &body, Repeat::Never)
+                .await?;
+        }
+        let path = self.api.of(&format!("pulls/{number}"));
+        let body = json!({"state": "closed"});
+        self.api
+            .write::<Value>(Method::PATCH, &path, &body, Repeat::Safe)
+            .await?;
+        Ok(())
+    }
+
+    /// On GitHub everybody acts by their own token, and nobody for another.
+    async fn must_be(&self, who: &str) -> Result<(), ForgeError> {
+        let me = self.api.me().await?;
+        if me.eq_ignore_ascii_case(who) {
+            return Ok(());
+        }
+        Err(ForgeError::Refused(format!(
+            "the token under [github] is {me}'s, so GitHub would not take this for {who}'s"
+        )))
+    }
+
+    /// Merges what was judged. GitHub itself compares the head; the main branch is compared just before, and for the moment in between
+    /// GitHub's own rule that branches be up to date is what holds (docs/github.md).
+    pub(super) async fn merge_pull(
+        &self,
+        proposal: &Proposal,
+        by: &str,
+    ) -> Result<Revision, ForgeError> {
+        self.must_be(by).await?;
+        let number = proposal.number;
+        if self.newest().await? != proposal.base {
+            return Err(ForgeError::Conflict(format!(
+                "{} moved while #{number} was judged",
+                self.branch
+            )));
+        }
+        let path = self.api.of(&format!("pulls/{number}/merge"));
+        let body = json!({"sha": proposal.head, "merge_method": self.merge.as_str()});
+        let merged = self
+            .api
+            .write::<wire::Merged>(Method::PUT, &path, &body, Repeat::Never)
+            .await;
+        let commit = match merged {
+            Ok(merged) => revision(&merged.sha)?,
+            Err(error @ ApiError::Lost(_)) => {
+                let pull = self.read(number).await?;
+                match (pull.merged_at, pull.merge_commit_sha) {
+                    (Some(_), Some(sha)) => revision(&sha)?,
+                    _ => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // It is merged: that the mirror has it is for the next pass.
+        if let Err(error) = self.newest().await {
+            tracing::debug!(%error, "merged, and not fetched yet");
+        }
+        Ok(commit)
+    }
+}
+
+pub(super) fn revision(sha: &str) -> Result<Revision, ForgeError> {
+    sha.parse()
+        .map_err(|_| ForgeError::Transient(format!("GitHub gives {sha:?} for a commit")))
+}
+
+fn proposal(pull: wire::Pull, main: &Revision) -> Result<Proposal, ForgeError> {
+    let state = match (pull.state.as_str(), pull.merged_at, &pull.merge_commit_sha) {
+        ("open", _, _) => ProposalState::Open,
+        (_, Some(_), Some(sha)) => ProposalState::Merged {
+            commit: revision(sha)?,
+        },
+        _ => ProposalState::Closed,
+    };
+    Ok(Proposal {
+        number: pull.number,
+        title: pull.title,
+        description: pull.body.unwrap_or_default(),
+        author: pull.user.map_or_else(|| GHOST.to_owned(), |u| u.login),
+        labels: pull.labels.into_iter().map(|l| l.name).collect(),
+        branch: pull.head.name,
+        base: main.clone(),
+        head: revision(&pull.head.sha)?,
+        opened_at: pull.created_at,
+        updated_at: pull.updated_at,
+        state,
+    })
+}
+
+/// A branch's name as part of a path.
+pub(super) fn escaped(name: &str) -> String {
+    // Slashes are GitHub's own in a reference's path.
+    name.split('/')
+        .map(query_escaped)
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+pub(super) fn query_escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
+}

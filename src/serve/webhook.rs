@@ -1,0 +1,93 @@
+//! `POST /hooks/github`.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use std::sync::Arc;
+
+use super::{REQUEST, Shared};
+use crate::clock::Clock;
+use crate::forge::github::delivery::{LARGEST, News, is_signed, news};
+use crate::store::Store;
+
+/// The longest id of a delivery that is kept: GitHub's are UUIDs.
+const ID: usize = 64;
+
+/// What takes deliveries, and whom they wake.
+pub struct Hooks {
+    pub secret: SecretString,
+    /// The main branch.
+    pub branch: String,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub main: watch::Sender<u64>,
+    pub proposals: watch::Sender<u64>,
+    pub remarks: watch::Sender<u64>,
+}
+
+type Answer = (StatusCode, &'static str);
+
+/// Takes a delivery: 202 once it is known to be GitHub's. What was taken before is not acted on again.
+pub(super) async fn take(State(state): State<Shared>, headers: HeaderMap, body: Body) -> Answer {
+    let Some(hooks) = &state.hooks else {
+        return (StatusCode::NOT_FOUND, "no deliveries are taken here\n");
+    };
+    let Ok(_room) = state.room.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "busy; polling goes on\n");
+    };
+    let length = headers
+        .get(axum::http::header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "larger than 25 MB\n");
+    if length.is_some_and(|length| length > LARGEST) {
+        return too_large;
+    }
+    let body = match tokio::time::timeout(REQUEST, to_bytes(body, LARGEST)).await {
+        Ok(Ok(body)) => body,
+        // A body that breaks off and one that is too long are told apart by nobody who could read the answer.
+        Ok(Err(_)) => return too_large,
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "too slow\n"),
+    };
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    if !is_signed(
+        &hooks.secret,
+        text("x-hub-signature-256").unwrap_or_default(),
+        &body,
+    ) {
+        return (
+            StatusCode::UNAUTHORIZED,
+            "the signature is not of this body by the webhook's secret\n",
+        );
+    }
+    let (Some(event), Some(id)) = (text("x-github-event"), text("x-github-delivery")) else {
+        return (
+            StatusCode::BAD_REQUEST,
+            "X-GitHub-Event and X-GitHub-Delivery are missing\n",
+        );
+    };
+    if id.is_empty() || id.len() > ID {
+        return (StatusCode::BAD_REQUEST, "X-GitHub-Delivery is no id\n");
+    }
+    match hooks.store.take_delivery(id, hooks.clock.now()).await {
+        Ok(true) => {}
+        Ok(false) => return (StatusCode::ACCEPTED, "known already\n"),
+        Err(error) => {
+            // The poll sees what this was about.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a delivery could not be noted"
+            );
+        }
+    }
+    let wake = |who: &watch::Sender<u64>| who.send_modify(|n| *n += 1);
+    match news(event, &body, &hooks.branch) {
+        News::Main => wake(&hooks.main),
+        News::Proposals => wake(&hooks.proposals),
+        News::Remarks => wake(&hooks.remarks),
+        News::Nothing => return (StatusCode::ACCEPTED, "nothing here concerns Lockstep\n"),
+    }
+    (StatusCode::ACCEPTED, "taken\n")
+}

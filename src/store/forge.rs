@@ -1,0 +1,126 @@
+//! What came from a forge and must not be taken twice: deliveries, and what people said in comments.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::engine::Doing as _;
+use super::values::{json, ms, time};
+use super::{Durability, Store, StoreError};
+
+/// How long a delivery's id is kept. A forge repeats one within days, if at all, and to look twice does no harm.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Something that a person said to Lockstep on a proposal, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SaidRow {
+    /// The forge's id of the comment.
+    pub id: String,
+    pub proposal: u64,
+    /// The login.
+    pub author: String,
+    pub at: Timestamp,
+    /// The command and its outcome, as their owner wrote them.
+    pub body: Value,
+}
+
+type Columns = (String, i64, String, i64, String);
+
+impl Store {
+    /// Notes a delivery. `false`: it was here before.
+    pub async fn take_delivery(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
+        let doing = "note a delivery";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        sqlx::query("DELETE FROM deliveries WHERE at_ms < $1")
+            .bind(ms(at.saturating_sub(KEPT).unwrap_or(Timestamp::MIN)))
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        let done = sqlx::query(
+            "INSERT INTO deliveries (id, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(ms(at))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Whether a comment was answered already.
+    pub async fn has_said(&self, id: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM commands WHERE id = $1)")
+            .bind(id)
+            .fetch_one(self.read())
+            .await
+            .doing("look for a command")
+    }
+
+    /// Keeps what somebody said and what came of it. Once is enough: what is there stays.
+    pub async fn keep_said(&self, said: &SaidRow) -> Result<(), StoreError> {
+        let doing = "keep a command";
+        let SaidRow {
+            id,
+            proposal,
+            author,
+            at,
+            body,
+        } = said;
+        let mut tx = self.write(Durability::Full, doing).await?;
+        sqlx::query(
+            "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id.as_str())
+        .bind(i64::try_from(*proposal).unwrap_or(i64::MAX))
+        .bind(author.as_str())
+        .bind(ms(*at))
+        .bind(body.to_string())
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)
+    }
+
+    /// All that was said on a proposal, oldest first.
+    pub async fn said(&self, proposal: u64) -> Result<Vec<SaidRow>, StoreError> {
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT id, proposal, author, at_ms, body FROM commands WHERE proposal = $1 \
+             ORDER BY at_ms, id",
+        )
+        .bind(i64::try_from(proposal).unwrap_or(i64::MAX))
+        .fetch_all(self.read())
+        .await
+        .doing("read commands")?;
+        rows.into_iter()
+            .map(|(id, proposal, author, at, body)| {
+                Ok(SaidRow {
+                    id,
+                    proposal: u64::try_from(proposal).unwrap_or_default(),
+                    author,
+                    at: time(at)?,
+                    body: json(&body)?,
+                })
+            })
+            .collect()
+    }
+
+    /// When something was done first: now, if it never was.
+    pub async fn first(&self, name: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let doing = "note when something began";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        sqlx::query("INSERT INTO firsts (name, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(ms(now))
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        let at: i64 = sqlx::query_scalar("SELECT at_ms FROM firsts WHERE name = $1")
+            .bind(name)
+            .fetch_one(&mut *tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        time(at)
+    }
+}
