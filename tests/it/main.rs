@@ -14,6 +14,8 @@ mod holding;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
+mod hub;
+#[cfg(test)]
 mod left;
 mod ownership;
 mod promises;

@@ -94,9 +94,13 @@ fn files(under: &str, ending: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, ending: &str, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() {
+            // What was installed, and what was made of it, is nobody's text here.
+            let is_ours = !["node_modules", "generated"]
+                .iter()
+                .any(|name| path.ends_with(name));
+            if path.is_dir() && is_ours {
                 walk(&path, ending, found);
-            } else if path.to_string_lossy().ends_with(ending) {
+            } else if path.is_file() && path.to_string_lossy().ends_with(ending) {
                 found.push(path);
             }
         }

@@ -1,0 +1,241 @@
+//! What the emulator's pull requests lack: their files and commits, whether they can be merged, what GitHub refuses, and true
+//! merges.
+
+mod changes;
+mod merge;
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use git2::{Oid, Repository};
+use serde_json::{Value, json};
+
+use super::ask::{Answer, Ask};
+use super::front::{fill, paged};
+use super::{Shared, git};
+
+/// How long a comment may be.
+const LONGEST: usize = 65_536;
+
+/// The front's own answers; `None` leaves it to the emulator.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    ask: &Ask,
+    repository: &str,
+    rest: &[&str],
+) -> Option<Answer> {
+    let is = |method: &Method| ask.method == *method;
+    match rest {
+        ["commits", sha, "pulls"] if ask.is_read() => {
+            Some(of_commit(shared, ask, repository, sha).await)
+        }
+        ["pulls", number, "merge"] if is(&Method::PUT) => {
+            Some(merge::merge(shared, ask, repository, number).await)
+        }
+        ["pulls", number, "merge"] if ask.is_read() => {
+            let pull = shared.pull(repository, number).await;
+            Some(if pull["merged"] == true {
+                let nothing = Answer::json(204, &Value::Null);
+                Answer {
+                    body: Vec::new(),
+                    ..nothing
+                }
+            } else {
+                Answer::refused(404, "Not Found")
+            })
+        }
+        ["pulls", number, "files"] if ask.is_read() => {
+            let pull = shared.pull(repository, number).await;
+            pull["number"].as_u64()?;
+            let files = changes::files(shared, repository, &pull);
+            Some(paged(shared, ask, &files))
+        }
+        ["pulls", number, "commits"] if ask.is_read() => {
+            let pull = shared.pull(repository, number).await;
+            pull["number"].as_u64()?;
+            Some(paged(
+                shared,
+                ask,
+                &commits(shared, repository, &pull).await,
+            ))
+        }
+        ["pulls"] if is(&Method::POST) => unopenable(shared, ask, repository).await,
+        ["pulls", number, "reviews"] if is(&Method::POST) => {
+            let pull = shared.pull(repository, number).await;
+            let is_own = pull["user"]["login"].as_str() == ask.login.as_deref();
+            (is_own && ask.json()["event"] != "COMMENT").then(|| {
+                let reason = json!({"message": "Unprocessable Entity", "errors": ["Review Can not approve your own pull request"]});
+                Answer::json(422, &reason)
+            })
+        }
+        ["issues", "comments", _] | ["issues", _, "comments"] if !ask.is_read() => too_long(ask),
+        ["check-runs"] if is(&Method::POST) => {
+            let asked = ask.json();
+            let sha = asked["head_sha"].as_str().unwrap_or_default();
+            let is_known = git::resolve(&shared.bare(repository), sha).is_some();
+            (!is_known).then(|| Answer::refused(422, &format!("No commit found for SHA: {sha}")))
+        }
+        _ => None,
+    }
+}
+
+fn too_long(ask: &Ask) -> Option<Answer> {
+    let asked = ask.json();
+    let length = asked["body"].as_str()?.chars().count();
+    (length > LONGEST).then(|| {
+        let message = format!("body is too long (maximum is {LONGEST} characters)");
+        Answer::invalid(&json!([{"resource": "IssueComment", "code": "custom", "field": "body", "message": message}]))
+    })
+}
+
+/// Why GitHub would not open this pull request.
+async fn unopenable(shared: &Shared, ask: &Ask, repository: &str) -> Option<Answer> {
+    let asked = ask.json();
+    let head = asked["head"].as_str().unwrap_or_default();
+    let base = asked["base"].as_str().unwrap_or_default();
+    let invalid = |field: &str| {
+        Answer::invalid(&json!([{"resource": "PullRequest", "field": field, "code": "invalid"}]))
+    };
+    let custom = |message: String| {
+        Answer::invalid(&json!([{"resource": "PullRequest", "code": "custom", "message": message}]))
+    };
+    let (owner, name) = repository.split_once('/')?;
+    let (from, branch) = head.split_once(':').unwrap_or((owner, head));
+    let there = git::heads(&shared.bare(repository));
+    let Some(into) = there.get(&format!("refs/heads/{base}")) else {
+        return Some(invalid("base"));
+    };
+    let here = shared.bare(&format!("{from}/{name}"));
+    let has = |sha: &String| sha.clone();
+    let sha = here
+        .exists()
+        .then(|| git::heads(&here))
+        .and_then(|heads| heads.get(&format!("refs/heads/{branch}")).map(has));
+    let Some(sha) = sha else {
+        return Some(invalid("head"));
+    };
+    if changes::range(&shared.bare(repository), into, &sha).is_empty() {
+        return Some(custom(format!("No commits between {base} and {branch}")));
+    }
+    let open = shared
+        .look(&format!("/repos/{repository}/pulls?per_page=100"))
+        .await;
+    let is_same = |pull: &Value| {
+        pull["head"]["label"] == format!("{from}:{branch}") && pull["base"]["ref"] == base
+    };
+    if open.as_array().into_iter().flatten().any(is_same) {
+        return Some(custom(format!(
+            "A pull request already exists for {from}:{branch}."
+        )));
+    }
+    None
+}
+
+/// The commits of a pull request, oldest first.
+async fn commits(shared: &Shared, repository: &str, pull: &Value) -> Vec<Value> {
+    let (base, head) = (pull["base"]["sha"].as_str(), pull["head"]["sha"].as_str());
+    let (Some(base), Some(head)) = (base, head) else {
+        return Vec::new();
+    };
+    let compared = shared
+        .look(&format!("/repos/{repository}/compare/{base}...{head}"))
+        .await;
+    let mut all = compared["commits"].clone();
+    fill(&shared.base, &mut all);
+    all.as_array().cloned().unwrap_or_default()
+}
+
+/// The pull requests that a commit belongs to. One that is on the default branch came by a merged one.
+async fn of_commit(shared: &Shared, ask: &Ask, repository: &str, sha: &str) -> Answer {
+    let path = shared.bare(repository);
+    let Some(sha) = git::resolve(&path, sha) else {
+        return Answer::refused(422, &format!("No commit found for SHA: {sha}"));
+    };
+    let all = shared
+        .look(&format!("/repos/{repository}/pulls?state=all&per_page=100"))
+        .await;
+    let opened = Repository::open(&path).unwrap();
+    let (id, main) = (Oid::from_str(&sha).unwrap(), git::resolve(&path, "main"));
+    let is_on_main = main.is_some_and(|main| {
+        let main = Oid::from_str(&main).unwrap();
+        main == id || opened.graph_descendant_of(main, id).unwrap_or(false)
+    });
+    let mut found: Vec<Value> = Vec::new();
+    for pull in all.as_array().into_iter().flatten() {
+        let is_merge = !pull["merged_at"].is_null() && pull["merge_commit_sha"] == sha;
+        let range = [&pull["base"]["sha"], &pull["head"]["sha"]]
+            .map(|one| one.as_str().unwrap_or_default());
+        let is_in = changes::range(&path, range[0], range[1]).contains(&id);
+        if is_merge || (is_in && (!is_on_main || !pull["merged_at"].is_null())) {
+            found.push(pull.clone());
+        }
+    }
+    let mut found = Value::Array(found);
+    fill(&shared.base, &mut found);
+    found.as_array_mut().into_iter().flatten().for_each(shorten);
+    paged(shared, ask, found.as_array().unwrap())
+}
+
+/// What lists of pull requests do not have.
+fn shorten(pull: &mut Value) {
+    const ALONE: [&str; 12] = [
+        "merged",
+        "mergeable",
+        "rebaseable",
+        "mergeable_state",
+        "merged_by",
+        "comments",
+        "review_comments",
+        "maintainer_can_modify",
+        "commits",
+        "additions",
+        "deletions",
+        "changed_files",
+    ];
+    if let Some(pull) = pull.as_object_mut() {
+        pull.retain(|name, _| !ALONE.contains(&name.as_str()));
+    }
+}
+
+/// What the emulator's answers about pull requests lack.
+pub(super) async fn complete(shared: &Shared, ask: &Ask, parts: &[&str], value: &mut Value) {
+    let ["repos", owner, name, "pulls", rest @ ..] = parts else {
+        return;
+    };
+    let repository = format!("{owner}/{name}");
+    match rest {
+        [] if ask.is_read() => value.as_array_mut().into_iter().flatten().for_each(shorten),
+        [] | [_] => {
+            let Some(number) = value["number"].as_u64() else {
+                return;
+            };
+            if rest.is_empty() {
+                git::follow_head(shared, number).await;
+            }
+            changes::count(shared, &repository, value);
+            if value["state"] == "open" {
+                merge::test(shared, &repository, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A pull request as the API shows it.
+pub(super) async fn shown(shared: &Shared, number: u64) -> Value {
+    let repository = shared.now_called("acme/config");
+    let mut pull = shared.pull(&repository, &number.to_string()).await;
+    changes::count(shared, &repository, &mut pull);
+    pull
+}
+
+impl Shared {
+    /// A pull request as the emulator has it.
+    async fn pull(&self, repository: &str, number: &str) -> Value {
+        let mut pull = self
+            .look(&format!("/repos/{repository}/pulls/{number}"))
+            .await;
+        fill(&self.base, &mut pull);
+        pull
+    }
+}
