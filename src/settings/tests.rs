@@ -137,12 +137,12 @@ fn the_language_follows_the_locale() {
 
 #[test]
 fn faults_are_said_with_their_place() {
-    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `listen`, `language`, `user`, `intervals`, `timeouts`, `files`, `credentials`");
+    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `intervals`, `timeouts`, `files`, `credentials`");
     insta::assert_snapshot!(error("[intervals]\ngit = \"soon\""), @r#"lockstep.toml:2:7: "soon" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = \"-5s\""), @r#"lockstep.toml:2:11: "-5s" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = 5"), @"lockstep.toml:2:11: invalid type: integer `5`, expected a string");
     insta::assert_snapshot!(error("language = \"fr\""), @"lockstep.toml:1:12: unknown variant `fr`, expected `en` or `ja`");
-    insta::assert_snapshot!(error("forge = \"gitlab\""), @"lockstep.toml:1:9: unknown variant `gitlab`, expected `local`");
+    insta::assert_snapshot!(error("forge = \"gitlab\""), @"lockstep.toml:1:9: unknown variant `gitlab`, expected `local` or `github`");
     insta::assert_snapshot!(error("listen = \"everywhere\""), @r#"lockstep.toml:1:10: "everywhere" is no address to listen on; write address and port, such as "127.0.0.1:8800""#);
     insta::assert_snapshot!(error("branch = \"a..b\""), @r#"lockstep.toml: branch: this is no name for a branch; write it without refs/heads/, such as "main""#);
     insta::assert_snapshot!(error("[credentials.a]\ntoken = \"x\"\nhosts = []"), @"lockstep.toml: credentials.a: hosts must name at least one host that the token may be sent to");

@@ -10,6 +10,8 @@ mod drift;
 mod engine;
 mod flaky;
 mod foresight;
+#[cfg(test)]
+mod github;
 mod holding;
 #[cfg(test)]
 mod hook;

@@ -27,6 +27,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) async fn check(api: &Api) -> Result<(), ForgeError> {
+    api.me().await?;
     if api.is_app() {
         let installation = api.installation().await?;
         let missing: Vec<String> = NEEDED

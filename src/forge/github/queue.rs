@@ -12,10 +12,9 @@ impl GithubForge {
     /// What waits in the queue for the main branch; the commits are here once this has returned.
     pub(super) async fn queue(&self) -> Result<Vec<Queued>, ForgeError> {
         let folder = format!("{FOLDER}/{}/", self.branch);
-        let path = self.api.of(&format!(
-            "git/matching-refs/heads/{}?per_page=100",
-            escaped(&folder)
-        ));
+        let path = self
+            .api
+            .of(&format!("git/matching-refs/heads/{}", escaped(&folder)));
         let refs = self
             .api
             .pages(
