@@ -143,16 +143,22 @@ github.githubPlugin.register = function registering(app, store, webhooks, ...res
 
   door('hooks', ({ event, owner, repo }) => hooks(event, owner, repo));
 
+  // Until everything that has happened is told, so that events keep the order of the requests.
+  const telling = [];
+  door('told', async () => {
+    await Promise.all(telling.splice(0));
+    return {};
+  });
+
   register.call(this, app, store, webhooks, ...rest);
 
   // The front delivers: with GitHub's headers, and with everything in the payload that GitHub has there.
   webhooks.dispatch = async (event, action, payload, owner, repo) => {
-    const to = hooks(event, owner, repo);
-    await fetch(`${seed.front}/_hub/event`, {
+    telling.push(fetch(`${seed.front}/_hub/event`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'x-hub-door': seed.door },
-      body: JSON.stringify({ event, payload, owner, repo, hooks: to }),
-    }).catch(() => {});
+      body: JSON.stringify({ event, payload, owner, repo }),
+    }).catch(() => {}));
   };
 };
 

@@ -6,6 +6,7 @@
 //! A request that GitHub's description does not know, or whose parameters or body it does not allow, fails the test at its end.
 
 mod ask;
+mod checks;
 mod emulator;
 mod events;
 mod fault;
@@ -84,8 +85,8 @@ struct State {
     known: HashMap<String, HashSet<git2::Oid>>,
     /// The last row of each kind that came out of the emulator, by repository.
     rows: HashMap<String, BTreeMap<String, u64>>,
-    /// The check runs that an App made.
-    runs_of_apps: HashSet<u64>,
+    /// The App's check runs, and the annotations of each.
+    runs: HashMap<u64, Vec<Value>>,
     next_id: u64,
 }
 

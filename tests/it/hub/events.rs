@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::ask::{Answer, Ask};
 use super::front::fill;
-use super::{APP, Hub, INSTALLATION, Shared, emulator};
+use super::{APP, Hub, INSTALLATION, Shared, emulator, pulls};
 
 /// A webhook that was delivered, or that nobody took.
 #[derive(Clone, Debug)]
@@ -64,13 +64,17 @@ pub(super) fn from_emulator(shared: &Shared, ask: &Ask) -> Answer {
         login: None,
         payload: told["payload"].take(),
     };
-    let _ = shared.events.send(event);
+    // What is pushed is told by the front: it sees git's pushes as well.
+    if event.name != "push" {
+        let _ = shared.events.send(event);
+    }
     Answer::json(200, &json!({}))
 }
 
 /// Delivers everything, in order, as long as the hub is there.
 pub(super) async fn deliver_all(shared: Arc<Shared>, mut events: UnboundedReceiver<Event>) {
     while let Some(mut event) = events.recv().await {
+        complete(&shared, &mut event).await;
         let targets = targets(&shared, &event).await;
         if targets.is_empty() {
             continue;
@@ -84,6 +88,35 @@ pub(super) async fn deliver_all(shared: Arc<Shared>, mut events: UnboundedReceiv
         for target in targets {
             deliver(&shared, &event, target).await;
         }
+    }
+}
+
+/// What the emulator tells otherwise than GitHub: a pull request is an issue as well, but its labels are its own.
+async fn complete(shared: &Shared, event: &mut Event) {
+    let repository = event.repository.clone();
+    let payload = &mut event.payload;
+    if let Some(number) = payload["pull_request"]["number"].as_u64() {
+        pulls::count(shared, &repository, &mut payload["pull_request"]);
+        if event.name == "pull_request" {
+            payload["number"] = json!(number);
+        }
+    }
+    let Some(number) = payload["issue"]["number"].as_u64() else {
+        return;
+    };
+    let pull = shared.pull(&repository, &number.to_string()).await;
+    if pull["number"].is_null() {
+        return;
+    }
+    if event.name == "issues" {
+        event.name = "pull_request".to_owned();
+        payload["number"] = json!(number);
+        payload["pull_request"] = pull;
+        if let Some(payload) = payload.as_object_mut() {
+            payload.remove("issue");
+        }
+    } else {
+        payload["issue"] = pulls::as_issue(shared, &repository, &pull);
     }
 }
 
@@ -195,15 +228,20 @@ pub(crate) fn example(event: &str, action: &str) -> Value {
         .clone()
 }
 
+/// A ref, and where it was and is.
+pub(super) struct Moved<'a> {
+    pub(super) reference: &'a str,
+    pub(super) from: Option<&'a str>,
+    pub(super) to: Option<&'a str>,
+}
+
 /// What GitHub tells of a push.
-pub(super) fn push(
-    shared: &Shared,
-    name: &str,
-    login: &str,
-    reference: &str,
-    from: Option<&str>,
-    to: Option<&str>,
-) -> Value {
+pub(super) fn push(shared: &Shared, name: &str, login: &str, moved: &Moved<'_>) -> Value {
+    let Moved {
+        reference,
+        from,
+        to,
+    } = *moved;
     let zero = "0".repeat(40);
     let (before, after) = (from.unwrap_or(&zero), to.unwrap_or(&zero));
     let repository = Repository::open(shared.bare(name)).unwrap();

@@ -11,7 +11,7 @@ use sha2::Digest as _;
 
 use super::ask::{Answer, Ask, decoded};
 use super::fault::{What, meets};
-use super::{Asked, Shared, Token, events, git, limits, pulls, statuses};
+use super::{Asked, Shared, Token, checks, events, git, limits, pulls, statuses};
 
 /// The user agent of a person's client in a test.
 pub(super) const PERSON: &str = "a-person-in-a-test/1";
@@ -218,6 +218,9 @@ async fn routed(shared: &Arc<Shared>, ask: &Ask) -> Answer {
         if let Some(answer) = statuses::answer(shared, ask, &repository, rest) {
             return answer;
         }
+        if let Some(answer) = checks::answer(shared, ask, &repository, rest) {
+            return answer;
+        }
         if let Some(answer) = pulls::answer(shared, ask, &repository, rest).await {
             return answer;
         }
@@ -258,6 +261,7 @@ async fn passed_on(shared: &Arc<Shared>, ask: &Ask, parts: &[&str]) -> Answer {
         answer.set(&value);
     }
     if answer.is_success() && !ask.is_read() {
+        shared.through_door("told", &json!({})).await;
         git::follow(shared, ask, parts).await;
     }
     answer
@@ -271,12 +275,7 @@ fn learn(shared: &Shared, ask: &Ask, parts: &[&str], value: &mut Value) {
         let known = Token::of_installation(granted);
         shared.state().tokens.insert(token, known);
     }
-    if let ["repos", _, _, "check-runs"] = parts
-        && ask.method == Method::POST
-    {
-        let id = value["id"].as_u64().unwrap_or_default();
-        shared.state().runs_of_apps.insert(id);
-    }
+    checks::learn(shared, ask, parts, value);
 }
 
 /// What the emulator answers otherwise than GitHub.
@@ -291,10 +290,7 @@ async fn complete(
         ["repos", _, _] if ask.is_read() => {
             let login = ask.login.clone().unwrap_or_default();
             let role = limits::role(shared, &login);
-            value["permissions"] = json!({
-                "admin": role == "admin", "maintain": role == "admin", "push": role != "read",
-                "triage": role != "read", "pull": true,
-            });
+            value["permissions"] = limits::as_permissions(role);
         }
         ["repos", _, _, "collaborators", login, "permission"] => {
             let Some(user) = shared.people.get(*login) else {
@@ -305,30 +301,22 @@ async fn complete(
             fill(&shared.base, value);
             answer.status = 200;
         }
-        ["repos", repository @ ..] if repository.get(2) == Some(&"check-runs") => {
-            of_app(shared, value);
-        }
-        ["repos", _, _, "commits", .., "check-runs"] => {
-            for run in value["check_runs"].as_array_mut().into_iter().flatten() {
-                of_app(shared, run);
+        ["repos", _, _, "collaborators"] => {
+            for one in value.as_array_mut().into_iter().flatten() {
+                let role = limits::role(shared, one["login"].as_str().unwrap_or_default());
+                one["permissions"] = limits::as_permissions(role);
+                one["role_name"] = json!(role);
             }
         }
+        ["app"] => value["owner"] = shared.user("acme"),
         ["user"] if ask.login.as_deref() == Some("lockstep[bot]") => {
             *answer = Answer::refused(403, "Resource not accessible by integration");
             *value = answer.value();
         }
         _ => {}
     }
+    checks::complete(shared, parts, value);
     pulls::complete(shared, ask, parts, value).await;
-}
-
-fn of_app(shared: &Shared, run: &mut Value) {
-    let is_apps = run["id"]
-        .as_u64()
-        .is_some_and(|id| shared.state().runs_of_apps.contains(&id));
-    if is_apps {
-        run["app"] = json!({"id": super::APP, "slug": "lockstep", "name": "Lockstep"});
-    }
 }
 
 /// Fields that GitHub has everywhere and the emulator only in some places.

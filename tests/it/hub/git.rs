@@ -79,12 +79,11 @@ pub(super) fn point(path: &Path, reference: &str, to: Option<&str>) {
     }
 }
 
-/// Who caused a change of refs, and whether the emulator has told of it already.
+/// Where refs were before a change, and who caused it.
 pub(super) struct Change<'a> {
     pub(super) repository: &'a str,
     pub(super) login: &'a str,
     pub(super) before: BTreeMap<String, String>,
-    pub(super) is_told: bool,
 }
 
 /// Tells the emulator, and whoever listens, what has changed in a repository since. The caller holds the lock of changes.
@@ -93,7 +92,6 @@ pub(super) async fn changed(shared: &Arc<Shared>, change: Change<'_>) {
         repository,
         login,
         before,
-        is_told,
     } = change;
     let path = shared.bare(repository);
     let after = heads(&path);
@@ -112,18 +110,14 @@ pub(super) async fn changed(shared: &Arc<Shared>, change: Change<'_>) {
     let refs: BTreeMap<&String, &Option<String>> =
         moves.iter().map(|(name, (_, to))| (name, to)).collect();
     let answer = door::into_emulator(shared, repository, &json!(refs)).await;
-    if !is_told {
-        for (name, (from, to)) in &moves {
-            let payload = events::push(
-                shared,
-                repository,
-                login,
-                name,
-                from.as_deref(),
-                to.as_deref(),
-            );
-            events::emit(shared, "push", repository, payload, login);
-        }
+    for (name, (from, to)) in &moves {
+        let moved = events::Moved {
+            reference: name,
+            from: from.as_deref(),
+            to: to.as_deref(),
+        };
+        let payload = events::push(shared, repository, login, &moved);
+        events::emit(shared, "push", repository, payload, login);
     }
     for pull in answer["moved"].as_array().into_iter().flatten() {
         let number = pull["number"].as_u64().unwrap_or_default();
@@ -172,7 +166,6 @@ pub(super) async fn follow(shared: &Arc<Shared>, ask: &Ask, parts: &[&str]) {
                 repository: &repository,
                 login: &ask.login.clone().unwrap_or_default(),
                 before,
-                is_told: true,
             };
             changed(shared, change).await;
         }
@@ -203,7 +196,6 @@ async fn fork(shared: &Arc<Shared>, parent: &str, fork: &str) {
         repository: fork,
         login: fork.split('/').next().unwrap_or_default(),
         before: BTreeMap::new(),
-        is_told: true,
     };
     changed(shared, change).await;
 }

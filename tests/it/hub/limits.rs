@@ -1,7 +1,7 @@
 //! Who asks, what they may, and how often: tokens, permissions and the hourly limit, as GitHub has them.
 
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask};
 use super::{Shared, Token};
@@ -152,6 +152,12 @@ pub(super) fn role_in(shared: &Shared, repository: &str, login: &str) -> &'stati
 /// Somebody's role in the organisation's repository.
 pub(super) fn role(shared: &Shared, login: &str) -> &'static str {
     shared.state().roles.get(login).copied().unwrap_or("read")
+}
+
+/// A role as repositories show it.
+pub(super) fn as_permissions(role: &str) -> Value {
+    let (is_admin, may_write) = (role == "admin", role != "read");
+    json!({"admin": is_admin, "maintain": is_admin, "push": may_write, "triage": may_write, "pull": true})
 }
 
 /// Refuses what the token, or its owner, may not.

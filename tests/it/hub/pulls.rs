@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask};
 use super::front::{fill, paged};
-use super::{Shared, git};
+use super::{Shared, git, limits};
+
+pub(super) use changes::count;
 
 /// How long a comment may be.
 const LONGEST: usize = 65_536;
@@ -59,6 +61,11 @@ pub(super) async fn answer(
                 &commits(shared, repository, &pull).await,
             ))
         }
+        ["issues", number] if ask.is_read() => {
+            let pull = shared.pull(repository, number).await;
+            pull["number"].as_u64()?;
+            Some(Answer::json(200, &as_issue(shared, repository, &pull)))
+        }
         ["pulls"] if is(&Method::POST) => unopenable(shared, ask, repository).await,
         ["pulls", number, "reviews"] if is(&Method::POST) => {
             let pull = shared.pull(repository, number).await;
@@ -68,15 +75,63 @@ pub(super) async fn answer(
                 Answer::json(422, &reason)
             })
         }
-        ["issues", "comments", _] | ["issues", _, "comments"] if !ask.is_read() => too_long(ask),
-        ["check-runs"] if is(&Method::POST) => {
-            let asked = ask.json();
-            let sha = asked["head_sha"].as_str().unwrap_or_default();
-            let is_known = git::resolve(&shared.bare(repository), sha).is_some();
-            (!is_known).then(|| Answer::refused(422, &format!("No commit found for SHA: {sha}")))
-        }
+        ["issues", "comments", id] if !ask.is_read() => not_theirs(shared, ask, repository, id)
+            .await
+            .or_else(|| too_long(ask)),
+        ["issues", _, "comments"] if !ask.is_read() => too_long(ask),
         _ => None,
     }
+}
+
+/// A pull request is an issue as well, which the emulator does not know.
+pub(super) fn as_issue(shared: &Shared, repository: &str, pull: &Value) -> Value {
+    const SAME: [&str; 17] = [
+        "id",
+        "node_id",
+        "number",
+        "title",
+        "user",
+        "labels",
+        "state",
+        "locked",
+        "assignee",
+        "assignees",
+        "milestone",
+        "comments",
+        "created_at",
+        "updated_at",
+        "closed_at",
+        "body",
+        "author_association",
+    ];
+    let api = format!("{}/repos/{repository}", shared.base);
+    let url = format!("{api}/issues/{}", pull["number"]);
+    let mut issue = json!({
+        "url": url, "repository_url": api, "labels_url": format!("{url}/labels{{/name}}"),
+        "comments_url": format!("{url}/comments"), "events_url": format!("{url}/events"),
+        "html_url": pull["html_url"], "timeline_url": format!("{url}/timeline"),
+        "pull_request": {
+            "url": pull["url"], "html_url": pull["html_url"], "diff_url": pull["diff_url"],
+            "patch_url": pull["patch_url"], "merged_at": pull["merged_at"],
+        },
+    });
+    for name in SAME {
+        issue[name] = pull[name].clone();
+    }
+    issue
+}
+
+/// Only who may write can change what somebody else has said.
+async fn not_theirs(shared: &Shared, ask: &Ask, repository: &str, id: &str) -> Option<Answer> {
+    let login = ask.login.as_deref().unwrap_or_default();
+    let comment = shared
+        .look(&format!("/repos/{repository}/issues/comments/{id}"))
+        .await;
+    let author = comment["user"]["login"].as_str()?;
+    let may = author == login
+        || login == "lockstep[bot]"
+        || limits::role_in(shared, repository, login) != "read";
+    (!may).then(|| Answer::refused(403, "Must have admin rights to Repository."))
 }
 
 fn too_long(ask: &Ask) -> Option<Answer> {
@@ -231,7 +286,7 @@ pub(super) async fn shown(shared: &Shared, number: u64) -> Value {
 
 impl Shared {
     /// A pull request as the emulator has it.
-    async fn pull(&self, repository: &str, number: &str) -> Value {
+    pub(super) async fn pull(&self, repository: &str, number: &str) -> Value {
         let mut pull = self
             .look(&format!("/repos/{repository}/pulls/{number}"))
             .await;

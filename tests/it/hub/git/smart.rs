@@ -65,7 +65,6 @@ pub(in crate::hub) async fn serve(shared: &Arc<Shared>, ask: &Ask) -> Answer {
         repository: name,
         login: &token.login,
         before,
-        is_told: false,
     };
     changed(shared, change).await;
     answer

@@ -90,7 +90,7 @@ pub(super) fn files(shared: &Shared, name: &str, pull: &Value) -> Vec<Value> {
 }
 
 /// How much it changes.
-pub(super) fn count(shared: &Shared, name: &str, pull: &mut Value) {
+pub(in crate::hub) fn count(shared: &Shared, name: &str, pull: &mut Value) {
     let path = shared.bare(name);
     let repository = Repository::open(&path).unwrap();
     let Some(stats) = diff(&repository, pull).and_then(|diff| diff.stats().ok()) else {

@@ -56,7 +56,6 @@ pub(super) async fn merge(shared: &Arc<Shared>, ask: &Ask, name: &str, number: &
         repository: name,
         login: &login,
         before,
-        is_told: false,
     };
     changed(shared, change).await;
     let payload =

@@ -112,6 +112,14 @@ async fn a_registered_hook_hears_what_happens() {
         Some(json!({"body": "/lockstep plan"})),
     )
     .await;
+    let labels = format!("{REPO}/issues/{number}/labels");
+    hub.done(
+        "suzuki",
+        "POST",
+        &labels,
+        Some(json!({"labels": ["urgent"]})),
+    )
+    .await;
     let merged = hub.merge("tanaka", number, "merge").await;
     let expected = [
         "push",
@@ -120,6 +128,7 @@ async fn a_registered_hook_hears_what_happens() {
         "pull_request synchronize",
         "pull_request_review submitted",
         "issue_comment created",
+        "pull_request labeled",
         "push",
         "pull_request closed",
     ];
@@ -149,11 +158,17 @@ async fn a_registered_hook_hears_what_happens() {
     assert_eq!(names, expected);
     let of = |at: usize| &told[at].1;
     assert_eq!(of(3)["after"], json!(later));
-    assert_eq!(of(6)["after"], json!(merged));
-    assert_eq!(of(6)["pusher"]["name"], "tanaka");
-    assert_eq!(of(7)["pull_request"]["merge_commit_sha"], json!(merged));
-    assert_eq!(of(7)["pull_request"]["merged"], true);
+    assert_eq!(of(7)["after"], json!(merged));
+    assert_eq!(of(7)["pusher"]["name"], "tanaka");
+    assert_eq!(of(8)["pull_request"]["merge_commit_sha"], json!(merged));
+    assert_eq!(of(8)["pull_request"]["merged"], true);
     assert_eq!(of(5)["comment"]["user"]["login"], "suzuki");
+    assert_eq!(
+        of(5)["issue"]["pull_request"]["url"],
+        of(1)["pull_request"]["url"]
+    );
+    assert_eq!(of(1)["number"], number);
+    assert_eq!(of(1)["pull_request"]["changed_files"], 1);
     let to_app = eventually("the App hears it too", async || {
         let heard = heard.lock().unwrap();
         let mut of_app = heard.iter().filter(|(headers, body)| {
@@ -309,6 +324,14 @@ async fn a_comment_is_changed_by_either_method() {
             .await;
         assert_eq!(changed["body"], body);
     }
+    let theirs = format!("{REPO}/issues/comments/{id}");
+    let forged = Some(json!({"body": "forged"}));
+    assert_eq!(hub.api("outsider", "PATCH", &theirs, forged).await.0, 403);
+    let issue = hub
+        .done("sato", "GET", &format!("{REPO}/issues/{number}"), None)
+        .await;
+    assert_eq!(issue["number"], number);
+    assert!(issue["pull_request"]["url"].is_string());
     let long = json!({"body": "長".repeat(65_537)});
     assert_eq!(
         hub.api("lockstep-bot", "POST", &path, Some(long)).await.0,
