@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::read::CONNECTORS;
+use crate::config::connectors::CONNECTORS;
 
 #[cfg(test)]
 mod tests;
@@ -177,7 +177,7 @@ fn config() -> Value {
         "properties": {
             "title": text("What people call it"),
             "aliases": words,
-            "connector": {"enum": CONNECTORS, "description": "How Lockstep speaks to it; further fields are the connector's"},
+            "connector": {"enum": CONNECTORS.iter().map(|c| c.name).collect::<Vec<_>>(), "description": "How Lockstep speaks to it; further fields are the connector's"},
             "credential": text("The name of a credential; its value is on the server"),
             "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of resource it takes"},
             "mode": {"enum": ["observe", "detect", "upsert", "enforce"], "default": "enforce"},
