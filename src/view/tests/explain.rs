@@ -82,6 +82,8 @@ fn sample(language: Language) -> ExplainView {
             pattern: Some("config/access-control.{json,yaml,yml}".to_owned()),
             mapped: false,
             rules: vec![],
+            policy: None,
+            settings: vec![],
         }),
         resources: vec![ResourceView {
             id: "AccessGrant/admin/user001".parse().unwrap(),
@@ -279,6 +281,8 @@ fn what_is_left_out_is_said() {
             "it changes the rules",
             whence("policies/governance.rego", 9),
         )],
+        policy: None,
+        settings: vec![],
     });
     view.resources[0].changes.clear();
     view.resources[0].rules.clear();
