@@ -18,7 +18,8 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .unwrap_or_else(|| "shared-config".into());
     let snapshot = Repo::open(Path::new(&folder))?.snapshot_work_tree()?;
     let compiled = compile::compile(&snapshot);
-    let mut out = std::io::stdout().lock();
+    // Colour goes to a terminal alone.
+    let mut out = anstream::stdout().lock();
     if !compiled.report.passes() {
         let report = ReportView::new(&compiled.report, |path| snapshot.text(path));
         out.write_all(text::report(&report, Language::English).as_bytes())?;

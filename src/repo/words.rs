@@ -3,10 +3,6 @@
 use git2::{Error, ErrorClass, ErrorCode};
 
 /// What it means and what to do about it.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "libgit2 has many codes that can't come from what is asked of it here"
-)]
 pub(super) fn said(error: &Error) -> String {
     let plain = match (error.code(), error.class()) {
         (ErrorCode::Locked, _) => "another process is writing to it; try again in a moment",

@@ -233,7 +233,7 @@ fn what_stands_between_fences_at_the_top_is_a_mapping_or_a_fault() {
         };
         assert_eq!(seen, is, "{text:?}");
     }
-    insta::assert_snapshot!(fields("---\n- a\n---\n"), @"");
+    insta::assert_snapshot!(fields("---\n- a\n---\n"), @r#"fault "front matter is lines of `key: value`, not a list" at "-""#);
 }
 
 #[test]

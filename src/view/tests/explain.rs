@@ -293,9 +293,9 @@ fn what_is_left_out_is_said() {
         ..view.resources[0].clone()
     };
     view.resources.push(mapped);
-    assert_snapshot!(plain(&text::explain(&view)), @"
+    assert_snapshot!(plain(&text::explain(&view)), @r#"
     Judged by the rules at ba5eba5eba.
-    lockstep.yaml: declares no resources
+    lockstep.yaml: systems, groups, people, ceilings and freezes that judge
       Policies say
         … it changes the rules  policies/governance.rego:9
 
@@ -319,7 +319,7 @@ fn what_is_left_out_is_said() {
         none is on, and none comes
 
     … and 2 more
-    ");
+    "#);
 }
 
 #[test]

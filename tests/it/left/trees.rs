@@ -122,6 +122,9 @@ fn said_of(folder: &Folder, path: &str) -> Vec<String> {
         .collect()
 }
 
+/// Puts something at a path.
+type Make<'a> = &'a dyn Fn(&Path);
+
 fn pipe(path: &Path) {
     let made = Command::new("mkfifo").arg(path).status();
     assert!(made.expect("mkfifo runs").success());
@@ -132,7 +135,7 @@ fn what_has_the_place_of_lockstep_yaml_is_said_as_what_it_is() {
     let link = |path: &Path| std::os::unix::fs::symlink("nowhere", path).unwrap();
     let folder_there = |path: &Path| std::fs::create_dir_all(path.join("name")).unwrap();
     let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
-    let cases: [(&dyn Fn(&Path), &str); 5] = [
+    let cases: [(Make<'_>, &str); 5] = [
         (
             &|_| {},
             "config/missing: there is no lockstep.yaml: it names the systems, groups and people",
