@@ -81,34 +81,13 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         config: &config,
         kinds: &kinds,
     };
-    let mut documents = Vec::new();
-    let mut findings = BTreeMap::new();
-    let mut kept = 0;
-    let mut keep = |path: &DocPath, found: Vec<Finding>| {
-        let found = if kept < limits::ALL_FINDINGS {
-            found
-        } else {
-            next = Next::Anew;
-            faults::at_most(0, found)
-        };
-        kept += found.len();
-        if !found.is_empty() {
-            findings.insert(path.clone(), found);
-        }
-    };
-    for (path, blob) in &snapshot.files {
-        let known = earlier
-            .and_then(|e| e.documents.get(path))
-            .filter(|d| d.blob == blob.id);
-        if let (Some(document), Some(earlier)) = (known, earlier) {
-            documents.push((path.clone(), document.clone()));
-            if let Some(found) = earlier.findings.get(path) {
-                keep(path, found.clone());
-            }
-        } else if let Some((document, found)) = reader.read(path, blob, None) {
-            documents.push((path.clone(), document));
-            keep(path, found);
-        }
+    let Documents {
+        documents,
+        findings,
+        too_many,
+    } = read_all(snapshot, &reader, earlier);
+    if too_many {
+        next = Next::Anew;
     }
     let resources = documents
         .iter()
@@ -155,6 +134,41 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         paths,
         next,
     }
+}
+
+/// All documents of a revision.
+#[derive(Default)]
+struct Documents {
+    documents: Vec<(DocPath, Document)>,
+    findings: BTreeMap<DocPath, Vec<Finding>>,
+    /// Whether some findings were only counted.
+    too_many: bool,
+}
+
+/// Reads every document, or takes what `earlier` knows of one that is as it was.
+fn read_all(snapshot: &Snapshot, reader: &Reader<'_>, earlier: Option<&Compiled>) -> Documents {
+    let mut all = Documents::default();
+    let mut kept = 0;
+    for (path, blob) in &snapshot.files {
+        let known = earlier.and_then(|e| {
+            let document = e.documents.get(path).filter(|d| d.blob == blob.id)?;
+            let found = e.findings.get(path).cloned().unwrap_or_default();
+            Some((document.clone(), found))
+        });
+        let Some((document, mut found)) = known.or_else(|| reader.read(path, blob, None)) else {
+            continue;
+        };
+        if kept >= limits::ALL_FINDINGS && !found.is_empty() {
+            all.too_many = true;
+            found = faults::at_most(0, found);
+        }
+        kept += found.len();
+        all.documents.push((path.clone(), document));
+        if !found.is_empty() {
+            all.findings.insert(path.clone(), found);
+        }
+    }
+    all
 }
 
 /// Everything that is to be said of a revision. What there is too much of is summed up, document by document.

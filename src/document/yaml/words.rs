@@ -1,4 +1,8 @@
 //! What is wrong with a text as YAML, in our own words: what stands there, and what to write instead.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the engine may add errors; what is not known is said in general"
+)]
 
 use std::borrow::Cow;
 
@@ -37,10 +41,6 @@ fn nesting() -> Told {
 }
 
 /// What an error of the engine means to the person who wrote the text.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the engine may add errors; what is not known is said in general"
-)]
 pub(in crate::document) fn explain(text: &str, error: &Error) -> Told {
     match error {
         Error::Budget {
@@ -128,63 +128,24 @@ fn block_text() -> Told {
     )
 }
 
-fn indentation() -> Told {
-    syntax(
-        "this line is not indented like the ones it belongs to",
-        "align it with them, with spaces",
-    )
-}
-
-fn dash() -> Told {
-    syntax(
-        "a - where no list can begin",
-        "begin the list on a line of its own, with a space after each -, or put the text in quotes",
-    )
-}
-
-fn colon() -> Told {
-    syntax(
-        "a : where no value can follow",
-        "put one `key: value` on a line, with a space after the colon, or put the text in quotes",
-    )
-}
-
-fn escape() -> Told {
-    syntax(
-        "an escape that YAML does not know",
-        "write \\\\ for a backslash, or use single quotes",
-    )
-}
-
-fn tab() -> Told {
-    syntax("a tab where YAML takes only spaces", "indent with spaces")
-}
-
-fn after_quote() -> Told {
-    syntax(
-        "something follows the closing quote",
-        "put all of the text inside the quotes",
-    )
-}
-
 /// What the scanner found.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the scanner may add errors; what is not known is said in general"
-)]
 fn scanned(kind: &ErrorKind) -> Told {
+    [brackets, quotes, layout, signs, not_read]
+        .iter()
+        .find_map(|about| about(kind))
+        .unwrap_or_else(unreadable)
+}
+
+fn brackets(kind: &ErrorKind) -> Option<Told> {
+    const CLOSE: &str = "close it, or put a text that begins with a bracket in quotes";
     use ErrorKind as K;
-    match kind {
-        K::UnclosedFlowCollection { open } => syntax(
-            format!("the bracket {open} is never closed"),
-            "close it, or put a text that begins with a bracket in quotes",
-        ),
+    Some(match kind {
+        K::UnclosedFlowCollection { open } => {
+            syntax(format!("the bracket {open} is never closed"), CLOSE)
+        }
         K::UnexpectedEofFlowSequence
         | K::UnexpectedEofFlowMapping
-        | K::UnexpectedEofImplicitFlowMapping => syntax(
-            "the text ends inside a bracket",
-            "close it, or put a text that begins with a bracket in quotes",
-        ),
+        | K::UnexpectedEofImplicitFlowMapping => syntax("the text ends inside a bracket", CLOSE),
         K::MismatchedFlowCollectionEnd { open, close } => syntax(
             format!("the bracket {open} is closed by {close}"),
             "close each bracket by its own kind",
@@ -201,31 +162,58 @@ fn scanned(kind: &ErrorKind) -> Told {
             "expected , or ] here",
             "separate items by commas, and close the [",
         ),
+        K::RecursionLimitExceeded => nesting(),
+        _ => return None,
+    })
+}
+
+fn quotes(kind: &ErrorKind) -> Option<Told> {
+    use ErrorKind as K;
+    Some(match kind {
         K::UnclosedQuotedScalar | K::DocumentIndicatorInQuotedScalar => syntax(
             "a quote is never closed",
             "add the closing quote; inside single quotes write '' for one",
         ),
-        K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => {
-            after_quote()
-        }
+        K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => syntax(
+            "something follows the closing quote",
+            "put all of the text inside the quotes",
+        ),
         K::UnknownQuotedScalarEscape
         | K::InvalidQuotedScalarHexEscape
         | K::InvalidLowSurrogateHexEscape
         | K::InvalidLowSurrogate
         | K::MissingLowSurrogate
         | K::UnpairedLowSurrogate
-        | K::InvalidUnicodeEscape => escape(),
+        | K::InvalidUnicodeEscape => syntax(
+            "an escape that YAML does not know",
+            "write \\\\ for a backslash, or use single quotes",
+        ),
+        _ => return None,
+    })
+}
+
+fn layout(kind: &ErrorKind) -> Option<Told> {
+    use ErrorKind as K;
+    Some(match kind {
         K::TabNotAllowed
         | K::TabInBlockIndentation
         | K::TabInIndentation
         | K::TabInPlainScalar
-        | K::TabAtBlockScalarStart => tab(),
+        | K::TabAtBlockScalarStart => {
+            syntax("a tab where YAML takes only spaces", "indent with spaces")
+        }
         K::InvalidIndentation
         | K::InvalidQuotedScalarIndent
         | K::InvalidFlowScalarIndent
         | K::ExpectedBlockSequenceEntry
         | K::UnexpectedEofBlockSequence
-        | K::UnexpectedEofBlockMapping => indentation(),
+        | K::UnexpectedEofBlockMapping => syntax(
+            "this line is not indented like the ones it belongs to",
+            "align it with them, with spaces",
+        ),
+        K::ZeroBlockScalarIndent | K::InvalidBlockScalarHeader | K::InvalidBlockScalarIndent => {
+            block_text()
+        }
         K::ExpectedBlockMappingKey
         | K::SimpleKeyExpected
         | K::InvalidSimpleKey
@@ -234,21 +222,39 @@ fn scanned(kind: &ErrorKind) -> Told {
             "expected `key: value` here",
             "put a colon and a space after the key, and align it with the keys above",
         ),
+        K::UnexpectedEof | K::ExpectedNodeContent | K::UnexpectedEndOfPlainScalar => {
+            syntax("the text ends where a value is expected", "write the value")
+        }
+        K::InvalidDocumentEnd => syntax(
+            "something follows the end of the document (...)",
+            "take it away or split the file",
+        ),
+        _ => return None,
+    })
+}
+
+/// Signs that mean something to YAML and stand where they can't.
+fn signs(kind: &ErrorKind) -> Option<Told> {
+    use ErrorKind as K;
+    Some(match kind {
         K::MappingValueNotAllowed
         | K::InvalidColonPlacement
         | K::FlowMappingValueAdjacentCollection
-        | K::InvalidMappingValueWhitespace => colon(),
+        | K::InvalidMappingValueWhitespace => syntax(
+            "a : where no value can follow",
+            "put one `key: value` on a line, with a space after the colon, or put the text in quotes",
+        ),
         K::BlockEntryInFlowCollection
         | K::BlockSequenceEntryNotAllowed
         | K::InvalidBlockEntryWhitespace
-        | K::PlainScalarStartsWithDashFlowIndicator => dash(),
+        | K::PlainScalarStartsWithDashFlowIndicator => syntax(
+            "a - where no list can begin",
+            "begin the list on a line of its own, with a space after each -, or put the text in quotes",
+        ),
         K::CommentInterceptedScalar | K::CommentNotSeparated => syntax(
             "a # where no comment can begin",
             "put a space before it, or the text in quotes",
         ),
-        K::ZeroBlockScalarIndent | K::InvalidBlockScalarHeader | K::InvalidBlockScalarIndent => {
-            block_text()
-        }
         K::UnexpectedCharacter { character } => syntax(
             format!("{character} can't begin a value"),
             "put the text in quotes",
@@ -257,6 +263,18 @@ fn scanned(kind: &ErrorKind) -> Told {
             "an & or * without a name",
             "put a text that begins with it in quotes",
         ),
+        K::BomInsideDocument => syntax(
+            "a byte order mark inside the document",
+            "take it away: it is allowed at the very start alone",
+        ),
+        _ => return None,
+    })
+}
+
+/// What YAML has and is not read here.
+fn not_read(kind: &ErrorKind) -> Option<Told> {
+    use ErrorKind as K;
+    Some(match kind {
         K::ExpectedTagBang
         | K::UndeclaredTagHandle
         | K::InvalidTagTerminator
@@ -285,20 +303,8 @@ fn scanned(kind: &ErrorKind) -> Told {
             "lines that begin with % are directives, which are not read",
             "take the line away, or put the text in quotes",
         ),
-        K::InvalidDocumentEnd => syntax(
-            "something follows the end of the document (...)",
-            "take it away or split the file",
-        ),
-        K::BomInsideDocument => syntax(
-            "a byte order mark inside the document",
-            "take it away: it is allowed at the very start alone",
-        ),
-        K::RecursionLimitExceeded => nesting(),
-        K::UnexpectedEof | K::ExpectedNodeContent | K::UnexpectedEndOfPlainScalar => {
-            syntax("the text ends where a value is expected", "write the value")
-        }
-        _ => unreadable(),
-    }
+        _ => return None,
+    })
 }
 
 /// Whether more brackets are open where an error is than the scanner takes.
