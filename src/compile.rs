@@ -4,29 +4,27 @@
 //! documents that changed ([`Compiled::succeed`]). What concerns several documents at once, such as one resource declared twice,
 //! is checked here; what concerns one is the form's business.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
-use crate::config::{self, Config};
-use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, faults, hidden, limits};
+use crate::document::{Snapshot, SnapshotDelta, faults, limits};
 use crate::finding::{Finding, Report, Span};
-use crate::ids::{DocPath, KindName, ResourceRef, Revision};
-use crate::plan::Plan;
-use crate::resource::custom::{self, CustomKind};
-use crate::resource::form::Declared;
-use crate::resource::form::{Context, Reading, Source};
-use crate::resource::kinds::{self, Forms, ReadAs};
-use crate::resource::{Bundle, Kinds, Resource};
-use crate::state::Item;
+use crate::ids::{DocPath, ResourceRef, Revision};
+use crate::resource::kinds::{Forms, ReadAs};
+use crate::resource::{Bundle, Resource, custom};
 
 mod alike;
+mod definitions;
+mod lines;
+mod read;
 #[cfg(test)]
 mod tests;
 mod whole;
 
 use alike::{Alike, Of};
+use definitions::{Definitions, definitions};
+pub use lines::fill_lines;
+use read::{Document, Reader, differences};
 use whole::{file_findings, path_alike, tree_findings};
 
 /// Where the config repo's own definition lies.
@@ -62,15 +60,6 @@ enum Next {
     Anew,
 }
 
-/// The repo's own kinds.
-type Custom = BTreeMap<KindName, Arc<CustomKind>>;
-
-#[derive(Debug, Clone)]
-struct Document {
-    blob: BlobId,
-    resources: Arc<[Arc<Resource>]>,
-}
-
 /// Compiles all of a snapshot.
 pub fn compile(snapshot: &Snapshot) -> Compiled {
     compile_reusing(snapshot, None)
@@ -92,34 +81,13 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         config: &config,
         kinds: &kinds,
     };
-    let mut documents = Vec::new();
-    let mut findings = BTreeMap::new();
-    let mut kept = 0;
-    let mut keep = |path: &DocPath, found: Vec<Finding>| {
-        let found = if kept < limits::ALL_FINDINGS {
-            found
-        } else {
-            next = Next::Anew;
-            faults::at_most(0, found)
-        };
-        kept += found.len();
-        if !found.is_empty() {
-            findings.insert(path.clone(), found);
-        }
-    };
-    for (path, blob) in &snapshot.files {
-        let known = earlier
-            .and_then(|e| e.documents.get(path))
-            .filter(|d| d.blob == blob.id);
-        if let (Some(document), Some(earlier)) = (known, earlier) {
-            documents.push((path.clone(), document.clone()));
-            if let Some(found) = earlier.findings.get(path) {
-                keep(path, found.clone());
-            }
-        } else if let Some((document, found)) = reader.read(path, blob, None) {
-            documents.push((path.clone(), document));
-            keep(path, found);
-        }
+    let Documents {
+        documents,
+        findings,
+        too_many,
+    } = read_all(snapshot, &reader, earlier);
+    if too_many {
+        next = Next::Anew;
     }
     let resources = documents
         .iter()
@@ -166,6 +134,41 @@ fn compile_reusing(snapshot: &Snapshot, earlier: Option<&Compiled>) -> Compiled 
         paths,
         next,
     }
+}
+
+/// All documents of a revision.
+#[derive(Default)]
+struct Documents {
+    documents: Vec<(DocPath, Document)>,
+    findings: BTreeMap<DocPath, Vec<Finding>>,
+    /// Whether some findings were only counted.
+    too_many: bool,
+}
+
+/// Reads every document, or takes what `earlier` knows of one that is as it was.
+fn read_all(snapshot: &Snapshot, reader: &Reader<'_>, earlier: Option<&Compiled>) -> Documents {
+    let mut all = Documents::default();
+    let mut kept = 0;
+    for (path, blob) in &snapshot.files {
+        let known = earlier.and_then(|e| {
+            let document = e.documents.get(path).filter(|d| d.blob == blob.id)?;
+            let found = e.findings.get(path).cloned().unwrap_or_default();
+            Some((document.clone(), found))
+        });
+        let Some((document, mut found)) = known.or_else(|| reader.read(path, blob, None)) else {
+            continue;
+        };
+        if kept >= limits::ALL_FINDINGS && !found.is_empty() {
+            all.too_many = true;
+            found = faults::at_most(0, found);
+        }
+        kept += found.len();
+        all.documents.push((path.clone(), document));
+        if !found.is_empty() {
+            all.findings.insert(path.clone(), found);
+        }
+    }
+    all
 }
 
 /// Everything that is to be said of a revision. What there is too much of is summed up, document by document.
@@ -298,262 +301,5 @@ impl Compiled {
     /// The revision this is of.
     pub fn revision(&self) -> Option<&Revision> {
         self.bundle.revision.as_ref()
-    }
-}
-
-/// What one document lost and gained. Equal resources are neither.
-fn differences(
-    old: &[Arc<Resource>],
-    new: &[Arc<Resource>],
-    gone: &mut Vec<Arc<Resource>>,
-    come: &mut Vec<Arc<Resource>>,
-) {
-    let same = |(a, b): &(&Arc<Resource>, &Arc<Resource>)| Arc::ptr_eq(a, b) || a == b;
-    // Most edits leave what is before and after them as it was.
-    let start = old.iter().zip(new).take_while(same).count();
-    let (old, new) = (
-        old.get(start..).unwrap_or_default(),
-        new.get(start..).unwrap_or_default(),
-    );
-    let end = old
-        .iter()
-        .rev()
-        .zip(new.iter().rev())
-        .take_while(same)
-        .count();
-    let (old, new) = (
-        old.get(..old.len() - end).unwrap_or_default(),
-        new.get(..new.len() - end).unwrap_or_default(),
-    );
-    let (before, after) = (by_name(old), by_name(new));
-    let differs = |other: &ByName<'_>, resource: &Arc<Resource>| {
-        other
-            .get(&resource.item.id)
-            .is_none_or(|o| !Arc::ptr_eq(o, resource) && **o != *resource)
-    };
-    gone.extend(old.iter().filter(|r| differs(&after, r)).cloned());
-    come.extend(new.iter().filter(|r| differs(&before, r)).cloned());
-}
-
-/// What a document declared before, to be shared with what it declares now.
-struct Earlier<'a> {
-    resources: &'a [Arc<Resource>],
-    /// Made when the first one is met that is not at the place where it was.
-    by_name: Option<ByName<'a>>,
-}
-
-type ByName<'a> = HashMap<&'a ResourceRef, &'a Arc<Resource>, RandomState>;
-
-fn by_name(resources: &[Arc<Resource>]) -> ByName<'_> {
-    resources.iter().map(|r| (&r.item.id, r)).collect()
-}
-
-impl Earlier<'_> {
-    /// The resource that is declared just as it was before; `n` is its place in the document now.
-    fn find(&mut self, n: usize, declared: &Declared) -> Option<Arc<Resource>> {
-        let Declared { id, spec, systems } = declared;
-        let here = self.resources.get(n).filter(|r| r.item.id == *id);
-        let old = match here {
-            Some(old) => old,
-            None if self.resources.is_empty() => return None,
-            None => self
-                .by_name
-                .get_or_insert_with(|| by_name(self.resources))
-                .get(id)?,
-        };
-        (old.item.spec == *spec && old.systems == *systems).then(|| old.clone())
-    }
-}
-
-/// What must be known before any document can be read.
-struct Definitions {
-    config: Arc<Config>,
-    kinds: Kinds,
-    custom: Custom,
-}
-
-/// `lockstep.yaml` and the kinds.
-fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> Definitions {
-    let mut custom = Custom::new();
-    for path in snapshot
-        .files
-        .keys()
-        .filter(|p| custom::kind_of_schema(p).is_some())
-    {
-        let Some(text) = snapshot.text(path) else {
-            continue;
-        };
-        let text = source(path, text).text;
-        let (kind, found) = custom::read_schema(path, text);
-        findings.extend(found);
-        findings.extend(hidden::check(path, text));
-        if let Some(kind) = kind {
-            custom.insert(kind.kind_name().clone(), Arc::new(kind));
-        }
-    }
-    let kinds = kinds::with_custom(&custom);
-    let names: Vec<KindName> = kinds.keys().cloned().collect();
-    let config = match CONFIG.parse::<DocPath>() {
-        Ok(path) if snapshot.files.contains_key(&path) => {
-            let text = snapshot.text(&path).unwrap_or("");
-            let text = source(&path, text).text;
-            let (config, found) = config::read::read(&path, text, &names);
-            findings.extend(found);
-            findings.extend(hidden::check(&path, text));
-            config
-        }
-        // What was not read in full may have one.
-        Ok(_) if snapshot.beyond.is_some() => Config::default(),
-        Ok(path) => {
-            let message = "there is no lockstep.yaml: it names the systems, groups and people";
-            findings.push(
-                Finding::error("config/missing", &path, None, message)
-                    .with_hint("`lockstep init DIR` writes a config repo to start from"),
-            );
-            Config::default()
-        }
-        Err(_) => Config::default(),
-    };
-    Definitions {
-        config: Arc::new(config),
-        kinds,
-        custom,
-    }
-}
-
-/// Reads documents of one revision.
-struct Reader<'a> {
-    forms: &'a Forms,
-    config: &'a Config,
-    kinds: &'a Kinds,
-}
-
-impl Reader<'_> {
-    fn context(&self) -> Context<'_> {
-        Context {
-            config: self.config,
-            kinds: self.kinds,
-        }
-    }
-
-    /// `None` for a file that is no document. Resources equal to those `earlier` held are shared with it.
-    fn read(
-        &self,
-        path: &DocPath,
-        blob: &Blob,
-        earlier: Option<&Document>,
-    ) -> Option<(Document, Vec<Finding>)> {
-        let Content::Bytes(bytes) = &blob.content else {
-            return None;
-        };
-        let text = std::str::from_utf8(bytes).ok()?;
-        let Some(form) = self.forms.form_for(path) else {
-            let stray = self.forms.stray(path)?;
-            return Some((
-                Document {
-                    blob: blob.id,
-                    resources: Arc::default(),
-                },
-                vec![stray],
-            ));
-        };
-        let Reading {
-            resources,
-            mut findings,
-        } = form.read(source(path, text), self.context());
-        let unseen = hidden::check(path, source(path, text).text);
-        if !unseen.is_empty() {
-            findings.extend(unseen);
-            findings = faults::at_most(limits::FINDINGS, findings);
-        }
-        let mut earlier = Earlier {
-            resources: earlier.map_or(&[][..], |d| &*d.resources),
-            by_name: None,
-        };
-        let resources = resources
-            .into_iter()
-            .enumerate()
-            .map(|(n, declared)| match earlier.find(n, &declared) {
-                Some(old) => old,
-                None => Arc::new(Resource {
-                    item: Arc::new(Item::new(declared.id, declared.spec)),
-                    systems: declared.systems,
-                    document: path.clone(),
-                }),
-            })
-            .collect();
-        Some((
-            Document {
-                blob: blob.id,
-                resources,
-            },
-            findings,
-        ))
-    }
-
-    fn locate(
-        &self,
-        snapshot: &Snapshot,
-        path: &DocPath,
-        wanted: &BTreeSet<ResourceRef>,
-    ) -> BTreeMap<ResourceRef, Span> {
-        match (self.forms.form_for(path), snapshot.text(path)) {
-            (Some(form), Some(text)) => {
-                let wanted: Vec<ResourceRef> = wanted.iter().cloned().collect();
-                form.locate_all(source(path, text), self.context(), &wanted)
-            }
-            _ => BTreeMap::new(),
-        }
-    }
-}
-
-fn source<'a>(path: &'a DocPath, text: &'a str) -> Source<'a> {
-    Source {
-        path,
-        text: text.strip_prefix('\u{feff}').unwrap_or(text),
-    }
-}
-
-/// Fills in the lines of a plan's origins, for showing it: of what is there after in `after`, of what was deleted in `before`.
-pub fn fill_lines(
-    plan: &mut Plan,
-    after: (&Snapshot, &Compiled),
-    before: Option<(&Snapshot, &Compiled)>,
-) {
-    let sides = [Some(after), before];
-    for (side, deleted) in sides.into_iter().zip([false, true]) {
-        let Some((snapshot, compiled)) = side else {
-            continue;
-        };
-        let Bundle { config, kinds, .. } = &*compiled.bundle;
-        let reader = Reader {
-            forms: &compiled.forms,
-            config,
-            kinds,
-        };
-        let mut wanted: BTreeMap<DocPath, BTreeSet<ResourceRef>> = BTreeMap::new();
-        let changes = || plan.systems.values().flat_map(|s| &s.changes);
-        for change in changes().filter(|c| c.after.is_none() == deleted) {
-            if let Some(origin) = &change.origin {
-                wanted
-                    .entry(origin.document.clone())
-                    .or_default()
-                    .insert(change.id.clone());
-            }
-        }
-        let places: BTreeMap<DocPath, _> = wanted
-            .iter()
-            .map(|(path, ids)| (path.clone(), reader.locate(snapshot, path, ids)))
-            .collect();
-        for change in plan.systems.values_mut().flat_map(|s| &mut s.changes) {
-            if change.after.is_none() == deleted
-                && let Some(origin) = &mut change.origin
-            {
-                origin.line = places
-                    .get(&origin.document)
-                    .and_then(|p| p.get(&change.id))
-                    .map(|s| s.line);
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
+pub mod connectors;
 pub mod places;
 pub mod read;
 

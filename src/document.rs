@@ -5,6 +5,7 @@
 //! `resource`'s business; this module knows JSON with comments, YAML and Markdown, and where in them things stand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{Digest, DocPath, Revision};
@@ -59,6 +60,74 @@ pub enum Content {
     Submodule,
     /// Larger than [`limits`] allow; the size in bytes.
     TooLarge(u64),
+    /// What is in a document's place and holds no text: a finding.
+    Odd(Odd),
+}
+
+/// What can be in a document's place without being a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    Folder,
+    /// Reading a pipe, a socket or a device could wait for ever, or never end.
+    Pipe,
+    Socket,
+    Device,
+}
+
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Folder => "a folder",
+            Self::Pipe => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        })
+    }
+}
+
+/// Something in a tree that no path of a document can name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// What it is called, as far as it can be shown.
+    pub name: String,
+    pub why: Unnamed,
+}
+
+/// Why it can't be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unnamed {
+    /// Not UTF-8, or with control characters in it.
+    NoText,
+    TooLong,
+    /// In more folders than [`limits::FOLDERS`].
+    TooDeep,
+    /// Named `..` or `.`.
+    LeadsOut,
+    /// A tree written by hand can name a file twice; which one counts would be anyone's guess.
+    Twice,
+}
+
+impl fmt::Display for Unnamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoText => f.write_str("is not UTF-8 or has control characters in it"),
+            Self::TooLong => write!(f, "is longer than {} bytes", limits::PATH_BYTES),
+            Self::TooDeep => write!(f, "lies in more than {} folders", limits::FOLDERS),
+            Self::LeadsOut => f.write_str("leads out of its folder"),
+            Self::Twice => f.write_str("is there twice"),
+        }
+    }
+}
+
+impl Unnamed {
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NoText | Self::TooLong | Self::LeadsOut => "rename it",
+            Self::TooDeep => "move it up",
+            Self::Twice => "make the commit anew with git itself, which names each file once",
+        }
+    }
 }
 
 /// All files of a config repo at one revision, or of a work tree as it lies. Paths are relative to the config repo's
@@ -70,8 +139,8 @@ pub struct Snapshot {
     pub files: BTreeMap<DocPath, Blob>,
     /// `policies/*.rego`, which may lie beside `shared-config/`.
     pub policies: BTreeMap<DocPath, Blob>,
-    /// Names in the tree that are no valid paths (not UTF-8, control characters), as far as they can be shown.
-    pub unreadable: Vec<String>,
+    /// What is in the tree and has no path here.
+    pub unreadable: Vec<Unreadable>,
     /// Why the files above are not all there are: the tree is larger than [`limits`] allow. Such a snapshot is never applied.
     pub beyond: Option<String>,
 }
@@ -85,9 +154,9 @@ pub struct SnapshotDelta {
     pub files: Delta,
     pub policies: Delta,
     /// Unreadable names that came.
-    pub unreadable: Vec<String>,
+    pub unreadable: Vec<Unreadable>,
     /// Unreadable names that went.
-    pub no_longer_unreadable: Vec<String>,
+    pub no_longer_unreadable: Vec<Unreadable>,
     /// Why the changes above are not all there are, as in [`Snapshot::beyond`].
     pub beyond: Option<String>,
 }
@@ -134,7 +203,7 @@ impl Snapshot {
                 };
             }
         }
-        let gone: BTreeSet<&String> = no_longer_unreadable.iter().collect();
+        let gone: BTreeSet<&Unreadable> = no_longer_unreadable.iter().collect();
         self.unreadable.retain(|name| !gone.contains(name));
         self.unreadable.extend(unreadable.iter().cloned());
         self.unreadable.sort();
@@ -148,7 +217,7 @@ impl Snapshot {
         let blob = self.files.get(path).or_else(|| self.policies.get(path))?;
         match &blob.content {
             Content::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-            Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
+            Content::Symlink | Content::Submodule | Content::TooLarge(_) | Content::Odd(_) => None,
         }
     }
 }

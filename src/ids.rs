@@ -99,6 +99,12 @@ text_id!(
     Revision, "a commit id of 40 or 64 lower-case hex digits",
     |t| matches!(t.len(), 40 | 64) && t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 );
+impl Revision {
+    /// The id that no commit has, as git writes it where there is none.
+    pub fn none() -> Self {
+        Self("0".repeat(40).into())
+    }
+}
 text_id!(
     /// A document's path inside the config repo: relative, with `/`, never climbing out.
     DocPath, "a relative path with / that stays inside the repository",

@@ -41,6 +41,11 @@ const PACKAGE: &str = "lockstep";
 
 pub use crate::document::limits::POLICY_TIME as TIME_LIMIT;
 
+/// Whether a file of this path is a policy, or the tests of one.
+pub fn is_policy(path: &DocPath) -> bool {
+    path.as_str().starts_with("policies/") && path.as_str().ends_with(".rego")
+}
+
 /// Policies, compiled and ready to judge.
 #[derive(Clone)]
 pub struct PolicySet {

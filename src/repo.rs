@@ -27,6 +27,7 @@ mod snapshot;
 pub(crate) mod tests;
 mod tree;
 mod watch;
+mod words;
 mod work_tree;
 mod write;
 
@@ -57,16 +58,16 @@ pub enum RepoError {
     #[error("{0}")]
     TooLarge(String),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// libgit2 could not do it.
-    #[error("git could not do it while {doing}: {}", source.message())]
+    #[error("git failed while {doing}: {}", words::said(cause))]
     Git {
         doing: &'static str,
-        source: git2::Error,
+        cause: git2::Error,
     },
 }
 
@@ -77,13 +78,13 @@ trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, git2::Error> {
     fn doing(self, doing: &'static str) -> Result<T, RepoError> {
-        self.map_err(|source| RepoError::Git { doing, source })
+        self.map_err(|cause| RepoError::Git { doing, cause })
     }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> RepoError + use<> {
     let path = path.to_owned();
-    move |source| RepoError::Io { path, source }
+    move |cause| RepoError::Io { path, cause }
 }
 
 /// How many open handles are kept for reuse; more callers at once open their own.
@@ -336,7 +337,7 @@ fn open_error(path: &Path, error: git2::Error) -> RepoError {
     }
     RepoError::Git {
         doing: "opening the repository",
-        source: error,
+        cause: error,
     }
 }
 
@@ -355,11 +356,11 @@ fn find_commit<'g>(
     git: &'g git2::Repository,
     revision: &Revision,
 ) -> Result<git2::Commit<'g>, RepoError> {
-    git.find_commit(to_oid(revision)?).map_err(|source| {
-        if source.code() != ErrorCode::NotFound {
+    git.find_commit(to_oid(revision)?).map_err(|cause| {
+        if cause.code() != ErrorCode::NotFound {
             return RepoError::Git {
                 doing: "reading a commit",
-                source,
+                cause,
             };
         }
         RepoError::NotFound(format!(

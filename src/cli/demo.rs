@@ -81,79 +81,19 @@ async fn first_sync(stage: &mut Stage, teller: &Teller) -> anyhow::Result<()> {
 
 async fn reviewed_change(stage: &mut Stage, teller: &Teller) -> anyhow::Result<()> {
     let app = stage.app().await?;
-    teller.chapter(&Text {
-        en: "A change is proposed: the AI assistant for 70 % of the staff",
-        ja: "変更の提案: AI アシスタントを職員の 70 % に",
-    });
-    teller.command("lockstep propose --set flag.ai_assistant.rollout=70");
-    let proposal = propose::open_edits(
-        &app,
-        "sato",
-        &request(
-            teller,
-            &["flag.ai_assistant.rollout=70"],
-            &Text {
-                en: "AI assistant to 70 %",
-                ja: "AI アシスタントを 70 % に",
-            },
-        ),
-    )
-    .await?;
-    let judged = publish(&app, proposal.number, teller.language).await?;
-    ensure!(
-        !judged.verdict.passes(),
-        "a jump of 60 points should be denied"
-    );
-    let view = gate::view_of(&judged, teller.language);
-    for denial in &view.verdict.denials {
-        teller.refused(&denial.msg);
-    }
-
-    teller.chapter(&Text {
-        en: "Corrected, planned, approved, merged",
-        ja: "直して、計画を見て、承認して、マージ",
-    });
-    teller.command(&format!(
-        "lockstep propose --update {} --set flag.ai_assistant.rollout=25",
-        proposal.number
-    ));
-    let corrected = request(
-        teller,
-        &["flag.ai_assistant.rollout=25"],
-        &Text {
-            en: "Start with 25 %",
-            ja: "まず 25 % から",
-        },
-    );
-    propose::update(&app, proposal.number, "sato", &corrected).await?;
-    let judged = publish(&app, proposal.number, teller.language).await?;
-    ensure!(
-        judged.verdict.passes(),
-        "25 % should be allowed: {}",
-        judged.missing(teller.language).join("; ")
-    );
-    let view = gate::view_of(&judged, teller.language);
-    teller.show(&view::text::plan(&view.plan));
-    let early = app.gate.merge(proposal.number, "sato").await;
-    ensure!(
-        early.is_err(),
-        "it should not be mergeable before its approvals"
-    );
-    for need in view.verdict.approvals.iter().filter(|n| !n.is_met()) {
-        teller.waiting(&need.because);
-    }
+    let number = denied(&app, teller).await?;
+    corrected(&app, number, teller).await?;
     for reviewer in ["takahashi", "watanabe"] {
         teller.command(&format!(
-            "lockstep proposal approve {} --as {reviewer}",
-            proposal.number
+            "lockstep proposal approve {number} --as {reviewer}"
         ));
         app.gate
-            .review(proposal.number, reviewer, ReviewKind::Approve, "")
+            .review(number, reviewer, ReviewKind::Approve, "")
             .await?;
     }
-    publish(&app, proposal.number, teller.language).await?;
-    teller.command(&format!("lockstep proposal merge {}", proposal.number));
-    let merged = app.gate.merge(proposal.number, "takahashi").await?;
+    publish(&app, number, teller.language).await?;
+    teller.command(&format!("lockstep proposal merge {number}"));
+    let merged = app.gate.merge(number, "takahashi").await?;
     let at = app.clock.now();
     in_step(&app, &merged).await.context("the merged change")?;
     for system in &stage.systems {
@@ -177,6 +117,75 @@ async fn reviewed_change(stage: &mut Stage, teller: &Teller) -> anyhow::Result<(
     };
     teller.done(&sentence.as_str().into());
     statuses(&app, &merged, teller).await
+}
+
+/// A proposal that the policies deny; its number.
+async fn denied(app: &App, teller: &Teller) -> anyhow::Result<u64> {
+    teller.chapter(&Text {
+        en: "A change is proposed: the AI assistant for 70 % of the staff",
+        ja: "変更の提案: AI アシスタントを職員の 70 % に",
+    });
+    teller.command("lockstep propose --set flag.ai_assistant.rollout=70");
+    let proposal = propose::open_edits(
+        app,
+        "sato",
+        &request(
+            teller,
+            &["flag.ai_assistant.rollout=70"],
+            &Text {
+                en: "AI assistant to 70 %",
+                ja: "AI アシスタントを 70 % に",
+            },
+        ),
+    )
+    .await?;
+    let judged = publish(app, proposal.number, teller.language).await?;
+    ensure!(
+        !judged.verdict.passes(),
+        "a jump of 60 points should be denied"
+    );
+    let view = gate::view_of(&judged, teller.language);
+    for denial in &view.verdict.denials {
+        teller.refused(&denial.msg);
+    }
+    Ok(proposal.number)
+}
+
+/// The same proposal so that it may pass, and what is missing still.
+async fn corrected(app: &App, number: u64, teller: &Teller) -> anyhow::Result<()> {
+    teller.chapter(&Text {
+        en: "Corrected, planned, approved, merged",
+        ja: "直して、計画を見て、承認して、マージ",
+    });
+    teller.command(&format!(
+        "lockstep propose --update {number} --set flag.ai_assistant.rollout=25"
+    ));
+    let corrected = request(
+        teller,
+        &["flag.ai_assistant.rollout=25"],
+        &Text {
+            en: "Start with 25 %",
+            ja: "まず 25 % から",
+        },
+    );
+    propose::update(app, number, "sato", &corrected).await?;
+    let judged = publish(app, number, teller.language).await?;
+    ensure!(
+        judged.verdict.passes(),
+        "25 % should be allowed: {}",
+        judged.missing(teller.language).join("; ")
+    );
+    let view = gate::view_of(&judged, teller.language);
+    teller.show(&view::text::plan(&view.plan));
+    let early = app.gate.merge(number, "sato").await;
+    ensure!(
+        early.is_err(),
+        "it should not be mergeable before its approvals"
+    );
+    for need in view.verdict.approvals.iter().filter(|n| !n.is_met()) {
+        teller.waiting(&need.because);
+    }
+    Ok(())
 }
 
 async fn one_system_down(stage: &mut Stage, teller: &Teller) -> anyhow::Result<()> {

@@ -17,12 +17,13 @@ use crate::policy::PolicyInput;
 use crate::repo::Repo;
 use crate::view;
 
+mod files;
 mod target;
 mod tell;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A document, a line of one (`config/feature-flags.json:12`), a resource (`FeatureFlag/ai_assistant`), or a line as `lockstep plan` prints
+    /// A document, a line of one (`config/feature-flags.json:12`), `lockstep.yaml` or a line of it, a policy, a resource (`FeatureFlag/ai_assistant`), or a line as `lockstep plan` prints
     /// it, in quotes.
     #[arg(value_name = "PATH|PLAN-LINE", allow_hyphen_values = true)]
     what: String,

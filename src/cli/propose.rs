@@ -337,7 +337,7 @@ fn text_of(snapshot: &Snapshot, path: &DocPath) -> anyhow::Result<String> {
     match snapshot.files.get(path).map(|b| &b.content) {
         Some(Content::Bytes(bytes)) => String::from_utf8(bytes.to_vec())
             .map_err(|_| anyhow::anyhow!("{path} is not UTF-8, so it can't be edited")),
-        Some(Content::Symlink | Content::Submodule | Content::TooLarge(_)) => {
+        Some(Content::Symlink | Content::Submodule | Content::TooLarge(_) | Content::Odd(_)) => {
             anyhow::bail!("{path} is no readable file")
         }
         None => anyhow::bail!("there is no {path}"),

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::{Env, Exit, print};
 use crate::clock::SystemClock;
+use crate::config::connectors::address;
 use crate::conformance::{self, Occupied};
 use crate::ids::{Fence, KindName, SystemName};
 use crate::reference::{self, Faults, Options};
@@ -64,6 +65,7 @@ pub struct ServeArgs {
 #[derive(Debug, clap::Args)]
 pub struct TestArgs {
     /// Where its API is, without /lockstep/v1
+    #[arg(value_parser = address)]
     pub url: Url,
     /// A file that holds the bearer token it asks for
     #[arg(long, value_name = "FILE")]

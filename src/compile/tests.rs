@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::document::{Blob, BlobId, Content};
 use crate::finding::Severity;
 use crate::ids::{Digest, SystemName};
 use crate::view::{ReportView, text};

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::CONFIG;
 use super::alike::Pair;
-use super::{CONFIG, Reader};
-use crate::document::{Blob, Content, Snapshot, hidden, limits};
+use super::read::Reader;
+use crate::document::{Blob, Content, Snapshot, Unreadable, hidden, limits};
 use crate::finding::Finding;
 use crate::ids::{DocPath, ResourceRef};
 use crate::resource::{Bundle, Repeated};
@@ -24,18 +25,12 @@ pub(super) fn tree_findings(snapshot: &Snapshot) -> Vec<Finding> {
                 "keep only the documents in the config repo; docs/limits.md lists what is read",
             ));
         }
-        findings.extend(
-            snapshot
-                .unreadable
-                .iter()
-                .take(limits::FINDINGS)
-                .map(|name| {
-                    let message = format!(
-                        "the name {name:?} can't be read: not UTF-8, with control characters, too long or climbing out"
-                    );
-                    Finding::error("tree/name", &root, None, message).with_hint("rename the file")
-                }),
-        );
+        findings.extend(snapshot.unreadable.iter().take(limits::FINDINGS).map(
+            |Unreadable { name, why }| {
+                let message = format!("\"{name}\" can't be read: it {why}");
+                Finding::error("tree/name", &root, None, message).with_hint(why.hint())
+            },
+        ));
     }
     findings
 }
@@ -68,6 +63,11 @@ fn content_finding(path: &DocPath, blob: &Blob) -> Option<Finding> {
             "tree/submodule",
             "a submodule is not entered: put the files themselves here".into(),
         ),
+        Content::Odd(odd) => at(
+            "tree/not-a-file",
+            format!("this is {odd}, where a file must be"),
+        )
+        .map(|f| f.with_hint("take it away, or put the file itself here")),
         Content::TooLarge(size) => at(
             "tree/too-large",
             format!(

@@ -20,7 +20,6 @@ mod systems;
 mod tests;
 
 pub(crate) use names::fold;
-pub use systems::CONNECTORS;
 
 const TOP: &[&str] = &[
     "$schema",

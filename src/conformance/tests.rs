@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::clock::SystemClock;
@@ -243,8 +245,61 @@ async fn what_cannot_be_tested_says_why() {
     };
     assert!(matches!(test(same).await, Err(ConformanceError::Specs(_))));
     world.server.stop().await.unwrap();
-    let gone = test(options(&url)).await;
-    assert!(matches!(gone, Err(ConformanceError::Unreachable(_))));
+    assert_eq!(
+        unreachable(options(&url)).await,
+        "GET /state: nothing listens there"
+    );
+}
+
+async fn unreachable(options: Options) -> String {
+    match test(options).await {
+        Err(ConformanceError::Unreachable(why)) => why,
+        Err(other) => format!("{other:?}"),
+        Ok(report) => text(&report),
+    }
+}
+
+/// A server that takes a connection, says this and no more; with `None` it says nothing and holds on.
+async fn answering(tasks: &mut JoinSet<()>, bytes: Option<&'static [u8]>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tasks.spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The beginning of the request is enough to answer it.
+            stream.read_u8().await.unwrap();
+            match bytes {
+                Some(bytes) => stream.write_all(bytes).await.unwrap(),
+                None => held.push(stream),
+            }
+        }
+    });
+    url
+}
+
+/// What the HTTP library says of its insides is not what somebody who writes a system needs.
+#[tokio::test]
+async fn a_system_that_is_slow_or_breaks_off_is_told_so_in_plain_words() {
+    let mut tasks = JoinSet::new();
+    let silent = Options {
+        timeout: Duration::from_millis(200),
+        ..options(&answering(&mut tasks, None).await)
+    };
+    let short = answering(
+        &mut tasks,
+        Some(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
+    )
+    .await;
+    let noise = answering(&mut tasks, Some(b"hello\r\n\r\n")).await;
+    let mut told = vec![unreachable(silent).await];
+    for url in [short, noise] {
+        told.push(unreachable(options(&url)).await);
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    GET /state: no whole answer within 200ms
+    GET /state: the connection broke off before the answer was whole, or it was no HTTP
+    GET /state: the connection broke off before the answer was whole, or it was no HTTP
+    "#);
 }
 
 #[tokio::test]

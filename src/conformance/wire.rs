@@ -1,6 +1,7 @@
 //! Requests as bytes, and answers as they came.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
@@ -21,6 +22,8 @@ pub(super) struct Wire {
     /// The base with the API's prefix.
     api: String,
     pub(super) token: Option<SecretString>,
+    /// For one request as a whole.
+    timeout: Duration,
 }
 
 /// What goes along with a request in the place of the token.
@@ -90,7 +93,34 @@ impl Wire {
             client,
             api: format!("{}{PREFIX}", url.as_str().trim_end_matches('/')),
             token,
+            timeout,
         })
+    }
+
+    /// Why a request got no whole answer.
+    fn why(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            return format!("no whole answer within {:?}", self.timeout);
+        }
+        if !error.is_connect() {
+            return "the connection broke off before the answer was whole, or it was no HTTP"
+                .to_owned();
+        }
+        let Some(mut last) = error.source() else {
+            return "no connection".to_owned();
+        };
+        while let Some(cause) = last.source() {
+            last = cause;
+        }
+        match last
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind)
+        {
+            Some(ErrorKind::ConnectionRefused) => "nothing listens there".to_owned(),
+            Some(ErrorKind::TimedOut) => "nothing answers there".to_owned(),
+            // A certificate, a name that can't be looked up: only whoever says it knows.
+            _ => format!("no connection ({last})"),
+        }
     }
 
     /// Sends a request and reads the answer; an error says why there is none.
@@ -115,16 +145,7 @@ impl Wire {
         if let Some(known) = known {
             request = request.header(IF_NONE_MATCH, known);
         }
-        let broken = |error: reqwest::Error| {
-            let error = error.without_url();
-            let mut words = format!("{asked}: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                words.push_str(&format!(": {error}"));
-                cause = error.source();
-            }
-            words
-        };
+        let broken = |error: reqwest::Error| format!("{asked}: {}", self.why(&error));
         let mut response = request.send().await.map_err(broken)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {

@@ -16,6 +16,7 @@ use url::Position;
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
 };
+use crate::config::connectors::check_address;
 use crate::ids::{ChangesetId, Digest, Fence};
 use crate::state::{BUCKETS, Bucket, Item, state_digest};
 use crate::system_api::{
@@ -61,15 +62,7 @@ impl HttpConnector {
             connect_timeout,
             timeout,
         } = settings;
-        if !matches!(base.scheme(), "http" | "https") {
-            return Err(HttpSettingsError::Scheme(base.scheme().to_owned()));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(HttpSettingsError::Secret);
-        }
-        if base.query().is_some() || base.fragment().is_some() {
-            return Err(HttpSettingsError::Query);
-        }
+        check_address(&base)?;
         let is_sendable = |token: &SecretString| {
             let token = token.expose_secret();
             !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())

@@ -11,6 +11,7 @@ use super::file::{FileConnector, FileSettings};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::{Apply, Observe};
 use crate::config::System;
+use crate::config::connectors::address;
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -34,36 +35,22 @@ impl Default for Timeouts {
     }
 }
 
-/// Why there is no connector to a system. Each is for the person who keeps `lockstep.yaml` or the server.
+/// Why there is no connector to a system. Each is for the person who keeps `lockstep.yaml` or the server, and
+/// leaves it to whoever asked to name the system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    #[error("{system}: there is no connector {connector:?}; there is {known}")]
-    Unknown {
-        system: SystemName,
-        connector: String,
-        known: String,
-    },
-    #[error("{system}: the connector {connector:?} is not in this build; there is {known}")]
-    NotBuilt {
-        system: SystemName,
-        connector: String,
-        known: String,
-    },
-    #[error("{system}: {message}")]
-    Settings { system: SystemName, message: String },
+    #[error("there is no connector {connector:?}; there is {known}")]
+    Unknown { connector: String, known: String },
+    #[error("the connector {connector:?} is not in this build; there is {known}")]
+    NotBuilt { connector: String, known: String },
+    #[error("{message}")]
+    Settings { message: String },
     #[error(
-        "{system}: the server has no credential {credential:?} that may be sent to {host}; add it to lockstep.toml with this host"
+        "the server has no credential {credential:?} that may be sent to {host}; add it to lockstep.toml with this host"
     )]
-    Credential {
-        system: SystemName,
-        credential: String,
-        host: String,
-    },
-    #[error("{system}: {error}")]
-    Http {
-        system: SystemName,
-        error: HttpSettingsError,
-    },
+    Credential { credential: String, host: String },
+    #[error(transparent)]
+    Http(#[from] HttpSettingsError),
 }
 
 /// Looks up a credential by name, for the URL that it would be sent to: the server binds credentials to hosts.
@@ -115,12 +102,10 @@ pub fn connect(
             files,
         }),
         Some((_, None)) => Err(ConnectError::NotBuilt {
-            system: name.clone(),
             connector: connector.clone(),
             known: known(),
         }),
         None => Err(ConnectError::Unknown {
-            system: name.clone(),
             connector: connector.clone(),
             known: known(),
         }),
@@ -147,10 +132,7 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         timeouts,
         files: _,
     } = request;
-    let wrong = |message: String| ConnectError::Settings {
-        system: (*name).clone(),
-        message,
-    };
+    let wrong = |message: String| ConnectError::Settings { message };
     if let Some(key) = system.settings.keys().find(|key| *key != "url") {
         let message = format!("the http connector has no setting {key:?}; it has url");
         return Err(wrong(message));
@@ -159,17 +141,12 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
     let url = url.ok_or_else(|| {
         wrong("the http connector needs a url, such as https://medical.example.org".to_owned())
     })?;
-    // The url is not repeated: what can't be read may hold a password.
-    let base = Url::parse(url).map_err(|e| wrong(format!("the url cannot be read: {e}")))?;
-    if base.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("the url names no host".to_owned()));
-    }
+    let base = address(url).map_err(|fault| wrong(fault.to_string()))?;
     let token = match &system.credential {
         None => None,
         Some(credential) => {
             let host = base.host_str().unwrap_or_default().to_owned();
             let missing = || ConnectError::Credential {
-                system: (*name).clone(),
                 credential: credential.clone(),
                 host,
             };
@@ -183,10 +160,6 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         credential: system.credential.clone(),
         connect_timeout: timeouts.connect,
         timeout: timeouts.request,
-    })
-    .map_err(|error| ConnectError::Http {
-        system: (*name).clone(),
-        error,
     })?;
     Ok(Box::new(connector))
 }
@@ -199,10 +172,7 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         timeouts: _,
         files,
     } = request;
-    let wrong = |message: String| ConnectError::Settings {
-        system: (*name).clone(),
-        message,
-    };
+    let wrong = |message: String| ConnectError::Settings { message };
     if let Some(key) = system.settings.keys().find(|key| *key != "path") {
         let message = format!("the file connector has no setting {key:?}; it has path");
         return Err(wrong(message));

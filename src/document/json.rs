@@ -32,6 +32,9 @@ mod tests;
 
 /// The largest integer that survives the canonical form (RFC 8785 reads numbers as IEEE doubles).
 pub(crate) const MAX_INTEGER: u64 = 1 << 53;
+
+/// Said of a number that does not fit. Most fields that take a number refuse a text.
+pub(super) const NUMBER_HINT: &str = "write a smaller number; what only looks like one, such as an id, goes in quotes where a text is taken";
 const MAX_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads a document with places. Syntax errors leave no tree; duplicate keys and numbers that do not fit leave one
@@ -242,6 +245,6 @@ pub(crate) fn misfit(faults: &mut Faults<'_>, rule: &'static str, text: &str, at
         rule,
         at,
         format!("the number {shown} is too large; numbers go up to 2^53"),
-        Some("write it as a string".to_owned()),
+        Some(NUMBER_HINT.to_owned()),
     );
 }

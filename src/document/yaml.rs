@@ -21,6 +21,9 @@ use crate::ids::DocPath;
 
 #[cfg(test)]
 mod tests;
+mod words;
+
+pub(super) use words::{Told, explain};
 
 /// Why a typed pass could not read a text. Who needs the place and all the faults reads again with [`parse`].
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,7 @@ pub fn from_str<'t, T: Deserialize<'t> + Send>(text: &'t str) -> Result<T, YamlE
     engine(text, DuplicateKeyPolicy::Error).map_err(|error| {
         let error = error.without_snippet();
         YamlError {
-            message: error.to_string(),
+            message: explain(text, error).message.into_owned(),
             offset: error.location().map(|l| start(text, &l)),
         }
     })
@@ -194,91 +197,12 @@ fn report(faults: &mut Faults<'_>, error: &serde_yaml::Error) {
         let rest = text.get(at.start..).unwrap_or("");
         at.end += rest.chars().next().map_or(0, char::len_utf8);
     }
-    let (rule, message, hint) = explain(text, error).unwrap_or_else(|| {
-        let message = error.to_string();
-        // Who reads a finding has the place already.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        ("yaml/syntax", message.to_owned(), None)
-    });
-    faults.error(rule, at, message, hint.map(str::to_owned));
-}
-
-/// A rule, a message and advice.
-type Told = (&'static str, String, Option<&'static str>);
-
-/// What is wrong with a text that is YAML, but not as it is read here; `None` where the engine's own words are right.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the engine's own wording is right for the rest, and for what it adds"
-)]
-pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> Option<Told> {
-    use serde_yaml::Error as E;
-    let nesting = || {
-        (
-            "yaml/nesting",
-            format!("values nest deeper than {} levels", limits::NESTING),
-            Some("flatten the document"),
-        )
-    };
-    Some(match error {
-        E::Budget {
-            breach: BudgetBreach::Depth { .. },
-            ..
-        } => nesting(),
-        E::MultipleDocuments { .. }
-        | E::Budget {
-            breach: BudgetBreach::Documents { .. },
-            ..
-        } => (
-            "yaml/syntax",
-            "expected one document; here a second one begins".to_owned(),
-            Some("take the --- away or split the file"),
-        ),
-        E::Budget { .. }
-        | E::AliasReplayLimitExceeded { .. }
-        | E::AliasExpansionLimitExceeded { .. }
-        | E::AliasReplayStackDepthExceeded { .. }
-        | E::AliasReplayCounterOverflow { .. }
-        // A limit that is passed inside an alias.
-        | E::AliasError { .. } => (
-            "yaml/limits",
-            "aliases make this document many times larger than it is written".to_owned(),
-            Some("write the values out"),
-        ),
-        E::MergeKeyNotAllowed { .. } => (
-            "yaml/merge-key",
-            "merge keys (<<) are not read".to_owned(),
-            Some("write the members out"),
-        ),
-        E::UnsupportedTag { .. } => (
-            "yaml/tag",
-            "tags (!name) are not read".to_owned(),
-            Some("write a plain value"),
-        ),
-        E::NonFiniteFloat { .. } => (
-            "yaml/number",
-            "the number is not finite or too large".to_owned(),
-            Some("write it as a string in quotes"),
-        ),
-        // The scanner, which looks ahead, gives up before the budget is asked.
-        other if opens_too_many(text, other) => nesting(),
-        _ => return None,
-    })
-}
-
-/// Whether more brackets are open where an error is than the scanner takes.
-fn opens_too_many(text: &str, error: &serde_yaml::Error) -> bool {
-    let end = error.location().map_or(0, |l| start(text, &l));
-    let before = text.get(..floor(text, end)).unwrap_or_default();
-    let mut depth = 0_usize;
-    before.bytes().any(|b| {
-        match b {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth >= SCANNED
-    })
+    let Told {
+        rule,
+        message,
+        hint,
+    } = explain(text, error);
+    faults.error(rule, at, message, Some(hint.to_owned()));
 }
 
 /// A value with its place as the engine gives it.

@@ -83,7 +83,10 @@ impl Engine {
                     None => Some((path, None)),
                     Some(blob) => match blob.content {
                         Content::Bytes(bytes) => Some((path, Some(bytes.to_vec()))),
-                        Content::Symlink | Content::Submodule | Content::TooLarge(_) => None,
+                        Content::Symlink
+                        | Content::Submodule
+                        | Content::TooLarge(_)
+                        | Content::Odd(_) => None,
                     },
                 })
                 .collect();

@@ -65,6 +65,7 @@ pub(super) fn read(files: &BTreeMap<DocPath, Blob>) -> (Vec<File<'_>>, Vec<Findi
             Content::Symlink => "a policy must be a file of its own, not a symbolic link",
             Content::Submodule => "a policy must be a file of this repository, not a submodule",
             Content::TooLarge(_) => "the policy is too large to be read; split it",
+            Content::Odd(_) => "a policy must be a file",
         };
         findings.push(Finding::error("policy/unreadable", path, None, problem));
     }
@@ -362,7 +363,9 @@ fn digest(files: &BTreeMap<DocPath, Blob>) -> Digest {
         }
         let content = match &blob.content {
             Content::Bytes(bytes) => Digest::of(bytes).to_hex(),
-            Content::Symlink | Content::Submodule | Content::TooLarge(_) => "-".to_owned(),
+            Content::Symlink | Content::Submodule | Content::TooLarge(_) | Content::Odd(_) => {
+                "-".to_owned()
+            }
         };
         hash.update(format!("{path} {content}\n"));
     }

@@ -11,13 +11,16 @@ use serde::Serialize;
 
 use super::compile::{File, is_test, load, read};
 use super::engine::{Engine, with_room};
-use super::{PACKAGE, PolicySet};
+use super::{PACKAGE, PolicySet, TIME_LIMIT};
 use crate::document::Blob;
 use crate::finding::Finding;
 use crate::ids::DocPath;
 
-/// How long one test may take. Longer than a judgement may: a test that is slow on a busy computer is not wrong.
-const TEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long one test may take: as long as the judgement that it stands for.
+const TEST_LIMIT: Duration = TIME_LIMIT;
+
+/// After so many tests that ran out of time the others are not run: what they share is probably what never ends.
+const MOST_CUT_OFF: usize = 5;
 
 /// What became of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -79,11 +82,16 @@ impl TestReport {
 
 /// Runs all tests among these files.
 pub fn run_tests(files: &BTreeMap<DocPath, Blob>) -> TestReport {
-    // No results at all is no pass.
-    with_room(|| run_here(files)).unwrap_or_default()
+    run_tests_within(files, TEST_LIMIT)
 }
 
-fn run_here(files: &BTreeMap<DocPath, Blob>) -> TestReport {
+/// The same with another time limit for each test.
+pub fn run_tests_within(files: &BTreeMap<DocPath, Blob>, limit: Duration) -> TestReport {
+    // No results at all is no pass.
+    with_room(|| run_here(files, limit)).unwrap_or_default()
+}
+
+fn run_here(files: &BTreeMap<DocPath, Blob>, limit: Duration) -> TestReport {
     let (_, findings) = PolicySet::compile(files);
     let mut report = TestReport {
         findings,
@@ -95,7 +103,7 @@ fn run_here(files: &BTreeMap<DocPath, Blob>) -> TestReport {
     if !report.findings.is_empty() {
         return report;
     }
-    let engine = Engine::new(TEST_LIMIT).map(|mut engine| {
+    let engine = Engine::new(limit).map(|mut engine| {
         engine.cover();
         let findings = load(&mut engine, &all, &all);
         (engine, findings)
@@ -105,16 +113,17 @@ fn run_here(files: &BTreeMap<DocPath, Blob>) -> TestReport {
     };
     report.findings = findings;
     if report.findings.is_empty() {
-        report.results = results(&mut engine, &readable);
+        report.results = results(&mut engine, &readable, limit);
         report.coverage = coverage(&engine);
     }
     report
 }
 
-fn results(engine: &mut Engine, files: &[File<'_>]) -> Vec<TestResult> {
+fn results(engine: &mut Engine, files: &[File<'_>], limit: Duration) -> Vec<TestResult> {
     let mut results = Vec::new();
     // Rego takes rules of one name together: of two tests called the same, one that passes would hide one that fails.
     let mut seen = BTreeSet::new();
+    let mut cut_off = 0;
     for file in files.iter().filter(|f| is_test(f.path)) {
         let package = file.scan.package.clone().unwrap_or_default();
         for rule in &file.scan.rules {
@@ -128,8 +137,13 @@ fn results(engine: &mut Engine, files: &[File<'_>]) -> Vec<TestResult> {
                 (Outcome::Failed, Some(message))
             } else if todo {
                 (Outcome::Skipped, None)
+            } else if cut_off >= MOST_CUT_OFF {
+                let message = format!("not run: {cut_off} tests before it ran out of time");
+                (Outcome::Skipped, Some(message))
             } else {
-                run(engine, &path)
+                let ended = run(engine, &path, limit);
+                cut_off += usize::from(ended.timed_out);
+                (ended.outcome, ended.message)
             };
             let span = crate::finding::Span::in_source(file.text, rule.range.clone());
             results.push(TestResult {
@@ -144,18 +158,40 @@ fn results(engine: &mut Engine, files: &[File<'_>]) -> Vec<TestResult> {
     results
 }
 
-fn run(engine: &mut Engine, path: &str) -> (Outcome, Option<String>) {
+/// How one test ended.
+struct Ended {
+    outcome: Outcome,
+    message: Option<String>,
+    timed_out: bool,
+}
+
+fn run(engine: &mut Engine, path: &str, limit: Duration) -> Ended {
     let answer = engine.rule(path);
     let printed = engine.prints();
+    let timed_out = answer.as_ref().is_err_and(|fault| fault.timed_out);
     let reason = match answer {
-        Ok(Some(regorus::Value::Bool(true))) => return (Outcome::Passed, None),
+        Ok(Some(regorus::Value::Bool(true))) => {
+            return Ended {
+                outcome: Outcome::Passed,
+                message: None,
+                timed_out,
+            };
+        }
         Ok(Some(value)) => format!("it is {value}, not true"),
         Ok(None) => "it is undefined: something in it does not hold".to_owned(),
-        Err(fault) if fault.timed_out => "it ran out of time".to_owned(),
+        Err(fault) if fault.timed_out => {
+            format!(
+                "cut off after {limit:?}, as a judgement would be; simplify what loops in it or in the rules it asks"
+            )
+        }
         Err(fault) => fault.placed(),
     };
     let lines = std::iter::once(reason).chain(printed);
-    (Outcome::Failed, Some(lines.collect::<Vec<_>>().join("\n")))
+    Ended {
+        outcome: Outcome::Failed,
+        message: Some(lines.collect::<Vec<_>>().join("\n")),
+        timed_out,
+    }
 }
 
 fn coverage(engine: &Engine) -> BTreeMap<DocPath, Coverage> {

@@ -86,6 +86,57 @@ pub fn policies_for(
         .collect()
 }
 
+/// A policy from its own text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    pub package: Option<String>,
+    pub title: Option<String>,
+    pub owner: Option<String>,
+    /// Whether rules of it are asked about proposals: helpers and tests are not.
+    pub judges: bool,
+    /// Its rules by name, each where it begins. Of a policy that judges, those that are asked.
+    pub rules: Vec<(String, (DocPath, u32))>,
+    /// Tests in the file that is named after it.
+    pub tests: Vec<(String, (DocPath, u32))>,
+}
+
+/// What a policy holds; `None` where it can't be read.
+pub fn about(files: &BTreeMap<DocPath, Blob>, path: &DocPath) -> Option<About> {
+    let (readable, _) = read(files);
+    let file = readable.iter().find(|f| f.path == path)?;
+    let header = Header::read(file.text);
+    let judges = !is_test(path) && file.scan.package.as_deref() == Some(PACKAGE);
+    let rules = |file: &File<'_>, wanted: &dyn Fn(&str) -> bool| {
+        let place = |range: Range<usize>| Span::in_source(file.text, range).line;
+        let rules = file.scan.rules.iter().filter(|r| wanted(r.name));
+        rules
+            .map(|r| {
+                (
+                    r.name.to_owned(),
+                    (file.path.clone(), place(r.range.clone())),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let test = path
+        .as_str()
+        .strip_suffix(".rego")
+        .map(|stem| format!("{stem}_test.rego"));
+    let tests = readable
+        .iter()
+        .filter(|f| Some(f.path.as_str()) == test.as_deref());
+    Some(About {
+        package: file.scan.package.clone(),
+        title: header.get("title").map(str::to_owned),
+        owner: header.get("owner").map(str::to_owned),
+        judges,
+        rules: rules(file, &|name| !judges || Gate::of(name).is_some()),
+        tests: tests
+            .flat_map(|f| rules(f, &|name| name.starts_with("test_")))
+            .collect(),
+    })
+}
+
 /// What the policies say of a proposal because of this subject, and which rule says it. Costs one judgement for each rule that may have said it.
 pub fn said_of(
     files: &BTreeMap<DocPath, Blob>,

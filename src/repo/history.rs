@@ -120,9 +120,9 @@ impl Repo {
         self.with(|git| match git.merge_base(to_oid(a)?, to_oid(b)?) {
             Ok(oid) => to_revision(oid).map(Some),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(RepoError::Git {
+            Err(cause) => Err(RepoError::Git {
                 doing: "comparing histories",
-                source,
+                cause,
             }),
         })
     }
@@ -244,9 +244,9 @@ pub(super) fn ref_oid(git: &Repository, name: &str) -> Result<Option<Oid>, RepoE
     match git.find_reference(name).and_then(|r| r.peel_to_commit()) {
         Ok(commit) => Ok(Some(commit.id())),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-        Err(source) => Err(RepoError::Git {
+        Err(cause) => Err(RepoError::Git {
             doing: "reading a reference",
-            source,
+            cause,
         }),
     }
 }

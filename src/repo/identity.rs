@@ -92,9 +92,9 @@ impl Repo {
         let read = |config: &git2::Config| match read(config) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(RepoError::Git {
+            Err(cause) => Err(RepoError::Git {
                 doing: "reading git's configuration",
-                source,
+                cause,
             }),
         };
         if self.has_git() {

@@ -10,7 +10,7 @@ use crate::ids::DocPath;
 pub(super) const SHARED: &str = "shared-config";
 /// The folder of the policies, and what their paths begin with in a snapshot wherever that folder lies.
 pub(super) const POLICIES: &str = "policies";
-const CONFIG: &str = "lockstep.yaml";
+pub(super) const CONFIG: &str = "lockstep.yaml";
 
 /// The two folders of a config repo, as paths from the repository's root; empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

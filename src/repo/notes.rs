@@ -57,67 +57,18 @@ impl Repo {
         // Held until the end: writers of ours take turns instead of racing.
         let _turn = self.turn()?;
         for _ in 0..TRIES {
-            let read = self.with(|git| {
-                let tip = ref_oid(git, notes)?;
-                let tree = tip_tree(git, tip)?;
-                let place = match &tree {
-                    Some(tree) => trees::notes(git, tree, Some(hex))?,
-                    None => Vec::new(),
-                };
-                let mut bytes = Vec::new();
-                if let Some(note) = place.first() {
-                    bytes = read_blob(git, note.blob)?;
-                }
-                Ok((tip, place, bytes))
-            })?;
-            let (tip, place, mut bytes) = read;
-            let mut seen = lines(&bytes);
-            // git reads a note that is there at two depths as one; so do we.
-            for note in place.iter().skip(1) {
-                seen.extend(lines(&self.with(|git| read_blob(git, note.blob))?));
-            }
-            let added = update(&seen)?;
+            let Written {
+                tip,
+                path,
+                mut bytes,
+                lines,
+            } = self.with(|git| Written::read(git, notes, hex))?;
+            let added = update(&lines)?;
             if added.is_empty() {
                 return Ok(added);
             }
-            if !bytes.is_empty() && !bytes.ends_with(b"\n") {
-                bytes.push(b'\n');
-            }
-            for line in &added {
-                if line.contains(['\n', '\r', '\0']) {
-                    let why = "a note's line can't hold a line break".to_owned();
-                    return Err(RepoError::Invalid(why).into());
-                }
-                bytes.extend_from_slice(line.as_bytes());
-                bytes.push(b'\n');
-            }
-            let path = place
-                .into_iter()
-                .next()
-                .map_or_else(|| fan_out(hex), |note| note.path);
-            let written = self.with(|git| {
-                let tree = tip_tree(git, tip)?;
-                if let Some(tree) = &tree
-                    && let Some(name) = trees::ambiguous(git, tree, &path)?
-                {
-                    return Err(RepoError::Invalid(format!(
-                        "{notes} is not written: its tree has {name:?} twice or out of order, and a line could be lost; write that tree anew \
-                         with both entries' lines in one note"
-                    )));
-                }
-                let blob = git.blob(&bytes).doing("writing a note")?;
-                let mut edits = Edits::default();
-                edits.set(&path, Some(blob));
-                let tree = edits.write(git, tree.as_ref())?;
-                let parents: Vec<Oid> = tip.into_iter().collect();
-                let note = write_commit(git, tree, &parents, &keeper(), "lockstep: notes\n", at)?;
-                match move_ref(git, notes, tip, note, "lockstep: notes") {
-                    Ok(()) => Ok(true),
-                    Err(RepoError::Moved { .. }) => Ok(false),
-                    Err(error) => Err(error),
-                }
-            })?;
-            if written {
+            append(&mut bytes, &added)?;
+            if self.with(|git| write_note(git, notes, tip, (&path, &bytes), at))? {
                 return Ok(added);
             }
             std::thread::sleep(PAUSE);
@@ -264,6 +215,88 @@ fn raw_lines<'b>(
         found.extend(lines.map(<[u8]>::to_vec));
     }
     Ok(found)
+}
+
+/// A commit's note as it is now.
+struct Written {
+    /// The notes' newest commit.
+    tip: Option<Oid>,
+    /// Where in their tree it is, or is to be.
+    path: String,
+    bytes: Vec<u8>,
+    lines: Vec<String>,
+}
+
+impl Written {
+    fn read(git: &git2::Repository, notes: &str, hex: &str) -> Result<Self, RepoError> {
+        let tip = ref_oid(git, notes)?;
+        let place = match &tip_tree(git, tip)? {
+            Some(tree) => trees::notes(git, tree, Some(hex))?,
+            None => Vec::new(),
+        };
+        let bytes = match place.first() {
+            Some(note) => read_blob(git, note.blob)?,
+            None => Vec::new(),
+        };
+        let mut lines = lines(&bytes);
+        // git reads a note that is there at two depths as one; so do we.
+        for note in place.iter().skip(1) {
+            lines.extend(self::lines(&read_blob(git, note.blob)?));
+        }
+        let path = place.into_iter().next().map(|note| note.path);
+        Ok(Self {
+            tip,
+            path: path.unwrap_or_else(|| fan_out(hex)),
+            bytes,
+            lines,
+        })
+    }
+}
+
+/// Adds lines to a note; what is there stays, byte for byte.
+fn append(bytes: &mut Vec<u8>, added: &[String]) -> Result<(), RepoError> {
+    if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    for line in added {
+        if line.contains(['\n', '\r', '\0']) {
+            let why = "a note's line can't hold a line break".to_owned();
+            return Err(RepoError::Invalid(why));
+        }
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+    }
+    Ok(())
+}
+
+/// Writes a note, and whether it could: not where the notes have moved on from `tip` meanwhile.
+fn write_note(
+    git: &git2::Repository,
+    notes: &str,
+    tip: Option<Oid>,
+    (path, bytes): (&str, &[u8]),
+    at: Timestamp,
+) -> Result<bool, RepoError> {
+    let tree = tip_tree(git, tip)?;
+    if let Some(tree) = &tree
+        && let Some(name) = trees::ambiguous(git, tree, path)?
+    {
+        return Err(RepoError::Invalid(format!(
+            "{notes} is not written: its tree has {name:?} twice or out of order, and a line could be lost; write that tree anew \
+             with both entries' lines in one note"
+        )));
+    }
+    let blob = git.blob(bytes).doing("writing a note")?;
+    let mut edits = Edits::default();
+    edits.set(path, Some(blob));
+    let tree = edits.write(git, tree.as_ref())?;
+    let parents: Vec<Oid> = tip.into_iter().collect();
+    let note = write_commit(git, tree, &parents, &keeper(), "lockstep: notes\n", at)?;
+    match move_ref(git, notes, tip, note, "lockstep: notes") {
+        Ok(()) => Ok(true),
+        Err(RepoError::Moved { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Who the notes' own commits are by. Who wrote a line stands in the line.

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::document::{Content, Snapshot};
+use crate::document::{Content, Odd, Snapshot, Unnamed, Unreadable};
 use std::collections::BTreeMap;
 
 mod notes;

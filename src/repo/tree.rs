@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use git2::{FileMode, ObjectType, Odb, Oid, Repository, Tree, TreeEntry};
 
-use super::layout::POLICIES;
+use super::layout::{CONFIG, POLICIES};
 use super::{Doing, RepoError};
-use crate::document::{Blob, BlobId, Content, limits};
+use crate::document::{Blob, BlobId, Content, Odd, Unnamed, Unreadable, limits};
 use crate::ids::DocPath;
 
 pub(super) const TREE: i32 = 0o040_000;
@@ -46,6 +46,14 @@ impl Part {
         known.iter().any(|k| extension.eq_ignore_ascii_case(k))
     }
 
+    /// Whether something at this path, relative to where the walk began, has the place of `lockstep.yaml`.
+    pub(super) fn is_config(self, path: &str) -> bool {
+        match self {
+            Self::Documents | Self::DocumentsBesidePolicies => path == CONFIG,
+            Self::Policies => false,
+        }
+    }
+
     /// Whether a folder is left out. `path` is relative to where the walk began.
     pub(super) fn leaves_out(self, path: &str) -> bool {
         match self {
@@ -67,8 +75,18 @@ pub(super) fn shown(path: &str, name: &[u8]) -> String {
     format!("{path}{}", String::from_utf8_lossy(name).escape_debug())
 }
 
-/// Said of a folder that is not entered.
-pub(super) const TOO_DEEP: &str = " (in too many folders)";
+/// Why a path that git or the system knows is none of a document.
+pub(super) fn unnamed(path: &str) -> Unreadable {
+    let why = if path.len() > limits::PATH_BYTES {
+        Unnamed::TooLong
+    } else {
+        Unnamed::LeadsOut
+    };
+    Unreadable {
+        name: shown("", path.as_bytes()),
+        why,
+    }
+}
 
 /// What has been read so far, against the limits on a snapshot.
 #[derive(Debug, Default)]
@@ -121,8 +139,8 @@ impl Budget {
 pub(super) struct Changes {
     pub(super) files: BTreeMap<DocPath, Option<Blob>>,
     /// Unreadable names that came and went.
-    pub(super) unreadable: Vec<String>,
-    pub(super) no_longer_unreadable: Vec<String>,
+    pub(super) unreadable: Vec<Unreadable>,
+    pub(super) no_longer_unreadable: Vec<Unreadable>,
 }
 
 /// Walks two trees side by side, or one alone.
@@ -206,18 +224,25 @@ impl<'g> Walk<'g> {
         let bytes = either.name_bytes();
         let length = self.path.len() + bytes.len();
         let deep = is_tree(either) && self.depth >= limits::FOLDERS;
-        let Some(name) = readable(bytes).filter(|_| length < limits::PATH_BYTES && !deep) else {
-            let mut name = shown(&self.path, bytes);
-            if deep {
-                name.push_str(TOO_DEEP);
+        let name = match readable(bytes) {
+            None => Err(Unnamed::NoText),
+            Some(_) if length >= limits::PATH_BYTES => Err(Unnamed::TooLong),
+            Some(_) if deep => Err(Unnamed::TooDeep),
+            Some(name) => Ok(name),
+        };
+        let name = match name {
+            Ok(name) => name,
+            Err(why) => {
+                let name = shown(&self.path, bytes);
+                self.budget.path(name.len())?;
+                let unreadable = Unreadable { name, why };
+                match (old, new) {
+                    (None, Some(_)) => self.out.unreadable.push(unreadable),
+                    (Some(_), None) => self.out.no_longer_unreadable.push(unreadable),
+                    (None, None) | (Some(_), Some(_)) => {}
+                }
+                return Ok(());
             }
-            self.budget.path(name.len())?;
-            match (old, new) {
-                (None, Some(_)) => self.out.unreadable.push(name),
-                (Some(_), None) => self.out.no_longer_unreadable.push(name),
-                (None, None) | (Some(_), Some(_)) => {}
-            }
-            return Ok(());
         };
         // `.git`, `.github`, editors' folders: never documents.
         if name.starts_with('.') && name != ".." && name != "." {
@@ -226,6 +251,9 @@ impl<'g> Walk<'g> {
         let end = self.path.len();
         self.path.push_str(name);
         if is_tree(either) {
+            if self.part.is_config(&self.path) {
+                self.folder_for_config(new);
+            }
             if !self.part.leaves_out(&self.path) {
                 self.path.push('/');
                 let (old, new) = (self.subtree(old)?, self.subtree(new)?);
@@ -238,6 +266,20 @@ impl<'g> Walk<'g> {
         }
         self.path.truncate(end);
         Ok(())
+    }
+
+    /// A folder where `lockstep.yaml` must be a file.
+    fn folder_for_config(&mut self, new: Option<&TreeEntry<'_>>) {
+        let blob = new.map(|entry| Blob {
+            id: BlobId::from_git(entry.id().as_bytes()),
+            content: Content::Odd(Odd::Folder),
+        });
+        if let Ok(path) = CONFIG.parse::<DocPath>() {
+            match blob {
+                Some(blob) => drop(self.out.files.insert(path, Some(blob))),
+                None => drop(self.out.files.entry(path).or_insert(None)),
+            }
+        }
     }
 
     fn subtree(&self, entry: Option<&TreeEntry<'_>>) -> Result<Option<Tree<'g>>, RepoError> {
@@ -263,11 +305,11 @@ impl<'g> Walk<'g> {
         }
         self.budget.path(self.path.len())?;
         let Ok(path) = format!("{}{}", self.base, self.path).parse::<DocPath>() else {
-            let name = shown("", self.path.as_bytes());
+            let unreadable = unnamed(&self.path);
             if new.is_some() {
-                self.out.unreadable.push(name);
+                self.out.unreadable.push(unreadable);
             } else {
-                self.out.no_longer_unreadable.push(name);
+                self.out.no_longer_unreadable.push(unreadable);
             }
             return Ok(());
         };
@@ -275,10 +317,10 @@ impl<'g> Walk<'g> {
             Some(entry) => {
                 let blob = self.read(name, entry)?;
                 if let Some(Some(_)) = self.out.files.insert(path, Some(blob)) {
-                    // A tree written by hand can name a file twice; which one counts would be anyone's guess.
-                    self.out
-                        .unreadable
-                        .push(format!("{} (twice)", shown("", self.path.as_bytes())));
+                    self.out.unreadable.push(Unreadable {
+                        name: shown("", self.path.as_bytes()),
+                        why: Unnamed::Twice,
+                    });
                 }
             }
             // In a tree out of order the new file may have been met before the old one: it stands.
@@ -357,9 +399,9 @@ pub(super) fn subtree<'g>(
             .doing("reading a folder"),
         Ok(_) => Ok(None),
         Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-        Err(source) => Err(RepoError::Git {
+        Err(cause) => Err(RepoError::Git {
             doing: "reading a folder",
-            source,
+            cause,
         }),
     }
 }

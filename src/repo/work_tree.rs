@@ -1,7 +1,7 @@
 //! A person's files as they lie: read into a snapshot, or made into a commit on a new branch without touching the index.
 
 use std::collections::BTreeMap;
-use std::fs::{DirEntry, File};
+use std::fs::{DirEntry, File, FileType};
 use std::hash::BuildHasher as _;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use super::edits::Edits;
 use super::history::branch_ref;
 use super::layout::join;
-use super::tree::{Budget, Part, TOO_DEEP, is_file, readable, shown};
+use super::tree::{Budget, Part, is_file, readable, shown, unnamed};
 use super::write::{move_ref, write_commit};
 use super::{Doing, Identity, Layout, Repo, RepoError, io_error, to_revision};
-use crate::document::{Blob, BlobId, Content, Snapshot, limits};
+use crate::document::{Blob, BlobId, Content, Odd, Snapshot, Unnamed, Unreadable, limits};
 use crate::ids::{Digest, DocPath, Revision};
 
 /// Changes of a work tree that became a commit.
@@ -208,7 +208,7 @@ struct Reader<'a> {
     part: Part,
     base: &'static str,
     files: BTreeMap<DocPath, Blob>,
-    unreadable: Vec<String>,
+    unreadable: Vec<Unreadable>,
     budget: Budget,
 }
 
@@ -235,6 +235,13 @@ impl<'a> Reader<'a> {
         let listing = match std::fs::read_dir(folder) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Where the policies should be; a link there is found among the documents.
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(RepoError::Invalid(format!(
+                    "{} is no folder, and has the place of one that is read; rename it",
+                    folder.display()
+                )));
+            }
             Err(error) => return Err(io_error(folder)(error)),
         };
         for entry in listing {
@@ -243,7 +250,10 @@ impl<'a> Reader<'a> {
             let name = entry.file_name();
             let Some(name) = readable(name.as_encoded_bytes()) else {
                 let at = join(path, "");
-                self.unreadable.push(shown(&at, name.as_encoded_bytes()));
+                self.unreadable.push(Unreadable {
+                    name: shown(&at, name.as_encoded_bytes()),
+                    why: Unnamed::NoText,
+                });
                 continue;
             };
             if !name.starts_with('.') {
@@ -273,16 +283,24 @@ impl<'a> Reader<'a> {
             if self.part.leaves_out(path) || (built && self.is_ignored(full)) {
                 return Ok(());
             }
+            if self.part.is_config(path)
+                && let Ok(doc) = path.parse::<DocPath>()
+            {
+                let blob = without_bytes(full, Content::Odd(Odd::Folder));
+                self.files.insert(doc, blob);
+            }
             if depth >= limits::FOLDERS {
-                self.unreadable
-                    .push(format!("{}{TOO_DEEP}", shown("", path.as_bytes())));
+                self.unreadable.push(Unreadable {
+                    name: shown("", path.as_bytes()),
+                    why: Unnamed::TooDeep,
+                });
                 return Ok(());
             }
             return self.folder(full, path, depth + 1);
         }
         self.budget.path(path.len())?;
         let Ok(doc) = format!("{}{path}", self.base).parse::<DocPath>() else {
-            self.unreadable.push(shown("", path.as_bytes()));
+            self.unreadable.push(unnamed(path));
             return Ok(());
         };
         let blob = if kind.is_dir() {
@@ -292,10 +310,7 @@ impl<'a> Reader<'a> {
         } else if !self.part.takes(name) {
             return Ok(());
         } else if !kind.is_file() {
-            // A pipe or a device under a document's name: reading it could wait forever.
-            self.unreadable
-                .push(format!("{} (not a file)", shown("", path.as_bytes())));
-            return Ok(());
+            without_bytes(full, Content::Odd(odd(kind)))
         } else {
             match self.file(full, limits::bytes_of(name)) {
                 Ok(blob) => blob?,
@@ -328,6 +343,23 @@ impl<'a> Reader<'a> {
         // The slash says that it is a folder, which patterns such as `/target/` ask for.
         (self.ignored)(&relative.join(""))
     }
+}
+
+/// What a thing is that is neither file, folder nor link.
+fn odd(kind: FileType) -> Odd {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if kind.is_fifo() {
+            return Odd::Pipe;
+        }
+        if kind.is_socket() {
+            return Odd::Socket;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = kind;
+    Odd::Device
 }
 
 /// A file's bytes, read straight into the place where they are kept. `size` is what it was a moment ago.

@@ -281,19 +281,19 @@ pub(super) fn move_ref(
     let expected = from.unwrap_or(Oid::ZERO_SHA1);
     let lock = git.commondir().join(format!("{name}.lock"));
     let (started, mut since, mut seen) = (Instant::now(), Instant::now(), None);
-    while let Err(source) = git.reference_matching(name, to, true, expected, log) {
+    while let Err(cause) = git.reference_matching(name, to, true, expected, log) {
         if matches!(
-            source.code(),
+            cause.code(),
             ErrorCode::Modified | ErrorCode::Exists | ErrorCode::NotFound
         ) {
             return Err(RepoError::Moved {
                 name: name.trim_start_matches("refs/heads/").to_owned(),
             });
         }
-        if source.code() != ErrorCode::Locked || started.elapsed() > LOCK_WAIT {
+        if cause.code() != ErrorCode::Locked || started.elapsed() > LOCK_WAIT {
             return Err(RepoError::Git {
                 doing: "moving a reference",
-                source,
+                cause,
             });
         }
         let now = std::fs::metadata(&lock).and_then(|m| m.modified()).ok();
@@ -322,10 +322,10 @@ fn merge_trees(git: &Repository, base: Oid, head: Oid) -> Result<MergedTree, Rep
                 "{head} and {base} share no history, so they can't be merged"
             )));
         }
-        Err(source) => {
+        Err(cause) => {
             return Err(RepoError::Git {
                 doing: "merging",
-                source,
+                cause,
             });
         }
     };

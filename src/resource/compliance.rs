@@ -14,7 +14,7 @@ use crate::ids::{KindName, ResourceRef, SystemName};
 use crate::resource::form::{Context, Form, Reading, Source};
 use crate::resource::mention::Directory;
 use crate::resource::page::{Page, document_name, spec};
-use crate::resource::wording::{Label, Word, differences, quoted, text};
+use crate::resource::wording::{Label, differences, label, quoted, text, word};
 use crate::resource::{Direction, Kind, Language};
 
 mod checklist;
@@ -88,51 +88,18 @@ impl Kind for Requirement {
         language: Language,
     ) -> String {
         const FIELDS: &[Label] = &[
-            Label(
-                "title",
-                Word {
-                    english: "title",
-                    japanese: "題名",
-                },
-            ),
-            Label(
-                "effective",
-                Word {
-                    english: "in force from",
-                    japanese: "施行日",
-                },
-            ),
-            Label(
-                "source",
-                Word {
-                    english: "source",
-                    japanese: "出典",
-                },
-            ),
-            Label(
-                "owner",
-                Word {
-                    english: "owner",
-                    japanese: "担当",
-                },
-            ),
-            Label(
-                "description",
-                Word {
-                    english: "description",
-                    japanese: "説明",
-                },
-            ),
+            label("title", "title", "題名"),
+            label("effective", "in force from", "施行日"),
+            label("source", "source", "出典"),
+            label("owner", "owner", "担当"),
+            label("description", "description", "説明"),
         ];
         match (before, after) {
             (Some(before), Some(after)) => {
                 format!("{name}: {}", differences(before, after, FIELDS, language))
             }
             (Some(gone), None) => {
-                let verb = Word {
-                    english: "withdrawn",
-                    japanese: "取り下げ",
-                };
+                let verb = word("withdrawn", "取り下げ");
                 format!(
                     "{name}: {} {}",
                     quoted(text(gone, "title"), language),
@@ -170,34 +137,10 @@ impl Kind for ComplianceItem {
         language: Language,
     ) -> String {
         const FIELDS: &[Label] = &[
-            Label(
-                "action",
-                Word {
-                    english: "wording",
-                    japanese: "文言",
-                },
-            ),
-            Label(
-                "effective",
-                Word {
-                    english: "in force from",
-                    japanese: "施行日",
-                },
-            ),
-            Label(
-                "owner",
-                Word {
-                    english: "owner",
-                    japanese: "担当",
-                },
-            ),
-            Label(
-                "due",
-                Word {
-                    english: "due",
-                    japanese: "期限",
-                },
-            ),
+            label("action", "wording", "文言"),
+            label("effective", "in force from", "施行日"),
+            label("owner", "owner", "担当"),
+            label("due", "due", "期限"),
         ];
         let Some(shown) = after.or(before) else {
             return name.to_owned();
@@ -206,27 +149,12 @@ impl Kind for ComplianceItem {
         let is_done =
             |spec: Option<&Value>| spec.and_then(|s| s.get("done")?.as_bool()).unwrap_or(false);
         let verb = match (before, after) {
-            (Some(_), None) => Word {
-                english: "removed",
-                japanese: "削除",
-            },
-            (None, _) if is_done(after) => Word {
-                english: "added, done",
-                japanese: "追加（実施済み）",
-            },
-            (None, _) => Word {
-                english: "added",
-                japanese: "追加",
-            },
+            (Some(_), None) => word("removed", "削除"),
+            (None, _) if is_done(after) => word("added, done", "追加（実施済み）"),
+            (None, _) => word("added", "追加"),
             (Some(_), Some(_)) if is_done(before) != is_done(after) => match is_done(after) {
-                true => Word {
-                    english: "done",
-                    japanese: "実施済みに",
-                },
-                false => Word {
-                    english: "open again",
-                    japanese: "未実施に戻す",
-                },
+                true => word("done", "実施済みに"),
+                false => word("open again", "未実施に戻す"),
             },
             (Some(before), Some(after)) => {
                 let changed = differences(before, after, FIELDS, language);
@@ -268,64 +196,7 @@ impl Form for ComplianceForm {
         let Some(name) = page.name(REQUIREMENT, FOLDER).map(requirement_name) else {
             return page.finish();
         };
-        let items = items(&page.outline, &page.directory);
-        let mut first: BTreeMap<String, usize> = BTreeMap::new();
-        let mut concerned = BTreeSet::new();
-        let mut lines = 0_usize;
-        for item in items {
-            lines += 1;
-            let Some(system) = checked_system(&mut page, &item) else {
-                continue;
-            };
-            concerned.insert(system.clone());
-            let Some(slug) = checked_slug(&mut page, &item) else {
-                continue;
-            };
-            let id = format!("{name}/{system}/{slug}");
-            if let Some(earlier) = first.get(&id) {
-                // Counting lines costs the document, so not for findings that are left out anyway.
-                let message = if page.faults.len() < limits::FINDINGS {
-                    let line = Span::in_source(source.text, *earlier..*earlier).line;
-                    format!("this item is in the list already, on line {line}")
-                } else {
-                    "this item is in the list already".to_owned()
-                };
-                let hint =
-                    "remove one of them, or tell them apart with `<!-- id: name -->`".to_owned();
-                page.faults.error(
-                    "compliance/duplicate-item",
-                    item.line.clone(),
-                    message,
-                    Some(hint),
-                );
-                continue;
-            }
-            first.insert(id.clone(), item.line.start);
-            let due = item
-                .due
-                .as_ref()
-                .and_then(|due| page.date_in(due, "compliance/bad-date"));
-            let spec = spec([
-                ("requirement", Some(name.clone().into())),
-                ("action", Some(item.action.text.into())),
-                ("done", Some(matches!(item.tick, Tick::Done).into())),
-                ("effective", effective.clone().map(Value::from)),
-                ("owner", item.owner.map(Value::from)),
-                ("due", due.map(Value::from)),
-            ]);
-            let systems = page.directory.alone(&system);
-            page.declare(ITEM, &id, spec, systems, item.line);
-        }
-        if lines == 0 && !page.is_broken() {
-            let hint = "add lines `- [ ] <system>: <action>`".to_owned();
-            let at = page.outline.beginning();
-            page.faults.error(
-                "compliance/no-items",
-                at,
-                "the document has no checklist",
-                Some(hint),
-            );
-        }
+        let mut concerned = declare_items(&mut page, &name, effective.as_deref());
         // A line that only names the system of the items below it is part of the checklist.
         let body = page.body(&fields, |line| {
             split_label(&line.text).is_some_and(|(words, rest)| {
@@ -382,6 +253,68 @@ impl Form for ComplianceForm {
             })
             .collect()
     }
+}
+
+/// Declares what the checklist holds; which systems it concerns.
+fn declare_items(page: &mut Page<'_>, name: &str, effective: Option<&str>) -> BTreeSet<SystemName> {
+    let items = items(&page.outline, &page.directory);
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    let mut concerned = BTreeSet::new();
+    let mut lines = 0_usize;
+    for item in items {
+        lines += 1;
+        let Some(system) = checked_system(page, &item) else {
+            continue;
+        };
+        concerned.insert(system.clone());
+        let Some(slug) = checked_slug(page, &item) else {
+            continue;
+        };
+        let id = format!("{name}/{system}/{slug}");
+        if let Some(earlier) = first.get(&id) {
+            // Counting lines costs the document, so not for findings that are left out anyway.
+            let message = if page.faults.len() < limits::FINDINGS {
+                let line = Span::in_source(page.faults.text(), *earlier..*earlier).line;
+                format!("this item is in the list already, on line {line}")
+            } else {
+                "this item is in the list already".to_owned()
+            };
+            let hint = "remove one of them, or tell them apart with `<!-- id: name -->`".to_owned();
+            page.faults.error(
+                "compliance/duplicate-item",
+                item.line.clone(),
+                message,
+                Some(hint),
+            );
+            continue;
+        }
+        first.insert(id.clone(), item.line.start);
+        let due = item
+            .due
+            .as_ref()
+            .and_then(|due| page.date_in(due, "compliance/bad-date"));
+        let spec = spec([
+            ("requirement", Some(name.into())),
+            ("action", Some(item.action.text.into())),
+            ("done", Some(matches!(item.tick, Tick::Done).into())),
+            ("effective", effective.map(Value::from)),
+            ("owner", item.owner.map(Value::from)),
+            ("due", due.map(Value::from)),
+        ]);
+        let systems = page.directory.alone(&system);
+        page.declare(ITEM, &id, spec, systems, item.line);
+    }
+    if lines == 0 && !page.is_broken() {
+        let hint = "add lines `- [ ] <system>: <action>`".to_owned();
+        let at = page.outline.beginning();
+        page.faults.error(
+            "compliance/no-items",
+            at,
+            "the document has no checklist",
+            Some(hint),
+        );
+    }
+    concerned
 }
 
 /// A requirement's name is its file's alone: an item's name is told apart by slashes.

@@ -9,7 +9,7 @@ use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef};
 use crate::resource::form::{Context, Form, Reading, Source};
 use crate::resource::page::{Page, document_name, spec};
-use crate::resource::wording::{Label, Word, differences, quoted, text};
+use crate::resource::wording::{Label, differences, label, quoted, text, word};
 use crate::resource::{Direction, Kind, Language};
 
 mod variant;
@@ -72,69 +72,15 @@ impl Kind for Experiment {
         language: Language,
     ) -> String {
         const FIELDS: &[Label] = &[
-            Label(
-                "title",
-                Word {
-                    english: "title",
-                    japanese: "題名",
-                },
-            ),
-            Label(
-                "variants",
-                Word {
-                    english: "results",
-                    japanese: "結果",
-                },
-            ),
-            Label(
-                "recommendation",
-                Word {
-                    english: "recommendation",
-                    japanese: "推奨",
-                },
-            ),
-            Label(
-                "flag",
-                Word {
-                    english: "flag",
-                    japanese: "フラグ",
-                },
-            ),
-            Label(
-                "period",
-                Word {
-                    english: "period",
-                    japanese: "期間",
-                },
-            ),
-            Label(
-                "owner",
-                Word {
-                    english: "owner",
-                    japanese: "担当",
-                },
-            ),
-            Label(
-                "hypothesis",
-                Word {
-                    english: "hypothesis",
-                    japanese: "仮説",
-                },
-            ),
-            Label(
-                "retracted",
-                Word {
-                    english: "retracted",
-                    japanese: "撤回",
-                },
-            ),
-            Label(
-                "body",
-                Word {
-                    english: "text",
-                    japanese: "本文",
-                },
-            ),
+            label("title", "title", "題名"),
+            label("variants", "results", "結果"),
+            label("recommendation", "recommendation", "推奨"),
+            label("flag", "flag", "フラグ"),
+            label("period", "period", "期間"),
+            label("owner", "owner", "担当"),
+            label("hypothesis", "hypothesis", "仮説"),
+            label("retracted", "retracted", "撤回"),
+            label("body", "text", "本文"),
         ];
         let Some(shown) = after.or(before) else {
             return name.to_owned();
@@ -159,10 +105,7 @@ impl Kind for Experiment {
                 )
             }
             (Some(_), None) => {
-                let verb = Word {
-                    english: "removed from the record",
-                    japanese: "記録から削除",
-                };
+                let verb = word("removed from the record", "記録から削除");
                 format!("{name}: {title} {}", verb.say(language))
             }
             (None, _) => match (winner(shown), language) {

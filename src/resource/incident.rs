@@ -10,7 +10,7 @@ use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef};
 use crate::resource::form::{Context, Form, Reading, Source};
 use crate::resource::page::{Page, document_name};
-use crate::resource::wording::{Label, Word, differences, quoted, text};
+use crate::resource::wording::{Label, differences, label, quoted, text, word};
 use crate::resource::{Direction, Kind, Language};
 
 mod account;
@@ -128,83 +128,17 @@ impl Kind for Incident {
         language: Language,
     ) -> String {
         const FIELDS: &[Label] = &[
-            Label(
-                "status",
-                Word {
-                    english: "status",
-                    japanese: "状態",
-                },
-            ),
-            Label(
-                "severity",
-                Word {
-                    english: "severity",
-                    japanese: "重大度",
-                },
-            ),
-            Label(
-                "affected",
-                Word {
-                    english: "affected",
-                    japanese: "影響システム",
-                },
-            ),
-            Label(
-                "title",
-                Word {
-                    english: "title",
-                    japanese: "題名",
-                },
-            ),
-            Label(
-                "teams",
-                Word {
-                    english: "teams",
-                    japanese: "チーム",
-                },
-            ),
-            Label(
-                "detected",
-                Word {
-                    english: "detected",
-                    japanese: "発生",
-                },
-            ),
-            Label(
-                "resolved",
-                Word {
-                    english: "resolved",
-                    japanese: "復旧",
-                },
-            ),
-            Label(
-                "cause",
-                Word {
-                    english: "cause",
-                    japanese: "原因",
-                },
-            ),
-            Label(
-                "impact",
-                Word {
-                    english: "impact",
-                    japanese: "影響",
-                },
-            ),
-            Label(
-                "actions",
-                Word {
-                    english: "actions",
-                    japanese: "対策",
-                },
-            ),
-            Label(
-                "body",
-                Word {
-                    english: "text",
-                    japanese: "本文",
-                },
-            ),
+            label("status", "status", "状態"),
+            label("severity", "severity", "重大度"),
+            label("affected", "affected", "影響システム"),
+            label("title", "title", "題名"),
+            label("teams", "teams", "チーム"),
+            label("detected", "detected", "発生"),
+            label("resolved", "resolved", "復旧"),
+            label("cause", "cause", "原因"),
+            label("impact", "impact", "影響"),
+            label("actions", "actions", "対策"),
+            label("body", "text", "本文"),
         ];
         let Some(shown) = after.or(before) else {
             return name.to_owned();
@@ -217,14 +151,10 @@ impl Kind for Incident {
                     differences(before, after, FIELDS, language)
                 );
             }
-            (Some(_), None) => Word {
-                english: "removed from the record",
-                japanese: "記録から削除",
-            },
-            (None, _) if shown.get("incident").is_some() => Word {
-                english: "postmortem published",
-                japanese: "事後分析を公開",
-            },
+            (Some(_), None) => word("removed from the record", "記録から削除"),
+            (None, _) if shown.get("incident").is_some() => {
+                word("postmortem published", "事後分析を公開")
+            }
             (None, _) => {
                 let (severity, status) = (text(shown, "severity"), text(shown, "status"));
                 return match language {

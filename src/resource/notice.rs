@@ -13,7 +13,7 @@ use crate::ids::{KindName, ResourceRef};
 use crate::resource::form::{Context, Form, Reading, Source};
 use crate::resource::page::{Page, document_name, spec, texts};
 use crate::resource::severity;
-use crate::resource::wording::{Label, Word, differences, quoted, text};
+use crate::resource::wording::{Label, differences, label, quoted, text, word};
 use crate::resource::{Direction, Kind, Language};
 
 #[cfg(test)]
@@ -95,69 +95,15 @@ impl Kind for Notice {
         language: Language,
     ) -> String {
         const FIELDS: &[Label] = &[
-            Label(
-                "severity",
-                Word {
-                    english: "severity",
-                    japanese: "重大度",
-                },
-            ),
-            Label(
-                "title",
-                Word {
-                    english: "title",
-                    japanese: "題名",
-                },
-            ),
-            Label(
-                "when",
-                Word {
-                    english: "time",
-                    japanese: "時刻",
-                },
-            ),
-            Label(
-                "impact",
-                Word {
-                    english: "impact",
-                    japanese: "影響",
-                },
-            ),
-            Label(
-                "response",
-                Word {
-                    english: "response",
-                    japanese: "対応",
-                },
-            ),
-            Label(
-                "due",
-                Word {
-                    english: "due",
-                    japanese: "期限",
-                },
-            ),
-            Label(
-                "cve",
-                Word {
-                    english: "CVE",
-                    japanese: "CVE",
-                },
-            ),
-            Label(
-                "supersedes",
-                Word {
-                    english: "supersedes",
-                    japanese: "置き換え",
-                },
-            ),
-            Label(
-                "body",
-                Word {
-                    english: "text",
-                    japanese: "本文",
-                },
-            ),
+            label("severity", "severity", "重大度"),
+            label("title", "title", "題名"),
+            label("when", "time", "時刻"),
+            label("impact", "impact", "影響"),
+            label("response", "response", "対応"),
+            label("due", "due", "期限"),
+            label("cve", "CVE", "CVE"),
+            label("supersedes", "supersedes", "置き換え"),
+            label("body", "text", "本文"),
         ];
         let retracted = |spec: Option<&Value>| {
             spec.and_then(|s| s.get("retracted")?.as_bool())
@@ -168,14 +114,8 @@ impl Kind for Notice {
         };
         let title = quoted(text(shown, "title"), language);
         let verb = match (before, after) {
-            (Some(_), None) => Word {
-                english: "taken down",
-                japanese: "掲載終了",
-            },
-            (None, _) if retracted(after) => Word {
-                english: "published as retracted",
-                japanese: "撤回済みとして掲載",
-            },
+            (Some(_), None) => word("taken down", "掲載終了"),
+            (None, _) if retracted(after) => word("published as retracted", "撤回済みとして掲載"),
             (None, _) => {
                 return match language {
                     Language::English => {
@@ -187,14 +127,8 @@ impl Kind for Notice {
                 };
             }
             (Some(_), Some(_)) if retracted(before) != retracted(after) => match retracted(after) {
-                true => Word {
-                    english: "retracted",
-                    japanese: "撤回",
-                },
-                false => Word {
-                    english: "published again",
-                    japanese: "再掲載",
-                },
+                true => word("retracted", "撤回"),
+                false => word("published again", "再掲載"),
             },
             (Some(before), Some(after)) => {
                 return format!(
@@ -220,34 +154,10 @@ impl Form for NoticeForm {
         let mut page = Page::open(source, context);
         let fields = page.fields(LABELS, |_, line| headline(line).is_some());
         let headlines = headlines(&page.outline);
-        let title = match (fields.text("title"), page.outline.heading()) {
-            (Some(title), _) => Some(title.text),
-            (None, Some((_, heading))) => {
-                let phrase = heading.phrase();
-                Some(
-                    heading
-                        .lines
-                        .first()
-                        .and_then(headline)
-                        .map_or(phrase.text, |(_, rest)| rest.text),
-                )
-            }
-            (None, None) => match headlines.first() {
-                // A line above `CRITICAL: …` is the title.
-                Some((_, first)) => {
-                    Some(above(&page.outline).unwrap_or_else(|| first.text.clone()))
-                }
-                None => {
-                    page.title();
-                    page.outline
-                        .blocks
-                        .first()
-                        .and_then(|b| b.lines.first())
-                        .map(|l| l.text.trim().to_owned())
-                }
-            },
-        };
-        let title = title.filter(|title| !title.is_empty());
+        let given = fields.text("title").map(|title| title.text);
+        let title = given
+            .or_else(|| title_of(&mut page, &headlines))
+            .filter(|title| !title.is_empty());
         let Some(name) = page.name(NOTICE, "") else {
             return page.finish();
         };
@@ -334,6 +244,20 @@ fn above(outline: &Outline) -> Option<String> {
         .first()?;
     let plain = headline(line).is_none() && split_label(&line.text).is_none();
     plain.then(|| line.text.trim().to_owned())
+}
+
+/// What a notice without a `title:` is called: its heading, the line above `CRITICAL: …`, or how it begins.
+fn title_of(page: &mut Page<'_>, headlines: &[(&'static str, Phrase)]) -> Option<String> {
+    if let Some((_, heading)) = page.outline.heading() {
+        let line = heading.lines.first().and_then(headline);
+        return Some(line.map_or_else(|| heading.phrase().text, |(_, rest)| rest.text));
+    }
+    if let Some((_, first)) = headlines.first() {
+        return Some(above(&page.outline).unwrap_or_else(|| first.text.clone()));
+    }
+    page.title();
+    let first = page.outline.blocks.first()?;
+    first.lines.first().map(|l| l.text.trim().to_owned())
 }
 
 /// What the field says, else the gravest of the lines that begin with a severity, else what the title begins with.

@@ -40,12 +40,11 @@ impl<'a> Page<'a> {
             .as_ref()
             .and_then(|front| front.fault.as_ref())
         {
-            let hint = "front matter is lines of `key: value` between two lines `---`".to_owned();
             faults.error(
                 "markdown/front-matter",
                 fault.span.clone(),
                 fault.message.clone(),
-                Some(hint),
+                Some(fault.hint.to_owned()),
             );
         }
         if let Some(at) = &outline.too_deep {

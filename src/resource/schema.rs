@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::read::CONNECTORS;
+use crate::config::connectors::CONNECTORS;
 
 #[cfg(test)]
 mod tests;
@@ -162,61 +162,20 @@ fn interview_types() -> Value {
 }
 
 fn config() -> Value {
-    let words = json!({"type": "array", "items": {"type": "string"}});
-    let classes = json!({
-        "type": "array", "items": {"type": "string"},
-        "description": "Classes of change: narrowing, or a kind's name",
-    });
     let exceptions = json!({
         "type": "array", "items": {"type": "string"},
         "description": "What it does not stop: narrowing, a kind's name, or role:NAME",
     });
     let short_name = json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 64});
-    let system = json!({
-        "type": "object",
-        "properties": {
-            "title": text("What people call it"),
-            "aliases": words,
-            "connector": {"enum": CONNECTORS, "description": "How Lockstep speaks to it; further fields are the connector's"},
-            "credential": text("The name of a credential; its value is on the server"),
-            "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of resource it takes"},
-            "mode": {"enum": ["observe", "detect", "upsert", "enforce"], "default": "enforce"},
-            "drift": {"enum": ["heal", "report", "propose"], "default": "heal"},
-        },
-        "required": ["connector"],
-    });
-    let group = json!({
-        "type": "object",
-        "properties": {
-            "systems": words,
-            "consistency": {"enum": ["lockstep", "independent"], "default": "lockstep"},
-            "on_failure": {"enum": ["rollback", "hold"], "default": "rollback"},
-            "urgent": classes,
-        },
-        "required": ["systems"],
-        "additionalProperties": false,
-    });
-    let person = json!({
-        "type": "object",
-        "properties": {
-            "name": text("As people read it"),
-            "forge": text("The login on the forge"),
-            "roles": words,
-            "systems": words,
-            "ids": {"type": "array", "items": {"type": "string"}, "description": "The ids under which systems know this person"},
-            "signing_key": text("SSH public key; once given, only approvals signed with it count"),
-        },
-        "additionalProperties": false,
-    });
     json!({
         "type": "object",
         "properties": {
             "$schema": {"type": "string"},
             "version": {"const": 1},
             "timezone": text("IANA name, such as Asia/Tokyo"),
-            "systems": {"type": "object", "propertyNames": short_name, "additionalProperties": system},
-            "groups": {"type": "object", "propertyNames": short_name, "additionalProperties": group},
-            "people": {"type": "object", "additionalProperties": person},
+            "systems": {"type": "object", "propertyNames": short_name, "additionalProperties": system()},
+            "groups": {"type": "object", "propertyNames": short_name, "additionalProperties": group()},
+            "people": {"type": "object", "additionalProperties": person()},
             "documents": {"type": "array", "items": {
                 "type": "object",
                 "properties": {"path": text("A path pattern"), "kind": text("The kind it declares")},
@@ -239,6 +198,59 @@ fn config() -> Value {
                 "required": ["name", "from", "until"],
                 "additionalProperties": false,
             }},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn system() -> Value {
+    let words = json!({"type": "array", "items": {"type": "string"}});
+    let names: Vec<_> = CONNECTORS.iter().map(|c| c.name).collect();
+    json!({
+        "type": "object",
+        "properties": {
+            "title": text("What people call it"),
+            "aliases": words,
+            "connector": {"enum": names, "description": "How Lockstep speaks to it; further fields are the connector's"},
+            "credential": text("The name of a credential; its value is on the server"),
+            "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of resource it takes"},
+            "mode": {"enum": ["observe", "detect", "upsert", "enforce"], "default": "enforce"},
+            "drift": {"enum": ["heal", "report", "propose"], "default": "heal"},
+        },
+        "required": ["connector"],
+    })
+}
+
+fn group() -> Value {
+    let words = json!({"type": "array", "items": {"type": "string"}});
+    let classes = json!({
+        "type": "array", "items": {"type": "string"},
+        "description": "Classes of change: narrowing, or a kind's name",
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "systems": words,
+            "consistency": {"enum": ["lockstep", "independent"], "default": "lockstep"},
+            "on_failure": {"enum": ["rollback", "hold"], "default": "rollback"},
+            "urgent": classes,
+        },
+        "required": ["systems"],
+        "additionalProperties": false,
+    })
+}
+
+fn person() -> Value {
+    let words = json!({"type": "array", "items": {"type": "string"}});
+    json!({
+        "type": "object",
+        "properties": {
+            "name": text("As people read it"),
+            "forge": text("The login on the forge"),
+            "roles": words,
+            "systems": words,
+            "ids": {"type": "array", "items": {"type": "string"}, "description": "The ids under which systems know this person"},
+            "signing_key": text("SSH public key; once given, only approvals signed with it count"),
         },
         "additionalProperties": false,
     })

@@ -25,6 +25,20 @@ impl Word {
 /// A field of a spec by the name that people know.
 pub(crate) struct Label(pub(crate) &'static str, pub(crate) Word);
 
+/// A word, from a table.
+pub(crate) const fn word(english: &'static str, japanese: &'static str) -> Word {
+    Word { english, japanese }
+}
+
+/// What a field is called, from a table.
+pub(crate) const fn label(
+    field: &'static str,
+    english: &'static str,
+    japanese: &'static str,
+) -> Label {
+    Label(field, word(english, japanese))
+}
+
 /// A text of a spec; empty where there is none.
 pub(crate) fn text<'v>(spec: &'v Value, field: &str) -> &'v str {
     spec.get(field).and_then(Value::as_str).unwrap_or("")

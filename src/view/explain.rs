@@ -44,8 +44,39 @@ pub struct DocumentView {
     pub pattern: Option<String>,
     /// Whether `documents:` maps it, and not the default map.
     pub mapped: bool,
-    /// What policies say because it changes, where it declares nothing.
+    /// What policies say because it changes, where it declares nothing: of `lockstep.yaml` and policies also where nothing changes
+    /// them, as what would be said.
     pub rules: Vec<RuleView>,
+    /// Where it is a policy.
+    pub policy: Option<PolicyFileView>,
+    /// Where it is `lockstep.yaml`: its entries, as the judging commit has them.
+    pub settings: Vec<SettingView>,
+}
+
+/// A policy that was asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyFileView {
+    pub package: Option<String>,
+    pub title: Option<String>,
+    pub owner: Option<String>,
+    /// Whether its rules are asked about proposals: helpers and tests are not.
+    pub judges: bool,
+    /// Whether the proposal changes it, which counts from the merge on.
+    pub changed: bool,
+    /// By name, where each begins.
+    pub rules: Vec<(String, Whence)>,
+    pub tests: Vec<(String, Whence)>,
+}
+
+/// One entry of `lockstep.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SettingView {
+    /// `systems.medical`, `safety.default`.
+    pub entry: String,
+    /// `None` where nothing is written and Lockstep's own value holds.
+    pub place: Option<Whence>,
+    /// What it says, by the names that `lockstep.yaml` has for it.
+    pub says: Vec<(&'static str, String)>,
 }
 
 /// One resource and what judges it.

@@ -115,6 +115,18 @@ pub(super) struct ExplainWords {
     pub read_default: fn(&str, &str) -> String,
     pub read_mapped: fn(&str, &str) -> String,
     pub read_by_none: &'static str,
+    /// What a policy and `lockstep.yaml` are.
+    pub policy: &'static str,
+    pub settings: &'static str,
+    pub title: &'static str,
+    pub package: &'static str,
+    pub judges_after_merge: &'static str,
+    pub judges_nothing: &'static str,
+    pub its_rules: &'static str,
+    pub tests: &'static str,
+    pub change_asks: &'static str,
+    /// Of an entry that is not in `lockstep.yaml`.
+    pub not_written: &'static str,
     pub form: &'static str,
     pub owner: &'static str,
     pub people: &'static str,

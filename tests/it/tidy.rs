@@ -1,6 +1,6 @@
 //! The house rules that a machine can check: which module may import which, how long files get, and what no file may contain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up: what each module may import, all of it from rows above its own.
@@ -334,6 +334,47 @@ fn every_test_that_the_table_of_failures_names_exists() {
         for name in names {
             let is_there = |text: &String| text.contains(&format!("fn {name}("));
             assert!(sources.iter().any(is_there), "no test {name}");
+        }
+    }
+}
+
+/// The commands of the command line, and those below them.
+fn commands() -> BTreeMap<String, BTreeSet<String>> {
+    let tree = <lockstep::cli::Cli as clap::CommandFactory>::command();
+    tree.get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .map(|c| {
+            let below = c.get_subcommands().map(|c| c.get_name().to_owned());
+            (c.get_name().to_owned(), below.collect())
+        })
+        .collect()
+}
+
+/// A command that a reader is not told of is not there; one that is gone must not be looked for.
+#[test]
+fn both_readmes_list_every_command() {
+    let commands = commands();
+    for name in ["README.md", "README.ja.md"] {
+        let text = std::fs::read_to_string(root().join(name)).unwrap();
+        let list = text.lines().find(|l| l.starts_with("`init` `check`"));
+        let list = list.unwrap_or_else(|| panic!("{name} has no list of commands"));
+        let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for entry in list.split('`').skip(1).step_by(2) {
+            let (command, below) = match entry.split_once(' ') {
+                Some((command, below)) => (command, Some(below.to_owned())),
+                None => (entry, None),
+            };
+            listed.entry(command.to_owned()).or_default().extend(below);
+        }
+        let names = |all: &BTreeMap<String, _>| all.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&listed), names(&commands), "{name}");
+        for (command, below) in listed {
+            // One word may stand for all that is below it; where one is spelt out, all are.
+            assert!(
+                below.is_empty() || below == commands[&command],
+                "{name}: {command} has {:?}",
+                commands[&command]
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Scene;
+use super::{Scene, files};
 use crate::document::fields::shorten;
 use crate::document::suggest;
 use crate::ids::{DocPath, ResourceRef};
@@ -17,6 +17,8 @@ pub(super) struct Target {
     pub(super) resources: Vec<ResourceRef>,
     /// How many of them it changes.
     pub(super) changed: usize,
+    /// The line, where the file is told of and not what it declares.
+    pub(super) line: Option<u32>,
 }
 
 pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
@@ -36,6 +38,7 @@ pub(super) fn find(scene: &Scene, what: &str) -> anyhow::Result<Target> {
             document: None,
             changed: of_line.len(),
             resources: of_line.into_iter().collect(),
+            line: None,
         });
     }
     let ids = known(scene);
@@ -54,6 +57,7 @@ fn one(id: ResourceRef) -> Target {
         document: None,
         changed: 1,
         resources: vec![id],
+        line: None,
     }
 }
 
@@ -127,11 +131,20 @@ fn whole(scene: &Scene, path: DocPath) -> Target {
         document: Some(path),
         changed: resources.iter().filter(|id| changed.contains(id)).count(),
         resources,
+        line: None,
     }
 }
 
 /// The resource whose declaration this line is in: the last one that begins at it or before.
 fn at_line(scene: &Scene, path: DocPath, line: u32) -> anyhow::Result<Target> {
+    if files::judges(&path) {
+        return Ok(Target {
+            document: Some(path),
+            resources: Vec::new(),
+            changed: 0,
+            line: Some(line),
+        });
+    }
     let sides = [
         (&scene.compiled, &scene.after),
         (&scene.base, &scene.before),
@@ -144,6 +157,7 @@ fn at_line(scene: &Scene, path: DocPath, line: u32) -> anyhow::Result<Target> {
                 document: Some(path),
                 changed: 1,
                 resources: vec![id],
+                line: None,
             });
         }
     }

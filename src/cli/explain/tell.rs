@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Scene;
 use super::target::Target;
+use super::{Scene, files};
 use crate::cli::status::timezone;
 use crate::compile::CONFIG;
 use crate::config::places::Places;
@@ -75,14 +75,18 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn document(&self, path: &DocPath, target: &Target) -> DocumentView {
         let read = self.scene.compiled.read_as(path);
-        let rules = match &self.scene.case {
-            Some(case) if target.resources.is_empty() => {
-                let files = &self.scene.before.policies;
-                self.rules(trace::said_of(files, &case.input, Subject::File(path)))
-            }
+        let rules = if target.resources.is_empty() {
+            self.rules(files::said_of_change(self.scene, path))
+        } else {
+            Vec::new()
+        };
+        let settings = match &self.places {
+            Some(places) if path == places.0 => files::settings(self.config, places, target.line),
             _ => Vec::new(),
         };
         DocumentView {
+            policy: files::policy(self.scene, path),
+            settings,
             path: path.clone(),
             mapped: read.as_ref().is_some_and(|r| r.mapped),
             pattern: read.as_ref().map(|r| r.pattern.clone()),

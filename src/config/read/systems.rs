@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Reader, key, names, owned};
+use crate::config::connectors::{CONNECTORS, ConnectorForm, Setting};
 use crate::config::{DriftPolicy, Mode, System};
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::suggest;
 use crate::document::tree::{Member, Node, NodeValue};
 use crate::ids::{KindName, SystemName};
-
-/// The connectors that a system may name.
-pub const CONNECTORS: &[&str] = &[
-    "http", "pull", "postgres", "redis", "file", "scim", "unleash",
-];
 
 /// The fields of a system that are not its connector's.
 const SYSTEM: &[&str] = &[
@@ -103,18 +99,21 @@ impl Reader<'_, '_> {
             "connector: http",
         ) {
             Some(found) => fields::text(self.faults, found).and_then(|placed| {
-                let known: Vec<(&'static str, &'static str)> =
-                    CONNECTORS.iter().map(|c| (*c, *c)).collect();
+                let known: Vec<(&'static str, &'static ConnectorForm)> =
+                    CONNECTORS.iter().map(|c| (c.name, c)).collect();
                 fields::choice(self.faults, &placed, "connector", &known)
             }),
             None => None,
         };
+        if let Some(form) = connector {
+            self.suits_connector(form, &fields, &what, member);
+        }
         let kinds = self.system_kinds(&fields, &what, member);
         Some(System {
             title: owned(fields.text(self.faults, "title")),
             aliases: self.owned_texts(&fields, "aliases"),
-            connector: connector.unwrap_or_default().to_owned(),
-            settings: self.settings(&fields, &what),
+            connector: connector.map_or("", |form| form.name).to_owned(),
+            settings: self.settings(connector, &fields, &what),
             credential: self.credential(&fields),
             kinds,
             mode: fields
@@ -141,6 +140,68 @@ impl Reader<'_, '_> {
                 )
                 .unwrap_or_default(),
         })
+    }
+
+    /// What would only fail once the system is to be reached is said here, where it is written.
+    fn suits_connector(
+        &mut self,
+        form: &ConnectorForm,
+        fields: &Fields<'_>,
+        what: &str,
+        member: &Member,
+    ) {
+        if let Some(given) = fields.get("credential").filter(|_| !form.credential) {
+            self.faults.error(
+                "document/unknown-field",
+                given.key_span.clone(),
+                format!("the {} connector takes no credential", form.name),
+                Some("take the line away".to_owned()),
+            );
+        }
+        if let Some(setting) = form.setting {
+            let at = Some(member.key_span.clone());
+            fields.require(self.faults, setting.key, what, at, setting.example);
+        } else if let Some(named) = fields.get("connector") {
+            self.faults.warning(
+                "config/no-connector",
+                named.value.span.clone(),
+                format!(
+                    "the connector `{}` is not in this build, so {what} can't be reached",
+                    form.name
+                ),
+                Some("leave the system out of the groups until it is".to_owned()),
+            );
+        }
+    }
+
+    /// The one setting that a connector takes, or what it does not take.
+    fn setting(&mut self, form: &ConnectorForm, setting: Setting, member: &Member) {
+        if member.key != setting.key {
+            let known = SYSTEM.iter().copied().chain([setting.key]);
+            self.faults.error(
+                "document/unknown-field",
+                member.key_span.clone(),
+                format!(
+                    "the {} connector has no setting `{}`; it has `{}`",
+                    form.name,
+                    fields::shorten(&member.key),
+                    setting.key
+                ),
+                suggest::nearest(&member.key, known).map(|near| format!("did you mean `{near}`?")),
+            );
+            return;
+        }
+        let Some(placed) = fields::text(self.faults, member) else {
+            return;
+        };
+        if let Err(fault) = (setting.check)(placed.text) {
+            self.faults.error(
+                "config/address",
+                placed.at,
+                fault.to_string(),
+                Some(format!("write it like {}", setting.example)),
+            );
+        }
     }
 
     /// The name of a credential, and never the credential itself: what can't be a name is not repeated, as it may be one.
@@ -184,13 +245,25 @@ impl Reader<'_, '_> {
     }
 
     /// What belongs to the connector. A field that is nearly one of ours is probably a slip.
-    fn settings(&mut self, fields: &Fields<'_>, what: &str) -> serde_json::Map<String, Value> {
+    fn settings(
+        &mut self,
+        form: Option<&ConnectorForm>,
+        fields: &Fields<'_>,
+        what: &str,
+    ) -> serde_json::Map<String, Value> {
+        let takes = form.and_then(|form| Some((form, form.setting?)));
         let mut settings = serde_json::Map::new();
         for member in fields.members() {
             if SYSTEM.contains(&member.key.as_str()) {
                 continue;
             }
-            if let Some(near) = suggest::nearest(&member.key, SYSTEM.iter().copied()) {
+            // A secret goes no further than here, and is not underlined: findings are shown to many.
+            if self.secret_in(&key(member), &member.value) {
+                continue;
+            }
+            if let Some((form, setting)) = takes {
+                self.setting(form, setting, member);
+            } else if let Some(near) = suggest::nearest(&member.key, SYSTEM.iter().copied()) {
                 self.faults.warning(
                     "document/unknown-field",
                     member.key_span.clone(),
@@ -201,10 +274,7 @@ impl Reader<'_, '_> {
                     Some(format!("did you mean `{near}`?")),
                 );
             }
-            // A secret goes no further than here, and is not underlined: findings are shown to many.
-            if !self.secret_in(&key(member), &member.value) {
-                settings.insert(member.key.clone(), member.value.to_value());
-            }
+            settings.insert(member.key.clone(), member.value.to_value());
         }
         settings
     }

@@ -15,7 +15,7 @@ systems:
     kinds: [FeatureFlag, AccessGrant]
     mode: upsert
     drift: propose
-  voicedrive: {connector: pull, kinds: [FeatureFlag], timeout: {connect: 5}}
+  voicedrive: {connector: file, path: legacy/flags.json, kinds: [FeatureFlag]}
 groups:
   hospital: {systems: [medical, voicedrive], consistency: lockstep, on_failure: hold, urgent: [narrowing, Notice]}
 people:
@@ -146,7 +146,7 @@ freezes:
   - {from: yesterday}
 "#,
     );
-    insta::assert_snapshot!(findings, @r##"
+    insta::assert_snapshot!(findings, @r#"
     2:10 config/version: version 2 is not known; this Lockstep reads version 1 (2) write version: 1
     3:11 config/timezone: there is no time zone "Asia/Tokio" (Asia/Tokio) use an IANA name such as Asia/Tokyo
     4:1 document/unknown-field: lockstep.yaml has no field `system` (system) did you mean `systems`?
@@ -158,6 +158,7 @@ freezes:
     13:5 config/secret: `url` holds a password, and the config repo holds none (url) keep it in the server's lockstep.toml and name it here: credential: NAME
     14:14 config/secret: `client_secret` is a secret, and the config repo holds none (client_secret) keep it in the server's lockstep.toml and name it here: credential: NAME
     15:3 document/bad-name: "bad name" is not a name of ASCII letters, digits, '-', '_' and '.', at most 64 long (bad name) -
+    15:3 document/missing-field: the system `bad name` has no `url` (bad name) add url: https://medical.example.org
     16:3 document/missing-field: the system `voicedrive` has no `connector` (voicedrive) add connector: http
     16:26 config/ambiguous-alias: `ＭＥＤＩＣＡＬ` already means the system `medical` (ＭＥＤＩＣＡＬ) a title or alias must name one system
     16:35 document/wrong-type: each item of `aliases` must be a string, not a number (5) -
@@ -185,7 +186,7 @@ freezes:
     34:5 document/missing-field: a freeze has no `name` ({) add name: year-end
     34:5 document/missing-field: a freeze has no `until` ({) add until: 2026-12-29T00:00+09:00
     34:12 date/invalid: "yesterday" is not a time (yesterday) write it like 2026-12-29T00:00+09:00
-    "##);
+    "#);
     // What could be read is there; secrets are not.
     assert_eq!(config.systems.len(), 2);
     let settings: Vec<&String> = config.systems["medical"].settings.keys().collect();
@@ -241,7 +242,7 @@ fn a_url_holds_no_secret_of_any_form() {
 fn a_credential_is_a_name_and_not_itself() {
     let read = |credential: &str| {
         let text = format!(
-            "version: 1\nsystems:\n  medical: {{connector: http, credential: '{credential}', kinds: [FeatureFlag]}}\n"
+            "version: 1\nsystems:\n  medical: {{connector: http, url: 'http://a.example', credential: '{credential}', kinds: [FeatureFlag]}}\n"
         );
         let (config, findings) = check(&text);
         let system = config.systems.into_values().next().unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Position, Url};
 
+use crate::config::connectors::AddressFault;
 use crate::ids::SystemName;
 
 /// What the connector is made of.
@@ -49,12 +50,8 @@ impl fmt::Debug for HttpSettings {
 /// Why a connector can't be made from its settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpSettingsError {
-    #[error("the url of a system starts with https:// or http://, not {0}:")]
-    Scheme(String),
-    #[error("the url of a system holds no user or password; name a credential instead")]
-    Secret,
-    #[error("the url of a system has no query or fragment")]
-    Query,
+    #[error(transparent)]
+    Address(#[from] AddressFault),
     #[error(
         "the credential holds characters that cannot be in a bearer token (line breaks, spaces, letters beyond ASCII)"
     )]

@@ -98,23 +98,23 @@ fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    medical: there is no connector "grpc"; there is http, file
-    medical: the connector "redis" is not in this build; there is http, file
-    medical: the http connector needs a url, such as https://medical.example.org
-    medical: the url cannot be read: invalid IPv6 address
-    medical: the url of a system holds no user or password; name a credential instead
-    medical: the url of a system has no query or fragment
-    medical: the url of a system starts with https:// or http://, not ftp:
-    medical: the url names no host
-    medical: the http connector has no setting "retries"; it has url
-    medical: the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
-    medical: the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
-    medical: the file connector needs a path, such as legacy/flags.json
-    medical: the file connector has no setting "url"; it has path
-    medical: the file connector takes no credential
-    medical: "/etc/passwd" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
-    medical: "a/../../b.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
-    medical: ".b.json.lockstep/journal.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
-    medical: this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = "DIR"
+    there is no connector "grpc"; there is http, file
+    the connector "redis" is not in this build; there is http, file
+    the http connector needs a url, such as https://medical.example.org
+    the host in the url can't be read
+    the url of a system holds no user or password; name a credential instead
+    the url of a system has no query or fragment
+    the url of a system starts with https:// or http://, not ftp:
+    the url has no https:// or http:// before the host
+    the http connector has no setting "retries"; it has url
+    the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
+    the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
+    the file connector needs a path, such as legacy/flags.json
+    the file connector has no setting "url"; it has path
+    the file connector takes no credential
+    "/etc/passwd" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    "a/../../b.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    ".b.json.lockstep/journal.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
+    this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = "DIR"
     "#);
 }

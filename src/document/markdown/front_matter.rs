@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
+use serde_yaml::{DuplicateKeyPolicy, Spanned};
 
 use super::is_colon;
 use crate::document::tree::{Member, Node, NodeValue};
@@ -25,9 +25,12 @@ pub struct FrontMatter {
 pub struct FrontMatterFault {
     pub span: Range<usize>,
     pub message: String,
+    pub hint: &'static str,
 }
 
-/// Finds front matter at the top of a text, or after one title line, where its first line looks like `key: value`.
+/// Finds front matter: what stands between a line `---` at the very top and the next one. A rule there, which Markdown writes the same
+/// way, is told apart by the empty line that follows it, or by never being closed. After one title line a rule is what is usual,
+/// so there the first line must look like `key: value`, as it must after an empty one.
 pub(super) fn find(text: &str) -> Option<FrontMatter> {
     let mut lines = Lines { text, at: 0 }
         .filter(|line| !line.text.trim().is_empty())
@@ -38,8 +41,9 @@ pub(super) fn find(text: &str) -> Option<FrontMatter> {
         fence = lines.next().filter(Placed::is_fence)?;
     }
     let first = lines.peek()?;
-    let empty = !titled && first.is_fence();
-    if !empty && !looks_like_field(first.text) {
+    let field = looks_like_field(first.text);
+    let adjacent = first.start == fence.end;
+    if !field && (titled || !(adjacent || first.is_fence())) {
         return None;
     }
     let start = fence.end;
@@ -47,9 +51,10 @@ pub(super) fn find(text: &str) -> Option<FrontMatter> {
         let fault = FrontMatterFault {
             span: fence.start..fence.start + 3,
             message: "the front matter that begins here is not closed by a line `---`".to_owned(),
+            hint: "close it, or leave an empty line after this one if it is a rule",
         };
-        // A title above a rule is ordinary Markdown.
-        return (!titled).then(|| FrontMatter {
+        // A title above a rule is ordinary Markdown, and so is a rule above a text.
+        return (field && !titled).then(|| FrontMatter {
             span: fence.start..fence.end,
             members: Vec::new(),
             fault: Some(fault),
@@ -107,7 +112,7 @@ fn looks_like_field(line: &str) -> bool {
             && key.chars().count() <= 40
             && !key.starts_with(['-', '*', '+', '#', '>', '|'])
             && !key.trim().contains(char::is_whitespace)
-    }) || line.trim_start().starts_with('#') && line.starts_with("# ")
+    })
 }
 
 fn members(yaml: &str, offset: usize) -> Result<Vec<Member>, FrontMatterFault> {
@@ -128,6 +133,7 @@ fn members(yaml: &str, offset: usize) -> Result<Vec<Member>, FrontMatterFault> {
             Err(FrontMatterFault {
                 span: node.span.clone(),
                 message: format!("front matter is lines of `key: value`, not {}", node.sort()),
+                hint: "write it so, or leave an empty line after the first --- if it is a rule",
             })
         }
     }
@@ -136,18 +142,11 @@ fn members(yaml: &str, offset: usize) -> Result<Vec<Member>, FrontMatterFault> {
 /// What is wrong with the YAML, in the words of the one reader of it.
 fn fault(error: &serde_yaml::Error, yaml: &str, offset: usize) -> FrontMatterFault {
     let at = error.location().and_then(|l| error_place(&l, yaml, offset));
-    let message = match yaml::explain(yaml, error) {
-        Some((_, message, _)) => message,
-        None => {
-            let message = error.render_with_formatter(&UserMessageFormatter);
-            // The place that the reader names is counted from the fence; ours is the span.
-            let message = message.split(" at line ").next();
-            message.unwrap_or("it is not YAML").to_owned()
-        }
-    };
+    let yaml::Told { message, hint, .. } = yaml::explain(yaml, error);
     FrontMatterFault {
         span: at.unwrap_or(offset..offset + yaml.len()),
-        message: format!("the front matter can't be read as YAML: {message}"),
+        message: format!("the front matter can't be read: {message}"),
+        hint,
     }
 }
 

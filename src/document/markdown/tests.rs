@@ -194,14 +194,46 @@ fn front_matter_and_lines_are_one_set_of_fields() {
 
 #[test]
 fn front_matter_that_is_broken_says_where() {
-    insta::assert_snapshot!(fields("---\nimpact: a\nimpact: b\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: duplicate mapping key `impact` is not allowed here" at "impact""#);
+    insta::assert_snapshot!(fields("---\nimpact: a\nimpact: b\n---\n# T\n"), @r#"fault "the front matter can't be read: `impact` is here a second time" at "impact""#);
     insta::assert_snapshot!(fields("---\nimpact: a\n# T\n"), @r#"
     impact="a"
     fault "the front matter that begins here is not closed by a line `---`" at "---"
     "#);
-    insta::assert_snapshot!(fields("---\nimpact: [a\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: unclosed bracket '['" at "impact: [a""#);
-    insta::assert_snapshot!(fields("---\nimpact: !!python/object x\n---\n# T\n"), @r#"fault "the front matter can't be read as YAML: tags (!name) are not read" at "x""#);
-    insta::assert_snapshot!(fields("---\n- a\n---\n"), @r#"rest "a""#);
+    insta::assert_snapshot!(fields("---\nimpact: [a\n---\n# T\n"), @r#"fault "the front matter can't be read: the bracket [ is never closed" at "impact: [a""#);
+    insta::assert_snapshot!(fields("---\nimpact: !!python/object x\n---\n# T\n"), @r#"fault "the front matter can't be read: tags (!name) are not read" at "x""#);
+}
+
+/// Markdown writes a rule as front matter is fenced: the empty line after it tells them apart.
+#[test]
+fn what_stands_between_fences_at_the_top_is_a_mapping_or_a_fault() {
+    for (text, is) in [
+        ("---\n- a\n---\n# T\n", "fault"),
+        ("---\njust a text\n---\n# T\n", "fault"),
+        ("---\n> quoted\n---\n# T\n", "fault"),
+        ("---\n5\n...\n# T\n", "fault"),
+        ("---\n[a, b]\n---\n", "fault"),
+        ("\n---\nseverity high\n---\n", "fault"),
+        ("---\nimpact high: of all\n---\n", "front"),
+        ("---\n{impact: high}\n---\n", "front"),
+        ("---\n# only a comment\n---\n# T\n", "front"),
+        ("---\n---\n# T\n", "front"),
+        // A rule, as Markdown has it.
+        ("---\n\n# T\n\n---\n\nmore\n", "text"),
+        ("---\n\n- a\n\n---\n", "text"),
+        ("---\n# T\n\nno second rule\n", "text"),
+        ("---\n- a\n\nno second rule\n", "text"),
+        ("# T\n---\n- a\n---\n", "text"),
+        ("# T\n\n---\n\ntext\n\n---\n", "text"),
+        ("text\n---\n", "text"),
+    ] {
+        let seen = match Outline::new(text).front {
+            None => "text",
+            Some(front) if front.fault.is_some() => "fault",
+            Some(_) => "front",
+        };
+        assert_eq!(seen, is, "{text:?}");
+    }
+    insta::assert_snapshot!(fields("---\n- a\n---\n"), @r#"fault "front matter is lines of `key: value`, not a list" at "-""#);
 }
 
 #[test]

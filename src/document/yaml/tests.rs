@@ -103,7 +103,7 @@ fn what_is_not_read_is_reported() {
     .iter()
     .map(|text| check(text).1)
     .collect();
-    insta::assert_snapshot!(findings.join("\n"), @r##"
+    insta::assert_snapshot!(findings.join("\n"), @r#"
     2:11 yaml/duplicate-key: `c` is here a second time (c)
     3:1 yaml/duplicate-key: `a` is here a second time (a)
     3:3 yaml/merge-key: merge keys (<<) are not read (<<)
@@ -112,12 +112,119 @@ fn what_is_not_read_is_reported() {
     1:4 yaml/number: the number is not finite or too large (.inf)
     1:4 yaml/number: the number 9007199254740993 is too large; numbers go up to 2^53 (9007199254740993)
     2:4 yaml/number: the number 123456789012345680000000000000 is too large; numbers go up to 2^53 (123456789012345678901234567890)
-    1:4 yaml/syntax: unclosed bracket '[' ([)
-    2:3 yaml/syntax: mapping values are not allowed in this context (:)
-    1:4 yaml/syntax: unclosed quote (")
-    1:3 yaml/syntax: expected string scalar ([)
+    1:4 yaml/syntax: the bracket [ is never closed ([)
+    2:3 yaml/syntax: a : where no value can follow (:)
+    1:4 yaml/syntax: a quote is never closed (")
+    1:3 yaml/syntax: expected a plain text here ([)
 
-    1:4 yaml/syntax: alias references unknown anchor (*)
+    1:4 yaml/syntax: this alias names no anchor that stands before it (*)
+    "#);
+}
+
+/// The engine's words are for programmers. Every fault that people make has words of ours, with its place.
+#[test]
+fn every_slip_is_said_in_our_own_words() {
+    let found: Vec<String> = [
+        "a: [1, 2}\n",
+        "a: 1]\n",
+        "a: {b: 1\n",
+        "a: {b: 1 c: 2}\n",
+        "a: [\"x\" \"y\"]\n",
+        "a: 'it's'\n",
+        "a: \"x\" y\n",
+        "a: 'x\n",
+        "a: \"\\q\"\n",
+        "a: \"\\xZZ\"\n",
+        "a:\n  b: 1\n c: 2\n",
+        "a: 1\n  - b\n",
+        "a: - b\n",
+        "a: b: c\n",
+        "a\nb: 1\n",
+        "a:\n\tb: 1\n",
+        "a: @x\n",
+        "a: `x`\n",
+        "a: %x\n",
+        "%FOO\n---\na: 1\n",
+        "a: &\n",
+        "a: |x\n  b\n",
+        "a: >\n   b\n  c\n",
+        "a: !\n",
+        "a: !x!y z\n",
+        "a: 1\n... b\n",
+        "- a\nb: 1\n",
+        "a: \"x\"#c\n",
+        "{a: 1}: 2\n",
+        "a: [-]\n",
+        "a: 1\n---\nb: 2\n",
+    ]
+    .iter()
+    .map(|text| format!("{text:?}\n  {}", check(text).1.replace('\n', "\n  ")))
+    .collect();
+    let found = found.join("\n");
+    assert!(!found.contains("can't be read as YAML"), "{found}");
+    insta::assert_snapshot!(found, @r##"
+    "a: [1, 2}\n"
+      1:4 yaml/syntax: the bracket [ is closed by } ([)
+    "a: 1]\n"
+      
+    "a: {b: 1\n"
+      1:4 yaml/syntax: the bracket { is never closed ({)
+    "a: {b: 1 c: 2}\n"
+      1:11 yaml/syntax: expected , or } here (:)
+    "a: [\"x\" \"y\"]\n"
+      1:9 yaml/syntax: something follows the closing quote (")
+    "a: 'it's'\n"
+      1:8 yaml/syntax: something follows the closing quote (s)
+    "a: \"x\" y\n"
+      1:8 yaml/syntax: something follows the closing quote (y)
+    "a: 'x\n"
+      1:4 yaml/syntax: a quote is never closed (')
+    "a: \"\\q\"\n"
+      1:4 yaml/syntax: an escape that YAML does not know (")
+    "a: \"\\xZZ\"\n"
+      1:4 yaml/syntax: an escape that YAML does not know (")
+    "a:\n  b: 1\n c: 2\n"
+      3:2 yaml/syntax: expected `key: value` here (c)
+    "a: 1\n  - b\n"
+      
+    "a: - b\n"
+      1:4 yaml/syntax: a - where no list can begin (-)
+    "a: b: c\n"
+      1:5 yaml/syntax: a : where no value can follow (:)
+    "a\nb: 1\n"
+      2:2 yaml/syntax: a : where no value can follow (:)
+    "a:\n\tb: 1\n"
+      2:2 yaml/syntax: a tab where YAML takes only spaces (b)
+    "a: @x\n"
+      1:4 yaml/syntax: @ can't begin a value (@)
+    "a: `x`\n"
+      1:4 yaml/syntax: ` can't begin a value (`)
+    "a: %x\n"
+      1:4 yaml/syntax: % can't begin a value (%)
+    "%FOO\n---\na: 1\n"
+      
+    "a: &\n"
+      1:4 yaml/syntax: an & or * without a name (&)
+    "a: |x\n  b\n"
+      1:4 yaml/syntax: the lines of a text after | or > are not indented alike (|)
+    "a: >\n   b\n  c\n"
+      3:3 yaml/syntax: expected `key: value` here (c)
+    "a: !\n"
+      
+    "a: !x!y z\n"
+      1:4 yaml/tag: tags (!name) are not read (!)
+    "a: 1\n... b\n"
+      2:5 yaml/syntax: something follows the end of the document (...) (b)
+    "- a\nb: 1\n"
+      2:1 yaml/syntax: this line is not indented like the ones it belongs to (b)
+    "a: \"x\"#c\n"
+      1:7 yaml/syntax: a # where no comment can begin (#)
+    "{a: 1}: 2\n"
+      1:1 yaml/syntax: expected a plain text here ({)
+    "a: [-]\n"
+      1:5 yaml/syntax: a - where no list can begin (-)
+    "a: 1\n---\nb: 2\n"
+      2:1 yaml/syntax: expected one document; here a second one begins (---)
     "##);
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::scan::scan;
-use crate::policy::testing::{Outcome, run_tests};
+use crate::policy::testing::{Outcome, run_tests, run_tests_within};
 
 /// Findings as `path:line:column rule message (hint)`.
 fn findings(files: &BTreeMap<DocPath, Blob>) -> String {
@@ -321,6 +321,38 @@ helper_test_x := 1
     let coverage = report.coverage.values().next().unwrap();
     assert_eq!(report.coverage.len(), 1);
     assert_snapshot!(serde_json::to_string(coverage).unwrap(), @r#"{"covered":[3,6],"not_covered":[5],"percent":66.66666666666667}"#);
+}
+
+#[test]
+fn tests_that_loop_are_cut_off_and_named() {
+    let tests: String = (1..=7)
+        .map(|n| format!("test_{n} if count(data.lockstep.deny) == 0\n\n"))
+        .collect();
+    let set = files(&[
+        (
+            "policies/a.rego",
+            "package lockstep\n\ndeny contains \"x\" if {\n\tsome i in numbers.range(1, 2000)\n\tsome j in numbers.range(1, 2000)\n\ti * j < 0\n}\n",
+        ),
+        (
+            "policies/a_test.rego",
+            &format!("package lockstep_test\n\n{tests}"),
+        ),
+    ]);
+    let report = run_tests_within(&set, std::time::Duration::from_millis(5));
+    let lines = report.results.iter().map(|r| {
+        let message = r.message.as_deref().unwrap_or_default();
+        format!("{} {:?} {message}", r.name, r.outcome)
+    });
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r#"
+    test_1 Failed cut off after 5ms, as a judgement would be; simplify what loops in it or in the rules it asks
+    test_2 Failed cut off after 5ms, as a judgement would be; simplify what loops in it or in the rules it asks
+    test_3 Failed cut off after 5ms, as a judgement would be; simplify what loops in it or in the rules it asks
+    test_4 Failed cut off after 5ms, as a judgement would be; simplify what loops in it or in the rules it asks
+    test_5 Failed cut off after 5ms, as a judgement would be; simplify what loops in it or in the rules it asks
+    test_6 Skipped not run: 5 tests before it ran out of time
+    test_7 Skipped not run: 5 tests before it ran out of time
+    "#);
+    assert!(!report.passed());
 }
 
 #[test]

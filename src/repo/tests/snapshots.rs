@@ -127,9 +127,18 @@ fn names_and_modes_of_a_hand_made_tree_are_reported_and_never_followed() {
             ("twice.json", Content::Bytes((*b"2").into())),
         ]
     );
+    let unreadable: Vec<_> = snapshot
+        .unreadable
+        .iter()
+        .map(|u| (u.name.as_str(), u.why))
+        .collect();
     assert_eq!(
-        snapshot.unreadable,
-        ["a\u{fffd}.json", "b\\u{1b}[31m.json", "twice.json (twice)"]
+        unreadable,
+        [
+            ("a\u{fffd}.json", Unnamed::NoText),
+            ("b\\u{1b}[31m.json", Unnamed::NoText),
+            ("twice.json", Unnamed::Twice)
+        ]
     );
 }
 

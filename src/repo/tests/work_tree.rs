@@ -108,8 +108,12 @@ fn links_pipes_and_nested_repositories_are_not_entered() {
     assert_eq!(content("nested"), Content::Submodule);
     assert_eq!(
         snapshot.unreadable,
-        ["pipe.json (not a file)", "\u{fffd}.json"]
+        [Unreadable {
+            name: "\u{fffd}.json".to_owned(),
+            why: Unnamed::NoText
+        }]
     );
+    assert_eq!(content("pipe.json"), Content::Odd(Odd::Pipe));
 }
 
 #[test]

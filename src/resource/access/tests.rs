@@ -12,10 +12,10 @@ fn config() -> Config {
     let text = "
 version: 1
 systems:
-  medical: {connector: http, kinds: [AccessGrant, IpBlock]}
-  voicedrive: {connector: http, kinds: [AccessGrant]}
-  edge: {connector: http, kinds: [IpBlock]}
-  payroll: {connector: http, kinds: []}
+  medical: {connector: http, url: 'http://a.example', kinds: [AccessGrant, IpBlock]}
+  voicedrive: {connector: http, url: 'http://a.example', kinds: [AccessGrant]}
+  edge: {connector: http, url: 'http://a.example', kinds: [IpBlock]}
+  payroll: {connector: http, url: 'http://a.example', kinds: []}
 ";
     let path: DocPath = "lockstep.yaml".parse().unwrap();
     let kinds = [GRANT, BLOCK].map(|k| k.parse().unwrap());

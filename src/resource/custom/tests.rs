@@ -47,7 +47,7 @@ const RATE: &str = r##"{
 
 fn check(text: &str) -> String {
     let path: DocPath = "lockstep.yaml".parse().unwrap();
-    let config_text = "version: 1\nsystems:\n  payroll: {title: 給与, connector: http, kinds: [Rate]}\n  medical: {connector: http, kinds: [Rate]}\n  other: {connector: http, kinds: []}\n";
+    let config_text = "version: 1\nsystems:\n  payroll: {title: 給与, connector: http, url: 'http://a.example', kinds: [Rate]}\n  medical: {connector: http, url: 'http://a.example', kinds: [Rate]}\n  other: {connector: http, url: 'http://a.example', kinds: []}\n";
     let (config, findings): (Config, _) =
         crate::config::read::read(&path, config_text, &["Rate".parse().unwrap()]);
     assert_eq!(findings, []);

@@ -14,9 +14,9 @@ fn config() -> Config {
     let text = "
 version: 1
 systems:
-  medical: {title: 医療職員管理システム, aliases: [医療システム], connector: http, kinds: [FeatureFlag]}
-  voicedrive: {connector: http, kinds: [FeatureFlag]}
-  payroll: {title: 給与, connector: http, kinds: []}
+  medical: {title: 医療職員管理システム, aliases: [医療システム], connector: http, url: 'http://a.example', kinds: [FeatureFlag]}
+  voicedrive: {connector: http, url: 'http://a.example', kinds: [FeatureFlag]}
+  payroll: {title: 給与, connector: http, url: 'http://a.example', kinds: []}
 ";
     let path: DocPath = "lockstep.yaml".parse().unwrap();
     let (config, findings) =

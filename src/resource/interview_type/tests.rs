@@ -11,8 +11,8 @@ fn config() -> Config {
     let text = "
 version: 1
 systems:
-  medical: {connector: http, kinds: [InterviewType]}
-  voicedrive: {title: ボイスドライブ, connector: http, kinds: [InterviewType]}
+  medical: {connector: http, url: 'http://a.example', kinds: [InterviewType]}
+  voicedrive: {title: ボイスドライブ, connector: http, url: 'http://a.example', kinds: [InterviewType]}
 ";
     let path: DocPath = "lockstep.yaml".parse().unwrap();
     let (config, findings) = crate::config::read::read(&path, text, &[KIND.parse().unwrap()]);

@@ -114,7 +114,7 @@ const SAMPLES: &[&str] = &[
     "a: {enabled: true}\nb:\n  enabled: false\n  expires: 2026-12-31\n  targeting: {if: [1, 2]}\n",
     "{\"admin_users\": [\"a\", {\"id\": \"漢\", \"until\": \"2026-01-01\"}], \"blocked_ips\": [\"::ffff:1.2.3.0/120\"]}",
     "- {id: a, name: A, classification: c, successor: b}\n- {id: b, name: &n B, classification: *n}\n",
-    "version: 1\nsystems:\n  medical: {connector: http, kinds: [Rate], token: x}\ngroups: {g: {systems: [medical]}}\nsafety: {default: {window: 7d}}\n",
+    "version: 1\nsystems:\n  medical: {connector: http, url: 'http://a.example', kinds: [Rate], token: x}\ngroups: {g: {systems: [medical]}}\nsafety: {default: {window: 7d}}\n",
 ];
 
 proptest! {

@@ -130,8 +130,8 @@ fn every_fault_at_once() {
       severity: "info"
       title: "題"
     error markdown/front-matter 2:1 "severity: [high"
-      the front matter can't be read as YAML: unclosed bracket '['
-      → front matter is lines of `key: value` between two lines `---`
+      the front matter can't be read: the bracket [ is never closed
+      → close it, or put a text that begins with a bracket in quotes
     "#);
 }
 

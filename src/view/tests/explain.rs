@@ -82,6 +82,8 @@ fn sample(language: Language) -> ExplainView {
             pattern: Some("config/access-control.{json,yaml,yml}".to_owned()),
             mapped: false,
             rules: vec![],
+            policy: None,
+            settings: vec![],
         }),
         resources: vec![ResourceView {
             id: "AccessGrant/admin/user001".parse().unwrap(),
@@ -279,6 +281,8 @@ fn what_is_left_out_is_said() {
             "it changes the rules",
             whence("policies/governance.rego", 9),
         )],
+        policy: None,
+        settings: vec![],
     });
     view.resources[0].changes.clear();
     view.resources[0].rules.clear();
@@ -289,9 +293,9 @@ fn what_is_left_out_is_said() {
         ..view.resources[0].clone()
     };
     view.resources.push(mapped);
-    assert_snapshot!(plain(&text::explain(&view)), @"
+    assert_snapshot!(plain(&text::explain(&view)), @r#"
     Judged by the rules at ba5eba5eba.
-    lockstep.yaml: declares no resources
+    lockstep.yaml: systems, groups, people, ceilings and freezes that judge
       Policies say
         … it changes the rules  policies/governance.rego:9
 
@@ -315,7 +319,7 @@ fn what_is_left_out_is_said() {
         none is on, and none comes
 
     … and 2 more
-    ");
+    "#);
 }
 
 #[test]

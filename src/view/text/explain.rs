@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
 use crate::plan::Op;
 use crate::view::explain::{
-    CeilingView, ChangeLine, DocumentView, Effect, ExplainView, FreezeView, ResourceView, RuleView,
-    SystemView, Whence,
+    CeilingView, ChangeLine, DocumentView, Effect, ExplainView, FreezeView, PolicyFileView,
+    ResourceView, RuleView, SettingView, SystemView, Whence,
 };
 use crate::view::printable::printable;
 use crate::view::words::{Words, words};
@@ -20,7 +20,7 @@ pub fn explain(view: &ExplainView) -> String {
     };
     out.push('\n');
     if let Some(document) = &view.document {
-        read_as(&mut out, document, words);
+        read_as(&mut out, document, view, words);
     }
     for resource in &view.resources {
         out.push('\n');
@@ -53,13 +53,15 @@ fn heading(out: &mut String, text: &str) {
     out.push_str(&format!("  {}\n", styled(BOLD, text)));
 }
 
-fn read_as(out: &mut String, document: &DocumentView, words: &Words) {
+fn read_as(out: &mut String, document: &DocumentView, view: &ExplainView, words: &Words) {
     let DocumentView {
         path,
         kinds,
         pattern,
         mapped,
         rules: said,
+        policy,
+        settings,
     } = document;
     let kinds: Vec<&str> = kinds.iter().map(|k| k.as_str()).collect();
     out.push_str(&styled(BOLD, &printable(path.as_str())));
@@ -69,10 +71,75 @@ fn read_as(out: &mut String, document: &DocumentView, words: &Words) {
             out.push_str(&(words.explain.read_mapped)(&kinds.join(", "), pattern));
         }
         Some(pattern) => out.push_str(&(words.explain.read_default)(&kinds.join(", "), pattern)),
+        None if policy.is_some() => out.push_str(words.explain.policy),
+        None if path.as_str() == "lockstep.yaml" => out.push_str(words.explain.settings),
         None => out.push_str(words.explain.read_by_none),
     }
     out.push('\n');
-    rules(out, said, words);
+    if let Some(policy) = policy {
+        policy_file(out, policy, words);
+    }
+    for setting in settings {
+        entry(out, setting, words);
+    }
+    if view.proposed || said.is_empty() {
+        rules(out, said, words.explain.rules, words);
+    } else {
+        rules(out, said, words.explain.change_asks, words);
+    }
+}
+
+fn policy_file(out: &mut String, policy: &PolicyFileView, words: &Words) {
+    let PolicyFileView {
+        package,
+        title,
+        owner,
+        judges,
+        changed,
+        rules,
+        tests,
+    } = policy;
+    let facts = [
+        (words.explain.title, title),
+        (words.explain.owner, owner),
+        (words.explain.package, package),
+    ];
+    for (name, text) in facts {
+        if let Some(text) = text {
+            out.push_str(&format!("  {name}{}{}\n", words.colon, printable(text)));
+        }
+    }
+    if *changed {
+        out.push_str(&format!("  {}\n", words.explain.judges_after_merge));
+    }
+    if !judges {
+        out.push_str(&format!("  {}\n", words.explain.judges_nothing));
+    }
+    for (name, list) in [
+        (words.explain.its_rules, rules),
+        (words.explain.tests, tests),
+    ] {
+        heading(out, &format!("{name}{}{}", words.colon, list.len()));
+        for (rule, whence) in list {
+            out.push_str(&format!("    {}", printable(rule)));
+            placed(out, Some(whence));
+        }
+    }
+}
+
+fn entry(out: &mut String, setting: &SettingView, words: &Words) {
+    let SettingView { entry, place, says } = setting;
+    out.push_str(&format!("  {}", styled(BOLD, &printable(entry))));
+    match place {
+        Some(_) => placed(out, place.as_ref()),
+        None => out.push_str(&format!("  {}\n", styled(DIM, words.explain.not_written))),
+    }
+    let says: Vec<String> = says
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}: {}", printable(value)))
+        .collect();
+    out.push_str(&format!("    {}\n", says.join(" · ")));
 }
 
 fn one(out: &mut String, resource: &ResourceView, view: &ExplainView, words: &Words) {
@@ -104,7 +171,7 @@ fn one(out: &mut String, resource: &ResourceView, view: &ExplainView, words: &Wo
         } else if resource.rules.is_empty() {
             out.push_str(&format!("  {}\n", words.explain.no_rules));
         }
-        rules(out, &resource.rules, words);
+        rules(out, &resource.rules, words.explain.rules, words);
     } else if !resource.policies.is_empty() {
         heading(out, words.explain.policies);
         for policy in &resource.policies {
@@ -142,11 +209,11 @@ fn line(change: &ChangeLine, words: &Words) -> String {
     format!("{} {text}", styled(style, sign))
 }
 
-fn rules(out: &mut String, rules: &[RuleView], words: &Words) {
+fn rules(out: &mut String, rules: &[RuleView], title: &str, words: &Words) {
     if rules.is_empty() {
         return;
     }
-    heading(out, words.explain.rules);
+    heading(out, title);
     for rule in rules {
         let (style, sign) = match rule.effect {
             Effect::Denies => (RED, "✗"),

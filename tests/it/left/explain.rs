@@ -228,3 +228,132 @@ fn without_a_proposal_it_says_what_would_judge() {
         .code(2);
     assert!(line.err.contains("--proposal NUMBER"), "{}", line.err);
 }
+
+#[test]
+fn a_policy_says_its_rules_its_tests_and_who_must_agree_to_change_it() {
+    let bare = bare();
+    let path = "policies/rollout.rego";
+    let tests = "package lockstep_test\n\ntest_nothing if true\n";
+    bare.push("main", &[("policies/rollout_test.rego", tests)]);
+    let base = bare.git(&["rev-parse", "main"]);
+    let told = bare
+        .run(&["explain", path, "--rev", "main", "--format", "json"])
+        .code(0)
+        .json();
+    assert_eq!(told["judged_by"], base.as_str());
+    let document = &told["document"];
+    let policy = &document["policy"];
+    assert_eq!(policy["package"], "lockstep");
+    assert_eq!(
+        (&policy["judges"], &policy["changed"]),
+        (&json!(true), &json!(false))
+    );
+    let begins = |entry: &Value| {
+        let text = bare.file("main", entry[1]["path"].as_str().expect("a path"));
+        let line = entry[1]["line"]
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok());
+        let line = line.and_then(|n| text.lines().nth(n - 1).map(str::to_owned));
+        line.expect("its line")
+    };
+    for (list, name) in [("rules", "deny"), ("tests", "test_")] {
+        let entries = policy[list].as_array().expect(list);
+        assert!(!entries.is_empty(), "{list}: {policy}");
+        for entry in entries {
+            let rule = entry[0].as_str().expect("a name");
+            assert!(begins(entry).starts_with(rule), "{entry}");
+        }
+        assert!(
+            entries
+                .iter()
+                .any(|e| e[0].as_str().is_some_and(|n| n.starts_with(name)))
+        );
+    }
+    let asked: Vec<_> = document["rules"]
+        .as_array()
+        .expect("rules")
+        .iter()
+        .map(|r| (r["effect"].clone(), r["from"].clone()))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            (json!("asks"), json!(["*"])),
+            (json!("asks"), json!(["security"]))
+        ]
+    );
+    // A proposal that changes it is judged by what is there before.
+    bare.git(&["branch", "looser", "main"]);
+    bare.push(
+        "looser",
+        &[(path, "package lockstep\n\ndeny contains \"x\" if false\n")],
+    );
+    let told = bare
+        .run(&[
+            "explain", path, "--base", "main", "--head", "looser", "--format", "json",
+        ])
+        .code(0)
+        .json();
+    assert_eq!(told["document"]["policy"]["changed"], true);
+    assert_eq!(told["document"]["policy"]["rules"], policy["rules"]);
+    let text = bare
+        .run(&["explain", path, "--rev", "main", "--lang", "en"])
+        .code(0)
+        .out;
+    for said in [
+        "a policy",
+        "package: lockstep",
+        "A change of it is judged",
+        "may approve:",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+#[test]
+fn lockstep_yaml_says_what_each_entry_rules_and_a_line_only_its_own() {
+    let bare = bare();
+    let explain = |what: &str| {
+        bare.run(&["explain", what, "--rev", "main", "--format", "json"])
+            .code(0)
+            .json()["document"]
+            .clone()
+    };
+    let config = bare.file("main", "lockstep.yaml");
+    let whole = explain("lockstep.yaml");
+    let entries = whole["settings"].as_array().expect("entries");
+    for wanted in [
+        "systems.medical",
+        "groups.hospital",
+        "safety.default",
+        "freezes.always",
+    ] {
+        assert!(
+            entries.iter().any(|e| e["entry"] == wanted),
+            "{wanted}: {whole}"
+        );
+    }
+    let find = |text: &str| config.lines().position(|l| l.contains(text)).expect(text) + 1;
+    let ceiling = explain(&format!("lockstep.yaml:{}", find("voicedrive/FeatureFlag")));
+    let entries = ceiling["settings"].as_array().expect("entries");
+    assert_eq!(entries.len(), 1, "{ceiling}");
+    assert_eq!(entries[0]["entry"], "safety.voicedrive/FeatureFlag");
+    assert!(
+        entries[0]["says"]
+            .as_array()
+            .is_some_and(|s| s.contains(&json!(["limits", "voicedrive/FeatureFlag"]))),
+        "{ceiling}"
+    );
+    assert_eq!(ceiling["rules"], whole["rules"]);
+    assert!(
+        ceiling["rules"].as_array().is_some_and(|r| r.len() == 2),
+        "{ceiling}"
+    );
+    let freeze = explain(&format!("lockstep.yaml:{}", find("name: always")));
+    assert_eq!(freeze["settings"][0]["entry"], "freezes.always");
+    let text = bare
+        .run(&["explain", "lockstep.yaml", "--rev", "main", "--lang", "ja"])
+        .code(0)
+        .out;
+    assert!(text.contains("変更すると次のように判定されます"), "{text}");
+}

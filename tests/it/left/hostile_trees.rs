@@ -75,6 +75,26 @@ fn a_million_files_are_too_many_and_said_so() {
     assert!(!ran.out.contains("no lockstep.yaml"), "{}", ran.out);
 }
 
+/// The same where they lie as files: hard links, so that only the folders take room.
+#[test]
+#[ignore = "writes a million names, which takes a dozen seconds"]
+fn a_million_files_in_a_work_tree_are_too_many_and_said_so() {
+    let folder = Folder::new();
+    folder.write("lockstep.yaml", CONFIG);
+    for n in 0..100 {
+        let first = format!("alerts/{n}/0.md");
+        folder.write(&first, "# a\n\n影響: x\n");
+        // No file system takes more links to one file than this.
+        for other in 1..10_000 {
+            let link = folder.join(&format!("alerts/{n}/{other}.md"));
+            std::fs::hard_link(folder.join(&first), link).expect("a link");
+        }
+    }
+    assert_eq!(found(&folder), ["error tree/beyond-limits lockstep.yaml"]);
+    let ran = folder.run(&["check"]).code(1);
+    assert!(ran.out.contains("500000 files and folders"), "{}", ran.out);
+}
+
 /// The same trick with bytes, and with paths.
 #[test]
 fn a_small_repository_does_not_unpack_to_more_than_there_is_memory_for() {
@@ -184,7 +204,11 @@ fn names_that_climb_out_nest_or_stand_twice_are_reported() {
         assert!(found.iter().any(|f| f == wanted), "{wanted}: {found:?}");
     }
     let ran = folder.run(&["check"]).code(1);
-    for told in ["../passwd.md", "caf\\\\u{7f}.md", "in too many folders"] {
+    for told in [
+        "../passwd.md",
+        "caf\\u{7f}.md",
+        "lies in more than 128 folders",
+    ] {
         assert!(ran.out.contains(told), "{told}: {}", ran.out);
     }
 }

@@ -105,6 +105,143 @@ fn links_are_reported_and_not_followed() {
     assert!(ran.out.contains("tree/symlink"), "{}", ran.out);
 }
 
+/// What may be in a file's place, as it is said of `path` in the work tree.
+fn said_of(folder: &Folder, path: &str) -> Vec<String> {
+    let ran = folder.run(&["check", "--format", "json"]).code(1);
+    let json = ran.json();
+    let all = json["findings"].as_array().unwrap();
+    all.iter()
+        .filter(|f| f["path"] == path)
+        .map(|f| {
+            format!(
+                "{}: {}",
+                f["rule"].as_str().unwrap(),
+                f["message"].as_str().unwrap()
+            )
+        })
+        .collect()
+}
+
+/// Puts something at a path.
+type Make<'a> = &'a dyn Fn(&Path);
+
+fn pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo runs").success());
+}
+
+#[test]
+fn what_has_the_place_of_lockstep_yaml_is_said_as_what_it_is() {
+    let link = |path: &Path| std::os::unix::fs::symlink("nowhere", path).unwrap();
+    let folder_there = |path: &Path| std::fs::create_dir_all(path.join("name")).unwrap();
+    let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    let cases: [(Make<'_>, &str); 5] = [
+        (
+            &|_| {},
+            "config/missing: there is no lockstep.yaml: it names the systems, groups and people",
+        ),
+        (
+            &link,
+            "tree/symlink: a symbolic link is not followed: put the file itself here",
+        ),
+        (
+            &folder_there,
+            "tree/not-a-file: this is a folder, where a file must be",
+        ),
+        (
+            &pipe,
+            "tree/not-a-file: this is a named pipe, where a file must be",
+        ),
+        (
+            &socket,
+            "tree/not-a-file: this is a socket, where a file must be",
+        ),
+    ];
+    for (make, said) in cases {
+        let folder = config();
+        let path = folder.join("lockstep.yaml");
+        std::fs::remove_file(&path).unwrap();
+        make(&path);
+        assert_eq!(said_of(&folder, "lockstep.yaml"), [said]);
+    }
+}
+
+#[test]
+fn a_folder_named_lockstep_yaml_is_one_in_a_commit_too() {
+    let folder = config();
+    let path = folder.join("lockstep.yaml");
+    std::fs::remove_file(&path).unwrap();
+    folder.write("lockstep.yaml/name.md", "# a\n");
+    git(folder.path(), &["init", "-q"]);
+    git(folder.path(), &["add", "-A"]);
+    git(folder.path(), &["commit", "-qm", "a folder"]);
+    let ran = folder.run(&["check", "--rev", "HEAD"]).code(1);
+    assert!(
+        ran.out.contains("this is a folder, where a file must be"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        !ran.out.contains("there is no lockstep.yaml"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn pipes_and_sockets_among_the_documents_are_named_as_such() {
+    let folder = config();
+    pipe(&folder.join("config/rates.json"));
+    drop(std::os::unix::net::UnixListener::bind(folder.join("config/live.yaml")).unwrap());
+    assert_eq!(
+        said_of(&folder, "config/rates.json"),
+        ["tree/not-a-file: this is a named pipe, where a file must be"]
+    );
+    assert_eq!(
+        said_of(&folder, "config/live.yaml"),
+        ["tree/not-a-file: this is a socket, where a file must be"]
+    );
+    std::fs::remove_dir_all(folder.join("policies")).unwrap();
+    folder.write("policies", "no folder");
+    let ran = folder.run(&["check"]).code(2);
+    assert!(ran.err.contains("policies is no folder"), "{}", ran.err);
+    assert!(!ran.err.contains("os error"), "{}", ran.err);
+}
+
+/// What git's library says of its insides is for its makers.
+#[test]
+fn a_damaged_repository_is_said_in_plain_words() {
+    let folder = config();
+    git(folder.path(), &["init", "-q"]);
+    git(folder.path(), &["add", "-A"]);
+    git(folder.path(), &["commit", "-qm", "all"]);
+    let id = git(folder.path(), &["rev-parse", "HEAD:lockstep.yaml"]);
+    let (start, rest) = id.split_at(2);
+    let object = folder.join(&format!(".git/objects/{start}/{rest}"));
+    std::fs::remove_file(&object).unwrap();
+    let gone = folder.run(&["check", "--rev", "HEAD"]).code(2);
+    std::fs::write(&object, "garbage").unwrap();
+    let damaged = folder.run(&["check", "--rev", "HEAD"]).code(2);
+    for (ran, what) in [(gone, "is not in the repository"), (damaged, "is damaged")] {
+        assert!(
+            ran.err.contains(what) && ran.err.contains("git fsck"),
+            "{}",
+            ran.err
+        );
+        for raw in ["class=", "odb", "header", &id] {
+            assert!(!ran.err.contains(raw), "{raw}: {}", ran.err);
+        }
+    }
+    for kind in ["HEAD^{tree}", "HEAD:lockstep.yaml", "", "a..b"] {
+        let ran = folder.run(&["check", "--rev", kind]).code(2);
+        assert!(
+            ran.err.contains("there is no branch, tag or commit"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
 #[test]
 fn a_byte_order_mark_and_windows_lines_move_no_place() {
     let folder = config();

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::faults::{answering, class, plain, writing};
 use super::*;
+use crate::config::connectors::AddressFault;
 
 /// A server that answers by path.
 async fn answering_by(
@@ -375,7 +376,7 @@ fn a_url_with_a_user_is_refused_and_not_repeated() {
         };
         assert!(!format!("{settings:?} {settings:#?}").contains("hunter2"));
         let error = HttpConnector::new(settings).err().unwrap();
-        assert_eq!(error, HttpSettingsError::Secret);
+        assert_eq!(error, HttpSettingsError::Address(AddressFault::Secret));
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

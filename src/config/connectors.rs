@@ -1,0 +1,173 @@
+//! What each connector asks of a system in `lockstep.yaml`, so far as the text alone can tell. How a system is spoken to, and what
+//! the server has to give for it, is not known here.
+
+use url::{ParseError, Url};
+
+/// A connector as `lockstep.yaml` names it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectorForm {
+    pub name: &'static str,
+    /// The one setting that it needs; it has no other. `None` where the connector is only planned: its settings are not known yet.
+    pub setting: Option<Setting>,
+    /// Whether a credential can be sent along.
+    pub credential: bool,
+}
+
+/// A setting that a connector cannot do without.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub key: &'static str,
+    pub example: &'static str,
+    /// Whether a text can be it.
+    pub check: fn(&str) -> Result<(), AddressFault>,
+}
+
+/// All connectors that a system may name.
+pub const CONNECTORS: &[ConnectorForm] = &[
+    ConnectorForm {
+        name: "http",
+        setting: Some(Setting {
+            key: "url",
+            example: "url: https://medical.example.org",
+            check: |text| address(text).map(drop),
+        }),
+        credential: true,
+    },
+    planned("pull"),
+    planned("postgres"),
+    planned("redis"),
+    ConnectorForm {
+        name: "file",
+        setting: Some(Setting {
+            key: "path",
+            example: "path: legacy/flags.json",
+            // Where it may lie is the server's to say.
+            check: |_| Ok(()),
+        }),
+        credential: false,
+    },
+    planned("scim"),
+    planned("unleash"),
+];
+
+const fn planned(name: &'static str) -> ConnectorForm {
+    ConnectorForm {
+        name,
+        setting: None,
+        credential: true,
+    }
+}
+
+/// Why a text is no address of a system. It does not repeat the text, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    #[error("the url has no https:// or http:// before the host")]
+    Bare,
+    #[error("the url of a system starts with https:// or http://, not {0}:")]
+    Scheme(String),
+    #[error("the url names no host")]
+    Host,
+    #[error("the port in the url is none; it is a number from 1 to 65535")]
+    Port,
+    #[error("the host in the url can't be read")]
+    Unreadable,
+    #[error("the url of a system holds no user or password; name a credential instead")]
+    Secret,
+    #[error("the url of a system has no query or fragment")]
+    Query,
+}
+
+/// Reads a `url` to which the System API's paths can be appended.
+pub fn address(text: &str) -> Result<Url, AddressFault> {
+    // `medical:8801` would be read as the scheme `medical`.
+    if !text.contains("://") {
+        return Err(AddressFault::Bare);
+    }
+    let url = Url::parse(text).map_err(|error| {
+        if error == ParseError::EmptyHost {
+            AddressFault::Host
+        } else if error == ParseError::InvalidPort {
+            AddressFault::Port
+        } else {
+            AddressFault::Unreadable
+        }
+    })?;
+    check_address(&url)?;
+    Ok(url)
+}
+
+/// The same for what has been read as a URL already.
+pub fn check_address(url: &Url) -> Result<(), AddressFault> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(AddressFault::Scheme(url.scheme().to_owned()));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(AddressFault::Host);
+    }
+    if url.port() == Some(0) {
+        return Err(AddressFault::Port);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(AddressFault::Secret);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(AddressFault::Query);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_scheme_a_host_and_maybe_a_path() {
+        for right in [
+            "https://medical.example.org",
+            "http://127.0.0.1:8801",
+            "https://medical.example.org/api/",
+            "http://[::1]:8801",
+        ] {
+            assert!(address(right).is_ok(), "{right}");
+        }
+        let wrong = [
+            "medical.example.org",
+            "medical:8801",
+            "",
+            "/medical",
+            "file:///etc/passwd",
+            "ftp://medical.example.org",
+            "http://",
+            "http://:8801",
+            "http://medical:0",
+            "http://medical:99999",
+            "http://[::1",
+            "http://me dical",
+            "https://s3cret@medical",
+            "https://medical/?token=s3cret",
+        ];
+        let said: Vec<String> = wrong
+            .iter()
+            .map(|text| match address(text) {
+                Ok(_) => format!("{text}: passed"),
+                Err(fault) => format!("{text}: {fault:?}"),
+            })
+            .collect();
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        medical.example.org: Bare
+        medical:8801: Bare
+        : Bare
+        /medical: Bare
+        file:///etc/passwd: Scheme("file")
+        ftp://medical.example.org: Scheme("ftp")
+        http://: Host
+        http://:8801: Host
+        http://medical:0: Port
+        http://medical:99999: Port
+        http://[::1: Unreadable
+        http://me dical: Unreadable
+        https://s3cret@medical: Secret
+        https://medical/?token=s3cret: Query
+        "#);
+    }
+}
