@@ -11,7 +11,7 @@ use super::group::{Memory, Pass, Scene};
 use super::{Engine, EngineError};
 use crate::ids::{Digest, ResourceRef, SystemName};
 use crate::plan::{Change, Op};
-use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
 use crate::resource::Direction;
 use crate::state::{Bucket, Item, State};
 use crate::store::{Claims, Owner};
@@ -218,42 +218,19 @@ pub(super) fn claims(run: &Run) -> BTreeMap<SystemName, Claims> {
     let mut claims: BTreeMap<SystemName, Claims> = BTreeMap::new();
     for (system, member) in &run.members {
         let claim = claims.entry(system.clone()).or_default();
-        let verified = matches!(member.state, MemberState::Verified { .. });
+        let left = member.state.leaves();
+        let verified = left == Leaves::Target;
+        let may_hold = verified || left == Leaves::Unknown;
         for change in &member.changes {
             match change.op {
                 Op::Delete if verified => claim.gone.push(change.id.clone()),
-                Op::Create if !good && may_hold(&member.state) => claim.own.push(change.id.clone()),
+                Op::Create if !good && may_hold => claim.own.push(change.id.clone()),
                 Op::Create | Op::Update | Op::Delete => {}
             }
         }
     }
     claims.retain(|_, claim| *claim != Claims::default());
     claims
-}
-
-/// Whether a system may hold what it was sent.
-fn may_hold(state: &MemberState) -> bool {
-    match state {
-        MemberState::Planned
-        | MemberState::Preparing
-        | MemberState::Prepared
-        | MemberState::Unprepared { .. }
-        | MemberState::Aborting
-        | MemberState::Aborted
-        | MemberState::Compensated => false,
-        MemberState::Unaborted { .. }
-        | MemberState::Committing
-        | MemberState::Committed { .. }
-        | MemberState::Uncommitted { .. }
-        | MemberState::Verified { .. }
-        | MemberState::Unverified { .. }
-        | MemberState::Withdrawing
-        | MemberState::Undoing
-        | MemberState::Undone
-        | MemberState::NotUndone { .. }
-        | MemberState::Left { .. }
-        | MemberState::Stuck { .. } => true,
-    }
 }
 
 impl Engine {
