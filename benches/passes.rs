@@ -357,6 +357,7 @@ fn counting(app: &App, requests: &Arc<AtomicUsize>) -> anyhow::Result<Engine> {
         Timing {
             prepare: Duration::from_secs(60),
             commit: Duration::from_secs(60),
+            urgent: Duration::from_secs(60),
             lease: Duration::from_secs(30),
         },
         "bench".to_owned(),

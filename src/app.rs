@@ -64,6 +64,7 @@ impl App {
         let timing = Timing {
             prepare: settings.timeouts.prepare,
             commit: settings.timeouts.commit,
+            urgent: settings.timeouts.urgent,
             lease: LEASE,
         };
         Ok(Engine::new(

@@ -68,6 +68,8 @@ pub struct Timing {
     pub prepare: Duration,
     /// From the decision until every system has committed and been verified; and again for taking it back.
     pub commit: Duration,
+    /// For a system to answer before urgent changes go to the others of its group without it.
+    pub urgent: Duration,
     /// How long a group's lease lasts without being renewed.
     pub lease: Duration,
 }

@@ -75,6 +75,8 @@ pub struct Timeouts {
     pub commit: Duration,
     /// One request.
     pub request: Duration,
+    /// For a system to answer before the urgent changes of its group go to the others without it.
+    pub urgent: Duration,
 }
 
 /// Why the settings can't be used.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::future::join;
+use futures_util::stream::FuturesUnordered;
 
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
@@ -12,7 +14,7 @@ use super::lead::{Held, Lead};
 use super::observe::Link;
 use super::ownership::{Beyond, Remembered};
 use super::source::Head;
-use super::urgent::{Ahead, Tried, keep_ahead};
+use super::urgent::{Ahead, Tried, hurried, keep_ahead, was_cut};
 use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
@@ -45,7 +47,7 @@ pub(super) struct Memory {
     pub(super) hot: Hot,
     /// Urgent changes that came to nothing on a system.
     pub(super) urgent: BTreeMap<SystemName, Tried>,
-    /// Urgent changes of a held plan were made: what is left of it is to be planned anew.
+    /// Urgent changes went first: what is left is to be planned anew.
     pub(super) again: bool,
     /// The revision that each system was verified at last.
     pub(super) verified: BTreeMap<SystemName, Revision>,
@@ -67,8 +69,93 @@ pub(super) struct Pass<'a> {
     pub(super) trigger: Trigger,
 }
 
+/// How long a run waits to be prepared everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until it keeps urgent changes from a system that is ready.
+    Short,
+    /// All the time that systems may take.
+    Full,
+}
+
+/// What was heard of a group's systems.
+#[derive(Default)]
+struct Seen {
+    observed: BTreeMap<SystemName, State>,
+    failures: Failures,
+}
+
+impl Seen {
+    /// Takes in every answer that is still waited for.
+    async fn hear(
+        &mut self,
+        waiting: &mut FuturesUnordered<impl Future<Output = (SystemName, Look)>>,
+    ) {
+        while let Some((system, look)) = waiting.next().await {
+            match look {
+                Ok(state) => drop(self.observed.insert(system, state)),
+                Err(error) => drop(self.failures.insert(system, Failure::Said { error })),
+            }
+        }
+    }
+
+    /// The same, with those that have not answered yet among the failures.
+    fn without_the_silent<'s>(&self, all: impl Iterator<Item = &'s SystemName>) -> Self {
+        let mut failures = self.failures.clone();
+        for system in all.filter(|s| !self.observed.contains_key(*s)) {
+            let message = "has not answered yet".to_owned();
+            failures.entry(system.clone()).or_insert(Failure::Said {
+                error: ConnectorError::Transient { message },
+            });
+        }
+        Self {
+            observed: self.observed.clone(),
+            failures,
+        }
+    }
+}
+
+/// What comes of observing a system.
+type Look = Result<State, ConnectorError>;
+
+async fn look_at(
+    link: Option<Result<Arc<Link>, String>>,
+    system: SystemName,
+    desired: State,
+    known: Option<Digest>,
+) -> (SystemName, Look) {
+    let look = match link {
+        Some(Ok(link)) => link.observe(&desired, known).await,
+        Some(Err(message)) => Err(ConnectorError::Terminal { message }),
+        None => Err(ConnectorError::Terminal {
+            message: format!("{system} has no connection"),
+        }),
+    };
+    (system, look)
+}
+
+/// What the bundle says each system should have.
+fn project(
+    pass: &Pass<'_>,
+    bundle: &Arc<Bundle>,
+    memory: &mut Memory,
+) -> BTreeMap<SystemName, State> {
+    let mut projected = BTreeMap::new();
+    for system in &pass.group.systems {
+        let state = match memory.projected.get(system) {
+            Some((of, state)) if Arc::ptr_eq(of, bundle) => state.clone(),
+            Some((of, state)) => bundle.project_after(system, of, state),
+            None => bundle.project(system),
+        };
+        memory
+            .projected
+            .insert(system.clone(), (bundle.clone(), state.clone()));
+        projected.insert(system.clone(), state);
+    }
+    projected
+}
+
 /// What a group is to be held to.
-#[derive(Clone)]
 struct Target {
     fence: Fence,
     revision: Revision,
@@ -144,51 +231,83 @@ impl Engine {
             good: state.good,
             is_fallback: why.is_some(),
         };
-        let scene = self.look(pass, target.clone(), memory).await?;
-        let mut report = self.bring_to(pass, &scene, memory).await?;
+        let scene = self.look(pass, &target, memory).await?;
+        let mut report = self.bring_to(pass, &scene, Patience::Short, memory).await?;
         if std::mem::take(&mut memory.again) {
-            let scene = self.look(pass, target, memory).await?;
-            report = self.bring_to(pass, &scene, memory).await?;
+            let scene = self.look(pass, &target, memory).await?;
+            report = self.bring_to(pass, &scene, Patience::Full, memory).await?;
             memory.again = false;
         }
         report.waits = report.waits.or(why);
         Ok(report)
     }
 
-    /// Observes the systems and puts together what there is to know for bringing them to a revision.
+    /// Observes the systems and puts together what there is to know for bringing them to a revision. Where one does not answer, the urgent
+    /// changes of the others go ahead while it is waited for.
     async fn look(
         &self,
         pass: &Pass<'_>,
-        target: Target,
+        target: &Target,
         memory: &mut Memory,
     ) -> Result<Scene, EngineError> {
-        let Target {
-            fence,
-            revision,
-            bundle,
-            good,
-            is_fallback,
-        } = target;
-        let seen = self.observe_group(pass, &bundle, memory).await;
-        let (projected, observed, failures) = seen;
+        let projected = project(pass, &target.bundle, memory);
+        let ask = |system: &SystemName, known: Option<Digest>| {
+            let desired = projected.get(system).cloned().unwrap_or_default();
+            look_at(
+                pass.links.get(system).cloned(),
+                system.clone(),
+                desired,
+                known,
+            )
+        };
+        let asked = projected.keys();
+        let mut waiting: FuturesUnordered<_> = asked
+            .map(|system| ask(system, memory.known.get(system).copied()))
+            .collect();
+        let mut seen = Seen::default();
+        let in_time = tokio::time::timeout(self.timing.urgent, seen.hear(&mut waiting)).await;
+        let is_ahead = !pass.group.urgent.is_empty() && !seen.observed.is_empty();
+        if in_time.is_err() && is_ahead {
+            let partly = seen.without_the_silent(projected.keys());
+            let scene = self.scene(pass, target, &projected, partly, memory).await?;
+            let ahead = self.ahead_of_the_silent(pass, &scene, memory);
+            let (moved, ()) = join(ahead, seen.hear(&mut waiting)).await;
+            for system in moved? {
+                seen.observed.remove(&system);
+                waiting.push(ask(&system, memory.known.get(&system).copied()));
+            }
+        }
+        seen.hear(&mut waiting).await;
+        self.scene(pass, target, &projected, seen, memory).await
+    }
+
+    async fn scene(
+        &self,
+        pass: &Pass<'_>,
+        target: &Target,
+        projected: &BTreeMap<SystemName, State>,
+        seen: Seen,
+        memory: &mut Memory,
+    ) -> Result<Scene, EngineError> {
+        let Seen { observed, failures } = seen;
         let mut desired = projected.clone();
         let mut beyond = BTreeMap::new();
-        for (system, (found, with)) in self.beyond(&projected, &observed, memory).await? {
+        for (system, (found, with)) in self.beyond(projected, &observed, memory).await? {
             desired.insert(system.clone(), with);
             beyond.insert(system, found);
         }
-        let ahead = if is_fallback {
+        let ahead = if target.is_fallback {
             self.gone_ahead(pass.name).await?
         } else {
             Ahead::new()
         };
         Ok(Scene {
-            fence,
-            revision,
-            bundle,
-            good,
+            fence: target.fence,
+            revision: target.revision.clone(),
+            bundle: target.bundle.clone(),
+            good: target.good.clone(),
             desired,
-            projected,
+            projected: projected.clone(),
             observed,
             failures,
             beyond,
@@ -201,6 +320,7 @@ impl Engine {
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
+        patience: Patience,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
         if !scene.failures.is_empty() {
@@ -260,61 +380,16 @@ impl Engine {
                 .collect(),
             adrift,
         };
+        let hurried = match patience {
+            Patience::Short => hurried(pass.group, &plan, memory),
+            Patience::Full => BTreeSet::new(),
+        };
         let run = self
-            .carry_out(run, effects, &connected(pass.links), &ending)
+            .carry_out(run, effects, &connected(pass.links), &ending, &hurried)
             .await?;
+        memory.again = was_cut(&run, &hurried);
         let done = self.learn(pass, scene, &run, &ending, memory);
         self.and_urgent(pass, scene, done, memory).await
-    }
-
-    /// Asks all systems at once.
-    async fn observe_group(
-        &self,
-        pass: &Pass<'_>,
-        bundle: &Arc<Bundle>,
-        memory: &mut Memory,
-    ) -> (
-        BTreeMap<SystemName, State>,
-        BTreeMap<SystemName, State>,
-        Failures,
-    ) {
-        let mut desired = BTreeMap::new();
-        for system in &pass.group.systems {
-            let state = match memory.projected.get(system) {
-                Some((of, state)) if Arc::ptr_eq(of, bundle) => state.clone(),
-                Some((of, state)) => bundle.project_after(system, of, state),
-                None => bundle.project(system),
-            };
-            memory
-                .projected
-                .insert(system.clone(), (bundle.clone(), state.clone()));
-            desired.insert(system.clone(), state);
-        }
-        let known = &memory.known;
-        let asked = desired.iter().map(async |(system, desired)| {
-            let result = match pass.links.get(system) {
-                Some(Ok(link)) => link.observe(desired, known.get(system).copied()).await,
-                Some(Err(why)) => Err(ConnectorError::Terminal {
-                    message: why.clone(),
-                }),
-                None => Err(ConnectorError::Terminal {
-                    message: format!("{system} has no connection"),
-                }),
-            };
-            (system.clone(), result)
-        });
-        let (mut observed, mut failures) = (BTreeMap::new(), Failures::new());
-        for (system, result) in join_all(asked).await {
-            match result {
-                Ok(state) => {
-                    observed.insert(system, state);
-                }
-                Err(error) => {
-                    failures.insert(system, Failure::Said { error });
-                }
-            }
-        }
-        (desired, observed, failures)
     }
 
     /// What every system's share is, after its mode and its drift policy; and the systems that are left with what somebody else

@@ -1,6 +1,8 @@
 //! Who acts for a group: the lease, and what comes with it. A process that gets it takes up the runs that were left open, and reads
 //! what was known last; so a pass starts from what the store says, whoever wrote it.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::execute::{Ending, restore};
@@ -86,7 +88,13 @@ impl Engine {
             let (run, effects) = protocol::recover(run, fence);
             let ending = Ending::of(pass.group);
             let run = self
-                .carry_out(run, effects, &connected(pass.links), &ending)
+                .carry_out(
+                    run,
+                    effects,
+                    &connected(pass.links),
+                    &ending,
+                    &BTreeSet::new(),
+                )
                 .await?;
             if run.outcome.is_none() {
                 return Ok(Some(super::execute::unfinished(&run)));

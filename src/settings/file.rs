@@ -91,6 +91,7 @@ impl Default for Timeouts {
             prepare: Duration::from_secs(30),
             commit: Duration::from_secs(60),
             request: Duration::from_secs(10),
+            urgent: Duration::from_secs(2),
         }
     }
 }
@@ -119,12 +120,14 @@ impl<'de> Deserialize<'de> for Timeouts {
             prepare: Option<Human>,
             commit: Option<Human>,
             request: Option<Human>,
+            urgent: Option<Human>,
         }
         let (raw, default) = (Raw::deserialize(from)?, Self::default());
         Ok(Self {
             prepare: raw.prepare.map_or(default.prepare, |h| h.0),
             commit: raw.commit.map_or(default.commit, |h| h.0),
             request: raw.request.map_or(default.request, |h| h.0),
+            urgent: raw.urgent.map_or(default.urgent, |h| h.0),
         })
     }
 }
