@@ -47,7 +47,23 @@ pub(super) fn unfinished(run: &Run) -> String {
         .iter()
         .map(|(system, condition)| format!("{system}: {}", condition.message))
         .collect();
-    format!("not over yet, and taken up again: {}", waits.join("; "))
+    format!(
+        "not over yet, and taken up again: {}; {WAITS_TOO}",
+        waits.join("; ")
+    )
+}
+
+/// Taking back ends by finding each system as it was before the run: what went there meanwhile, however urgent, would be found instead.
+const WAITS_TOO: &str = "until then nothing else goes to this group, urgent changes neither: see that its systems answer";
+
+/// Where the systems of a run stand that is left open.
+pub(super) fn open_conditions(run: &Run) -> BTreeMap<SystemName, Condition> {
+    let mut conditions = run.conditions();
+    for condition in conditions.values_mut() {
+        condition.message.push_str("; ");
+        condition.message.push_str(WAITS_TOO);
+    }
+    conditions
 }
 
 /// Systems by name, as connected for this run.

@@ -388,6 +388,9 @@ impl Engine {
             .carry_out(run, effects, &connected(pass.links), &ending, &hurried)
             .await?;
         memory.again = was_cut(&run, &hurried);
+        if run.outcome.is_none() {
+            self.note_open(&run, memory).await?;
+        }
         let done = self.learn(pass, scene, &run, &ending, memory);
         self.and_urgent(pass, scene, done, memory).await
     }

@@ -68,7 +68,7 @@ impl Engine {
             let who = who.map_or("another process".to_owned(), |running| running.to_string());
             return Ok(Lead::Not(format!("{who} keeps it in step")));
         };
-        if let Some(why) = self.recover(pass, fence).await? {
+        if let Some(why) = self.recover(pass, fence, memory).await? {
             return Ok(Lead::Not(why));
         }
         self.recall(pass, memory).await?;
@@ -81,7 +81,12 @@ impl Engine {
     }
 
     /// Takes up the runs that were left open. Gives back why one of them can't be ended now.
-    async fn recover(&self, pass: &Pass<'_>, fence: Fence) -> Result<Option<String>, EngineError> {
+    async fn recover(
+        &self,
+        pass: &Pass<'_>,
+        fence: Fence,
+        memory: &mut Memory,
+    ) -> Result<Option<String>, EngineError> {
         for stored in self.store.open_runs(pass.name).await? {
             let run = restore(&stored)?;
             tracing::info!(run.id = %run.id, decision = ?run.decision, "an unfinished run is taken up");
@@ -97,6 +102,7 @@ impl Engine {
                 )
                 .await?;
             if run.outcome.is_none() {
+                self.note_open(&run, memory).await?;
                 return Ok(Some(super::execute::unfinished(&run)));
             }
         }

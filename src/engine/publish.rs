@@ -22,11 +22,12 @@ pub(super) type Shown = Vec<(String, String)>;
 pub(super) type Ended = BTreeMap<RunId, Arc<RunAt>>;
 
 impl Engine {
-    /// Brings the statuses of recent revisions to what the store says, and returns what is shown now.
+    /// Brings the statuses of recent revisions from what was `published` to what the store says, and returns what is shown now.
     pub(super) async fn publish(
         &self,
         groups: &BTreeMap<GroupName, Group>,
         head: &Head,
+        published: &BTreeMap<Revision, Shown>,
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
@@ -103,7 +104,7 @@ impl Engine {
                     )
                 })
                 .collect();
-            if self.published.get(&revision) != Some(&summary) {
+            if published.get(&revision) != Some(&summary) {
                 statuses::write(&*self.forge, &revision, wanted).await?;
             }
             shown.insert(revision, summary);

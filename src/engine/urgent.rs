@@ -1,6 +1,6 @@
 //! Changes that do not wait: where a group can't move together, every system that can gets its urgent ones by itself.
 //!
-//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a freeze, or a ceiling
+//! A revoked admin or a blocked address must not stay because another system is away, hangs, refuses something else, or because a freeze, or a ceiling
 //! of another kind, holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,6 +222,7 @@ impl Engine {
             let Some(outcome) = &run.outcome else {
                 // Whoever leads next takes it up from the store.
                 tracing::warn!(run.id = %run.id, "{}", unfinished(&run));
+                self.note_open(&run, memory).await?;
                 memory.lease = None;
                 continue;
             };
@@ -377,13 +378,16 @@ fn unable(outcome: &Outcome) -> Option<BTreeSet<SystemName>> {
         Outcome::Unreachable { systems } | Outcome::Misconfigured { systems } => {
             Some(systems.keys().cloned().collect())
         }
+        // Whoever did not fail was taken back with the others, and need not wait for them with what is urgent.
+        Outcome::RolledBack { cause, left } => {
+            Some(cause.keys().chain(left.keys()).cloned().collect())
+        }
         // Who refused one change may take another.
         Outcome::Refused { .. } | Outcome::Held { .. } => Some(BTreeSet::new()),
         Outcome::InStep
         | Outcome::Applied { .. }
         | Outcome::Stale { .. }
         | Outcome::Interrupted
-        | Outcome::RolledBack { .. }
         | Outcome::Stuck { .. } => None,
     }
 }

@@ -342,3 +342,77 @@ async fn a_system_that_does_not_prepare_keeps_nothing_urgent_from_the_others() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_with_the_others_keeps_nothing_urgent() {
+    // Voicedrive prepares and then hangs: both are taken back, and medical is given what is urgent by itself.
+    let world = world().await;
+    world.settings(&Settings {
+        request: "500ms",
+        commit: "2s",
+        ..SETTINGS
+    });
+    let faults = json!({"hang_commit_ms": 600_000});
+    world.system("voicedrive").set_faults(faults).await;
+    mixed(&world);
+    for _ in 0..2 {
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(held(&world, "medical").await, URGENT);
+        assert_eq!(held(&world, "voicedrive").await, BEFORE);
+    }
+    assert_eq!(
+        world.outcomes().await,
+        ["applied", "rolled_back", "applied"]
+    );
+    world.system("voicedrive").set_faults(json!({})).await;
+    world.commit("once more");
+    assert_eq!(world.apply().await.code, Some(0));
+    for system in ["medical", "voicedrive"] {
+        assert_eq!(held(&world, system).await, WHOLE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_does_not_wait_for_another() {
+    let mut world = world().await;
+    let front = Front::start(world.system("voicedrive").address).await;
+    world.system_mut("voicedrive").at = front.address;
+    let group = "  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n";
+    let groups = "  staff: {systems: [medical]}\n  voices: {systems: [voicedrive]}\n";
+    let config = world.config("").replace(group, groups);
+    world.write("lockstep.yaml", &config);
+    world.commit("two groups");
+    world.settings(&SETTINGS);
+    world.ok(&["apply"]).await;
+    world.settings(&ENDLESS);
+    let mut lockstep = world.start(&["run"], "run.log");
+    front.breaks("GET /lockstep/v1/state/digests", Fault::Silent);
+    eventually("voicedrive hangs", async || {
+        (front.held() == 1).then_some(())
+    })
+    .await;
+    for rollout in [20, 21] {
+        world.set_rollout(rollout);
+        world.commit("raise the rollout");
+        eventually("medical has it", async || {
+            (world.rollouts().await[0] == Some(u64::from(rollout))).then_some(())
+        })
+        .await;
+        assert_eq!(world.rollouts().await[1], Some(10));
+        assert_eq!(front.held(), 1, "it is still asked for the first time");
+    }
+    // What it missed is made up for at once, and not at the next interval.
+    front.heals();
+    eventually("voicedrive has the newest", async || {
+        (world.rollouts().await[1] == Some(21)).then_some(())
+    })
+    .await;
+    lockstep.terminate();
+    assert_eq!(
+        lockstep.ended().await.code(),
+        Some(0),
+        "{}",
+        lockstep.output()
+    );
+}
