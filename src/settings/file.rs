@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) language: Option<Language>,
     pub(super) user: Option<String>,
+    pub(super) mark: Option<String>,
     pub(super) intervals: Intervals,
     pub(super) timeouts: Timeouts,
     pub(super) files: Option<PathBuf>,
@@ -42,6 +43,7 @@ struct Raw {
     listen: Option<Listen>,
     language: Option<RawLanguage>,
     user: Option<String>,
+    mark: Option<Mark>,
     #[serde(default)]
     intervals: Intervals,
     #[serde(default)]
@@ -169,6 +171,25 @@ impl<'de> Deserialize<'de> for Human {
     }
 }
 
+/// A config repo's mark, as a refusal repeats it.
+struct Mark(String);
+
+/// The longest mark.
+const MARK_CHARS: usize = 200;
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let is_short = (1..=MARK_CHARS).contains(&text.chars().count());
+        if is_short && text.trim() == text && !text.contains(char::is_control) {
+            return Ok(Self(text));
+        }
+        Err(serde::de::Error::custom(format!(
+            "{text:?} is no mark; write it as the refusal names it, such as \"config repo 0123456789\""
+        )))
+    }
+}
+
 /// A token as text. What it is instead is not repeated: `token = 12345` is a token without quotes.
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     match toml::Value::deserialize(from)? {
@@ -222,6 +243,7 @@ pub(super) fn read(
             RawLanguage::Japanese => Language::Japanese,
         }),
         user: raw.user,
+        mark: raw.mark.map(|mark| mark.0),
         intervals: raw.intervals,
         timeouts: raw.timeouts,
         files: raw.files.map(|files| folder.join(files.root)),
