@@ -27,6 +27,7 @@ mod finish;
 mod group;
 mod guard;
 mod lead;
+mod look;
 mod observe;
 mod ownership;
 mod publish;
@@ -205,6 +206,17 @@ impl Engine {
     fn link(&self, name: &SystemName, system: &System) -> Result<Arc<Link>, String> {
         let connector = (self.connect)(name, system)?;
         Ok(Arc::new(Link::new(connector, self.owner.clone())))
+    }
+
+    /// Whether a revision is in the repository: one that history was rewritten over is there until git forgets it.
+    async fn is_there(&self, revision: &Revision) -> Result<bool, EngineError> {
+        let (repo, wanted) = (self.repo.clone(), revision.clone());
+        let read = tokio::task::spawn_blocking(move || repo.commit(&wanted));
+        match read.await? {
+            Ok(_) => Ok(true),
+            Err(RepoError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn bundle_of(&self, revision: &Revision) -> Result<Arc<Bundle>, EngineError> {

@@ -96,6 +96,7 @@ fn excepted(breaches: &[Breach]) -> String {
             | Rule::DeleteShare { .. }
             | Rule::UpdateShare { .. }
             | Rule::LastAdmin
+            | Rule::Lost { .. }
             | Rule::OwnAccess => &[],
         })
         .map(String::as_str)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::execute::{Ending, open_conditions};
 use super::finish::{same, standings};
-use super::group::{Memory, Pass, Scene, report};
+use super::group::{Memory, Pass, report};
+use super::look::Scene;
 use super::{Engine, EngineError, GroupReport};
 use crate::ids::{Digest, Fence, SystemName};
 use crate::plan::Plan;

@@ -36,7 +36,14 @@ impl Engine {
         let mut ended = Ended::new();
         let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
-            states.insert(name, self.store.group_state(name).await?);
+            let mut state = self.store.group_state(name).await?;
+            if let Some(good) = &state.good
+                && !self.is_there(good).await?
+            {
+                // Of what git has forgotten it is not known what it contains.
+                state.good = None;
+            }
+            states.insert(name, state);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
             // the same revision and counts too.
             let whole = self
@@ -68,6 +75,10 @@ impl Engine {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let mut shown = BTreeMap::new();
         for revision in revisions {
+            // A commit that git has forgotten shows nothing.
+            if !published.contains_key(&revision) && !self.is_there(&revision).await? {
+                continue;
+            }
             let fault = head.broken.as_deref().filter(|_| revision == head.revision);
             let mut known = Vec::new();
             for (name, group) in groups {

@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drift::split;
 use super::execute::{Ending, unfinished};
-use super::group::{Memory, Pass, Scene, connected, report};
+use super::group::{Memory, Pass, connected, report};
+use super::look::Scene;
 use super::{Engine, EngineError, GroupReport};
 use crate::config::Group;
 use crate::ids::{GroupName, PlanDigest, ResourceRef, SystemName};
