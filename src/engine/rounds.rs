@@ -144,7 +144,7 @@ impl Rounds {
         let whose = match whose {
             // Whoever is due is not the only one for whom a merge is news.
             Whose::Due if moved => Whose::All(Trigger::Merge),
-            whose => whose,
+            Whose::Due | Whose::All(_) => whose,
         };
         if moved {
             self.connect_systems(&head.config);
