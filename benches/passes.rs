@@ -21,7 +21,7 @@ use lockstep::connector::registry::{self, Timeouts};
 use lockstep::connector::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen,
 };
-use lockstep::engine::{Engine, GroupReport, Timing};
+use lockstep::engine::{Engine, GroupReport, Rounds, Timing};
 use lockstep::ids::{ChangesetId, Digest, Fence};
 use lockstep::record::Trigger;
 use lockstep::reference::{self, Options};
@@ -257,7 +257,7 @@ async fn passes(bare: &Path, changes: usize) -> anyhow::Result<()> {
     let git = git2::Repository::open(bare)?;
     let app = App::open(Settings::load(None, Some(bare))?).await?;
     let requests = Arc::new(AtomicUsize::new(0));
-    let mut engine = counting(&app, &requests)?;
+    let mut engine = Rounds::new(counting(&app, &requests)?);
 
     let (cpu, start) = (cpu_of_threads()?, Instant::now());
     in_step(&engine.pass(Trigger::Start).await?, true)?;
@@ -357,6 +357,7 @@ fn counting(app: &App, requests: &Arc<AtomicUsize>) -> anyhow::Result<Engine> {
         Timing {
             prepare: Duration::from_secs(60),
             commit: Duration::from_secs(60),
+            urgent: Duration::from_secs(60),
             lease: Duration::from_secs(30),
         },
         "bench".to_owned(),

@@ -68,6 +68,7 @@ impl App {
         let timing = Timing {
             prepare: settings.timeouts.prepare,
             commit: settings.timeouts.commit,
+            urgent: settings.timeouts.urgent,
             lease: LEASE,
         };
         Ok(Engine::new(
@@ -82,7 +83,23 @@ impl App {
             "lockstep/engine".parse()?,
         )
         .protecting(own(&self.settings))
-        .owned_by(self.repo.mark(&self.settings.branch)?.map(Arc::from)))
+        .owned_by(self.mark()?))
+    }
+
+    /// What systems are told this config repo is called.
+    fn mark(&self) -> anyhow::Result<Option<Arc<str>>> {
+        if let Some(mark) = &self.settings.mark {
+            return Ok(Some(mark.as_str().into()));
+        }
+        let mark = self.repo.mark(&self.settings.branch)?;
+        if mark.is_none() && self.repo.head(&self.settings.branch)?.is_some() {
+            tracing::warn!(
+                "this clone is cut off, so what marks the config repo is not known: systems that keep marks refuse what comes from \
+                 here where they have one, and can't tell another repo from this one where they have none; `git fetch --unshallow`, or \
+                 set `mark` in lockstep.toml"
+            );
+        }
+        Ok(mark.map(Arc::from))
     }
 
     /// Who acts: who the forge says it is, where it knows; else as named, or `LOCKSTEP_USER`, or git's own configuration.

@@ -1,22 +1,21 @@
 //! The engine: carries merged state to the systems, one group at a time, over and over.
 //!
-//! [`Engine::pass`] reads as the pipeline: refresh, lead, observe, plan, guard, then the run itself, which `protocol` decides
-//! and `execute` carries out. What can't wait for the whole group is in `urgent`, whose a resource is in `ownership`. Why the loop woke is recorded and never branched on: every pass starts from what is there.
+//! [`Rounds`] says whose turn it is. A group's pass, in `group`, reads as the pipeline: lead, observe, plan, guard, then the run itself, which
+//! `protocol` decides and `execute` carries out. What can't wait for the whole group is in `urgent`, whose a resource is in `ownership`. Why the loop woke is recorded and never branched on: every pass starts from what is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
-use crate::config::{Config, Group, System};
+use crate::config::System;
 use crate::connector::Apply;
 use crate::forge::{Forge, ForgeError};
 use crate::ids::{Actor, GroupName, Revision, SystemName};
 use crate::plan::safety::Own;
-use crate::record::{Condition, Next, Outcome, Trigger};
+use crate::record::{Condition, Next, Outcome};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 use crate::store::{Alive, Store, StoreError};
@@ -28,10 +27,12 @@ mod finish;
 mod group;
 mod guard;
 mod lead;
+mod look;
 mod observe;
 mod ownership;
 mod publish;
 mod revert;
+mod rounds;
 mod source;
 mod statuses;
 mod supervisor;
@@ -39,6 +40,7 @@ mod urgent;
 
 use observe::Link;
 pub use observe::{Hope, observe};
+pub use rounds::Rounds;
 pub use source::{Head, read_head};
 pub use supervisor::{Stopped, pass_once, supervise};
 
@@ -68,6 +70,8 @@ pub struct Timing {
     pub prepare: Duration,
     /// From the decision until every system has committed and been verified; and again for taking it back.
     pub commit: Duration,
+    /// For a system to answer before urgent changes go to the others of its group without it.
+    pub urgent: Duration,
     /// How long a group's lease lasts without being renewed.
     pub lease: Duration,
 }
@@ -76,7 +80,7 @@ pub struct Timing {
 pub type Connect =
     Box<dyn Fn(&SystemName, &System) -> Result<Arc<dyn Apply>, String> + Send + Sync>;
 
-/// Keeps the groups of one config repo in step.
+/// What passes of the groups of one config repo need; [`Rounds`] makes them.
 pub struct Engine {
     store: Store,
     forge: Arc<dyn Forge>,
@@ -92,16 +96,7 @@ pub struct Engine {
     owner: Option<Arc<str>>,
     own: Own,
     source: Arc<std::sync::Mutex<source::Source>>,
-    head: Option<Head>,
-    links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
-    memory: BTreeMap<GroupName, Mutex<group::Memory>>,
-    /// The statuses written by this process, so that only what changed is compared with the forge again.
-    published: BTreeMap<Revision, publish::Shown>,
     ended: std::sync::Mutex<publish::Ended>,
-    /// Whether the last writing of statuses came to its end.
-    publish_again: bool,
-    /// Failed revisions whose reverting proposal is there.
-    reverts: BTreeSet<Revision>,
 }
 
 /// What a pass found or did for one group.
@@ -167,13 +162,7 @@ impl Engine {
             owner: None,
             own: Own::default(),
             source: Arc::new(std::sync::Mutex::new(source)),
-            head: None,
-            links: BTreeMap::new(),
-            memory: BTreeMap::new(),
-            published: BTreeMap::new(),
             ended: std::sync::Mutex::default(),
-            publish_again: true,
-            reverts: BTreeSet::new(),
         }
     }
 
@@ -191,101 +180,12 @@ impl Engine {
         self
     }
 
-    /// One pass over all groups: each ends in step, or the reports say why not. The groups' runs do not wait for each other.
-    pub async fn pass(&mut self, trigger: Trigger) -> Result<Vec<GroupReport>, EngineError> {
-        let moved = self.refresh().await?;
-        let Some(head) = self.head.clone() else {
-            return Ok(Vec::new());
-        };
-        if moved {
-            self.connect_systems(&head.config);
-            self.publish_again = true;
-        }
-        let groups = head.config.effective_groups();
-        self.memory.retain(|name, _| groups.contains_key(name));
-        for name in groups.keys() {
-            self.memory.entry(name.clone()).or_default();
-        }
-        let engine = &*self;
-        let runs = join_all(groups.iter().map(async |(name, group)| {
-            let links = engine.links_of(group);
-            let pass = group::Pass {
-                name,
-                group,
-                links: &links,
-                head: &head,
-                trigger,
-            };
-            engine.pass_remembering(pass).await
-        }));
-        let announced = async {
-            if moved {
-                engine.publish(&groups, &head).await.map(Some)
-            } else {
-                Ok(None)
-            }
-        };
-        let (runs, announced) = futures_util::future::join(runs, announced).await;
-        // The other groups' passes are done and stay done; what could not be is tried again.
-        let reports: Vec<GroupReport> = runs
-            .iter()
-            .filter_map(|r| r.as_ref().ok().cloned())
-            .collect();
-        if let Some(shown) = announced? {
-            self.published = shown;
-        }
-        if self.publish_again || reports.iter().any(|r| r.outcome.is_some()) {
-            self.publish_again = true;
-            self.published = self.publish(&groups, &head).await?;
-            self.publish_again = false;
-        }
-        self.propose_reverts(&groups, &head).await?;
-        for run in runs {
-            run?;
-        }
-        match head.broken {
-            Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
-            _ => Ok(reports),
-        }
-    }
-
     /// Gives back what other processes may be waiting for.
-    pub async fn rest(&mut self) -> Result<(), EngineError> {
-        self.memory.clear();
+    async fn rest(mut self) -> Result<(), EngineError> {
         if let Some(alive) = self.alive.take() {
             self.store.depart(&self.holder, alive).await?;
         }
         Ok(())
-    }
-
-    /// A group's pass with what is remembered of the group. After an error nothing is: what holds is in the store.
-    async fn pass_remembering(&self, pass: group::Pass<'_>) -> Result<GroupReport, EngineError> {
-        let Some(memory) = self.memory.get(pass.name) else {
-            return Err(EngineError::Unsound(format!("{} is no group", pass.name)));
-        };
-        let mut memory = memory.lock().await;
-        let result = self.pass_group(&pass, &mut memory).await;
-        if result.is_err() {
-            *memory = group::Memory::default();
-        }
-        result
-    }
-
-    /// Follows the main branch. Returns whether it moved.
-    async fn refresh(&mut self) -> Result<bool, EngineError> {
-        // While the forge is away the systems are kept at what was fetched last.
-        if let Err(error) = self.forge.fetch().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the config repo is as it was fetched last"
-            );
-        }
-        let head = self.with_source(source::Source::refresh).await?;
-        let moved = self.head.as_ref().map(|h| &h.revision) != Some(&head.revision);
-        if moved {
-            self.head = Some(head);
-        }
-        Ok(moved)
     }
 
     /// Reads git and documents where blocking is fine.
@@ -303,33 +203,20 @@ impl Engine {
         Ok(result.await??)
     }
 
-    /// Whether the main branch is elsewhere than at the last pass. What can't be read is no news; the next pass will say why.
-    async fn has_news(&self) -> bool {
-        let Some(known) = self.head.as_ref().map(|h| &h.revision) else {
-            return true;
-        };
-        self.forge.main().await.is_ok_and(|newest| newest != *known)
+    fn link(&self, name: &SystemName, system: &System) -> Result<Arc<Link>, String> {
+        let connector = (self.connect)(name, system)?;
+        Ok(Arc::new(Link::new(connector, self.owner.clone())))
     }
 
-    /// Connects to what `lockstep.yaml` names. A system whose definition is as before keeps its connection and what is known of it.
-    fn connect_systems(&mut self, config: &Config) {
-        let mut earlier = std::mem::take(&mut self.links);
-        for (name, system) in &config.systems {
-            let link = match earlier.remove(name) {
-                Some((definition, link)) if definition == *system && link.is_ok() => link,
-                _ => (self.connect)(name, system)
-                    .map(|connector| Arc::new(Link::new(connector, self.owner.clone()))),
-            };
-            self.links.insert(name.clone(), (system.clone(), link));
+    /// Whether a revision is in the repository: one that history was rewritten over is there until git forgets it.
+    async fn is_there(&self, revision: &Revision) -> Result<bool, EngineError> {
+        let (repo, wanted) = (self.repo.clone(), revision.clone());
+        let read = tokio::task::spawn_blocking(move || repo.commit(&wanted));
+        match read.await? {
+            Ok(_) => Ok(true),
+            Err(RepoError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    fn links_of(&self, group: &Group) -> BTreeMap<SystemName, Result<Arc<Link>, String>> {
-        let known = group
-            .systems
-            .iter()
-            .filter_map(|s| Some((s.clone(), self.links.get(s)?.1.clone())));
-        known.collect()
     }
 
     async fn bundle_of(&self, revision: &Revision) -> Result<Arc<Bundle>, EngineError> {

@@ -465,7 +465,8 @@ fn judge(
     // Where a change is written is shown, and policies may ask for it.
     compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
     let scope = scope(&plan, &unplanned);
-    let concerns = !plan.is_empty() || !changed_files(&before, &after).is_empty();
+    let concerns =
+        !plan.is_empty() || scope::concerns(&changed_files(&before, &after), &base, &compiled);
     let config = &base.bundle.config;
     let logins = outside.logins;
     let authors = authors(repo, &proposal, config, logins)?;

@@ -322,7 +322,45 @@ pub enum MemberState {
     },
 }
 
+/// What a run leaves on a system, by the state that its member ended in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// What was there: nothing took effect, and nobody will make it.
+    Untouched,
+    /// The target, observed.
+    Target,
+    /// The base again, observed.
+    Base,
+    /// Nobody knows, or neither.
+    Unknown,
+}
+
 impl MemberState {
+    /// What this state leaves on the system if the run ends with it.
+    pub fn leaves(&self) -> Leaves {
+        match self {
+            Self::Planned
+            | Self::Preparing
+            | Self::Prepared
+            | Self::Unprepared { .. }
+            | Self::Aborting
+            | Self::Aborted
+            | Self::Unaborted { .. } => Leaves::Untouched,
+            Self::Verified { .. } => Leaves::Target,
+            Self::Compensated => Leaves::Base,
+            Self::Committing
+            | Self::Committed { .. }
+            | Self::Uncommitted { .. }
+            | Self::Unverified { .. }
+            | Self::Withdrawing
+            | Self::Undoing
+            | Self::Undone
+            | Self::NotUndone { .. }
+            | Self::Left { .. }
+            | Self::Stuck { .. } => Leaves::Unknown,
+        }
+    }
+
     /// What is wrong, in the states that say so.
     pub fn failure(&self) -> Option<&Failure> {
         match self {

@@ -14,7 +14,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt as _;
 use axum::{Router, middleware};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -27,6 +26,7 @@ use crate::system_api::BODY_LIMIT;
 
 mod api;
 mod changeset;
+mod connections;
 mod database;
 mod faults;
 mod keeper;
@@ -201,12 +201,7 @@ pub async fn bind_with(options: Options, clock: Arc<dyn Clock>) -> Result<Server
         Ok(())
     });
     tasks.spawn(async move {
-        let listener = listener.tap_io(|connection| {
-            // Answers are small and waited for.
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
+        let listener = connections::Bounded::new(listener, connections::BOUNDS);
         axum::serve(listener, router)
             .with_graceful_shutdown(until_stopped(stopped))
             .await

@@ -44,6 +44,8 @@ pub struct Settings {
     pub language: Language,
     /// Who the person at the keyboard is on the local forge; `None` to ask git's configuration.
     pub user: Option<String>,
+    /// What systems that keep marks put on what comes from here, in place of the config repo's own mark.
+    pub mark: Option<String>,
     pub intervals: Intervals,
     pub timeouts: Timeouts,
     /// The folder that systems which are files lie in; without one no system can be a file.
@@ -85,6 +87,8 @@ pub struct Timeouts {
     pub commit: Duration,
     /// One request.
     pub request: Duration,
+    /// For a system to answer before the urgent changes of its group go to the others without it.
+    pub urgent: Duration,
 }
 
 /// Why the settings can't be used.
@@ -172,6 +176,7 @@ impl Settings {
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8800))),
             language: file.language.unwrap_or_else(|| language(env)),
             user: env("LOCKSTEP_USER").or(file.user),
+            mark: file.mark,
             intervals: file.intervals,
             timeouts: file.timeouts,
             files: file.files,

@@ -194,12 +194,16 @@ impl Disk {
             .collect())
     }
 
-    /// Takes the lock, reads what there is, and finishes what a crash left half done.
-    fn desk(&self, fence: Fence) -> Result<Desk, ConnectorError> {
+    /// Takes the lock, reads what there is, and finishes what a crash left half done. What is `new` has to come from whoever the file is of.
+    fn desk(&self, fence: Fence, new: Option<&Changeset>) -> Result<Desk, ConnectorError> {
         let place = self.place()?;
         let lock = place.lock()?;
         let system = &self.settings.system;
         let journal = Journal::load(&place, system)?;
+        // Before the fence, which counts something else at another Lockstep.
+        if let (Some(journal), Some(new)) = (&journal, new) {
+            journal.judge_sender(&place, new)?;
+        }
         let content = self.read(&place)?;
         Desk::open(place, lock, system, journal, content, fence)
     }
@@ -254,7 +258,7 @@ impl Apply for FileConnector {
     async fn prepare(&self, changeset: &Changeset) -> Result<Prepared, ConnectorError> {
         let changeset = changeset.clone();
         self.with_disk(move |disk| {
-            let desk = disk.desk(changeset.fence)?;
+            let desk = disk.desk(changeset.fence, Some(&changeset))?;
             desk.done(|desk| desk.prepare(&changeset))
         })
         .await
@@ -262,13 +266,13 @@ impl Apply for FileConnector {
 
     async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError> {
         let id = id.clone();
-        self.with_disk(move |disk| disk.desk(fence)?.done(|desk| desk.commit(&id)))
+        self.with_disk(move |disk| disk.desk(fence, None)?.done(|desk| desk.commit(&id)))
             .await
     }
 
     async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError> {
         let id = id.clone();
-        self.with_disk(move |disk| disk.desk(fence)?.done(|desk| desk.abort(&id)))
+        self.with_disk(move |disk| disk.desk(fence, None)?.done(|desk| desk.abort(&id)))
             .await
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::execute::Ending;
+use super::execute::{Ending, open_conditions};
 use super::finish::{same, standings};
-use super::group::{Memory, Pass, Scene, report};
+use super::group::{Memory, Pass, report};
+use super::look::Scene;
 use super::{Engine, EngineError, GroupReport};
 use crate::ids::{Digest, Fence, SystemName};
 use crate::plan::Plan;
@@ -207,6 +208,18 @@ impl Engine {
         done.conditions = memory.conditions.clone();
         done.outcome = Some(outcome);
         Ok(done)
+    }
+
+    /// Writes down where the systems of a run stand that is left open: it may stay so for long.
+    pub(super) async fn note_open(
+        &self,
+        run: &Run,
+        memory: &mut Memory,
+    ) -> Result<(), EngineError> {
+        for (system, condition) in open_conditions(run) {
+            self.note(&system, &condition, None, memory).await?;
+        }
+        Ok(())
     }
 
     /// Writes a system's condition down where it is another than before.

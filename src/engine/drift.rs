@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::group::{Memory, Pass, Scene};
+use super::group::{Memory, Pass};
+use super::look::Scene;
 use super::{Engine, EngineError};
 use crate::config::DriftPolicy;
 use crate::ids::{ResourceRef, Revision, SystemName};
@@ -40,7 +41,8 @@ impl Engine {
     ) -> Result<(SystemPlan, Option<Condition>), EngineError> {
         let left_with = memory.known.get(system);
         let is_new = left_with.is_some_and(|digest| *digest != observed.digest());
-        let found = if !is_new {
+        // Whether somebody changed something since a revision that can't be read is not known: a person looks at all of the plan.
+        let found = if !is_new || scene.is_good_lost {
             Vec::new()
         } else if scene.settled() {
             share.changes.clone()
@@ -64,7 +66,7 @@ impl Engine {
             })
         } else if scene.settled() {
             Some(BTreeSet::new())
-        } else if scene.good.is_some() {
+        } else if scene.good.is_some() && !scene.is_good_lost {
             // A new revision carries what it changes, and leaves what somebody else changed.
             let mut keep = self.changed_since_good(scene, system, memory).await?;
             let mut ahead = self.gone_ahead(pass.name).await?;

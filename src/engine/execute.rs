@@ -16,7 +16,7 @@ use crate::config::Group;
 use crate::connector::{Apply, Changeset, Seen};
 use crate::ids::{Digest, Fence, RunId, Stage, SystemName};
 use crate::protocol::{self, Answer, Call, Effect, Event, LONGEST_BACKOFF};
-use crate::record::{Condition, ConnectorError, Decision, Phase, Run};
+use crate::record::{Condition, ConnectorError, Decision, MemberState, Phase, Run};
 use crate::state::state_digest;
 use crate::store::{Reach, RunRow, Store, StoredRun};
 
@@ -47,7 +47,23 @@ pub(super) fn unfinished(run: &Run) -> String {
         .iter()
         .map(|(system, condition)| format!("{system}: {}", condition.message))
         .collect();
-    format!("not over yet, and taken up again: {}", waits.join("; "))
+    format!(
+        "not over yet, and taken up again: {}; {WAITS_TOO}",
+        waits.join("; ")
+    )
+}
+
+/// Taking back ends by finding each system as it was before the run: what went there meanwhile, however urgent, would be found instead.
+const WAITS_TOO: &str = "until then nothing else goes to this group, urgent changes neither: see that its systems answer";
+
+/// Where the systems of a run stand that is left open.
+pub(super) fn open_conditions(run: &Run) -> BTreeMap<SystemName, Condition> {
+    let mut conditions = run.conditions();
+    for condition in conditions.values_mut() {
+        condition.message.push_str("; ");
+        condition.message.push_str(WAITS_TOO);
+    }
+    conditions
 }
 
 /// Systems by name, as connected for this run.
@@ -88,17 +104,20 @@ fn body(run: &Run) -> Value {
 
 impl Engine {
     /// Drives a run until it is over, until a newer holder of the lease has it, or until its time is up: one that is left open is
-    /// taken up by the next pass.
+    /// taken up by the next pass. It is given up early where it keeps one of the `hurried` systems, which is ready, from its urgent changes.
     pub(super) async fn carry_out(
         &self,
         mut run: Run,
         effects: Vec<Effect>,
         links: &Links,
         ending: &Ending,
+        hurried: &BTreeSet<SystemName>,
     ) -> Result<Run, EngineError> {
         let mut todo: VecDeque<Effect> = effects.into();
         let mut waiting: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
         let mut deadline: Option<(Phase, Instant)> = None;
+        let mut patient_until = Instant::now() + self.timing.urgent;
+        let mut is_cut = false;
         let mut renewal = Instant::now() + self.timing.lease / 3;
         loop {
             while let Some(effect) = todo.pop_front() {
@@ -120,7 +139,13 @@ impl Engine {
                         Some(Event::Decided(decision))
                     }
                     Effect::Arm(phase) => {
-                        deadline = Some((phase, Instant::now() + self.time_for(phase)));
+                        let time = match is_cut {
+                            // Who has prepared answers at once; what the others may have staged is harmless.
+                            true => self.time_for(phase).min(self.timing.urgent),
+                            false => self.time_for(phase),
+                        };
+                        deadline = Some((phase, Instant::now() + time));
+                        patient_until = Instant::now() + self.timing.urgent;
                         None
                     }
                     Effect::Ask {
@@ -164,6 +189,11 @@ impl Engine {
                     // What was asked in this phase is not waited for any more; the next phase asks anew.
                     waiting.clear();
                     Event::Deadline(phase)
+                }
+                () = tokio::time::sleep_until(patient_until), if keeps_waiting(&run, hurried) => {
+                    is_cut = true;
+                    waiting.clear();
+                    Event::Deadline(Phase::Preparing)
                 }
                 () = tokio::time::sleep_until(renewal) => {
                     if !self.renew(&run).await? {
@@ -213,6 +243,15 @@ impl Engine {
         }
         Ok(kept)
     }
+}
+
+/// Whether one of these systems is ready, and the run waits for another to prepare.
+fn keeps_waiting(run: &Run, hurried: &BTreeSet<SystemName>) -> bool {
+    let is_ready = |system| {
+        let member = run.members.get(system);
+        member.is_some_and(|m| m.state == MemberState::Prepared)
+    };
+    run.phase == Phase::Preparing && hurried.iter().any(is_ready)
 }
 
 fn name(decision: Decision) -> &'static str {

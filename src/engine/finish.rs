@@ -7,33 +7,17 @@ use super::ownership::claims;
 use super::{Engine, EngineError};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
-use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
 use crate::store::{FailedRevision, FailedUpdate, Finish, GroupUpdate, NewEntry, SystemState};
 
 /// The digest a finished run left a system with, where it is known.
 pub(super) fn left_with(run: &Run, system: &SystemName) -> Option<Digest> {
     let member = run.members.get(system)?;
-    match member.state {
-        MemberState::Verified { .. } => Some(member.target),
-        MemberState::Compensated => Some(member.base),
+    match member.state.leaves() {
+        Leaves::Target => Some(member.target),
+        Leaves::Base => Some(member.base),
         // Nothing was done there, so what was known of it before still is: above all that somebody else had changed it.
-        MemberState::Planned
-        | MemberState::Unprepared { .. }
-        | MemberState::Aborted
-        | MemberState::Unaborted { .. }
-        | MemberState::Preparing
-        | MemberState::Prepared
-        | MemberState::Aborting
-        | MemberState::Committing
-        | MemberState::Committed { .. }
-        | MemberState::Uncommitted { .. }
-        | MemberState::Unverified { .. }
-        | MemberState::Withdrawing
-        | MemberState::Undoing
-        | MemberState::Undone
-        | MemberState::NotUndone { .. }
-        | MemberState::Left { .. }
-        | MemberState::Stuck { .. } => None,
+        Leaves::Untouched | Leaves::Unknown => None,
     }
 }
 
@@ -98,8 +82,8 @@ impl Engine {
         let states = standings(run, outcome, ending)
             .into_iter()
             .map(|(system, condition)| {
-                let member = run.members.get(&system).map(|m| &m.state);
-                let changed = matches!(member, Some(MemberState::Verified { .. }));
+                let member = run.members.get(&system).map(|m| m.state.leaves());
+                let changed = member == Some(Leaves::Target);
                 let digest =
                     left_with(run, &system).or_else(|| ending.digests.get(&system).copied());
                 SystemState {
@@ -172,7 +156,7 @@ fn verified_changes(run: &Run, at: jiff::Timestamp) -> Vec<PastChange> {
     let verified = run
         .members
         .iter()
-        .filter(|(_, m)| matches!(m.state, MemberState::Verified { .. }));
+        .filter(|(_, m)| m.state.leaves() == Leaves::Target);
     verified
         .flat_map(|(system, member)| {
             member.changes.iter().map(|c| PastChange {

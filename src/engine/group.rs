@@ -3,23 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
 use super::lead::{Held, Lead};
+use super::look::{Scene, Target};
 use super::observe::Link;
-use super::ownership::{Beyond, Remembered};
+use super::ownership::Remembered;
 use super::source::Head;
-use super::urgent::{Ahead, Tried, keep_ahead};
+use super::urgent::{Tried, hurried, keep_ahead, was_cut};
 use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
-use crate::plan::safety;
+use crate::plan::safety::{self, LOST};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
-use crate::record::{Condition, ConnectorError, Failure, Failures, Opening, Outcome, Run, Trigger};
+use crate::record::{Condition, Opening, Outcome, Run, Trigger};
 use crate::resource::Bundle;
 use crate::state::State;
 
@@ -28,7 +27,7 @@ use crate::state::State;
 pub(super) struct Memory {
     pub(super) lease: Option<Held>,
     /// The desired state of each system, and the bundle it is of.
-    projected: BTreeMap<SystemName, (Arc<Bundle>, State)>,
+    pub(super) projected: BTreeMap<SystemName, (Arc<Bundle>, State)>,
     /// What each system should have at the last good revision.
     pub(super) good: BTreeMap<SystemName, (Revision, State)>,
     /// The ceilings of the last good revision.
@@ -45,7 +44,7 @@ pub(super) struct Memory {
     pub(super) hot: Hot,
     /// Urgent changes that came to nothing on a system.
     pub(super) urgent: BTreeMap<SystemName, Tried>,
-    /// Urgent changes of a held plan were made: what is left of it is to be planned anew.
+    /// Urgent changes went first: what is left is to be planned anew.
     pub(super) again: bool,
     /// The revision that each system was verified at last.
     pub(super) verified: BTreeMap<SystemName, Revision>,
@@ -67,52 +66,13 @@ pub(super) struct Pass<'a> {
     pub(super) trigger: Trigger,
 }
 
-/// What a group is to be held to.
-#[derive(Clone)]
-struct Target {
-    fence: Fence,
-    revision: Revision,
-    bundle: Arc<Bundle>,
-    good: Option<Revision>,
-    /// It is the last good revision, because the newest can't be applied.
-    is_fallback: bool,
-}
-
-/// The same, and what was seen of its systems.
-pub(super) struct Scene {
-    pub(super) fence: Fence,
-    pub(super) revision: Revision,
-    pub(super) bundle: Arc<Bundle>,
-    /// The last good revision.
-    pub(super) good: Option<Revision>,
-    /// What the bundle says each system should have.
-    pub(super) projected: BTreeMap<SystemName, State>,
-    /// The same, and what else may stay there.
-    pub(super) desired: BTreeMap<SystemName, State>,
-    pub(super) observed: BTreeMap<SystemName, State>,
-    pub(super) failures: Failures,
-    /// What systems have beyond what they should.
-    pub(super) beyond: BTreeMap<SystemName, Arc<Beyond>>,
-    /// What urgent runs did since the good revision, where the systems are held to that one: it is not taken back.
-    pub(super) ahead: Ahead,
-}
-
-impl Scene {
-    /// Whether the revision was applied before: any difference is drift.
-    pub(super) fn settled(&self) -> bool {
-        self.good.as_ref() == Some(&self.revision)
-    }
-
-    pub(super) fn is_there(&self, system: &SystemName, observed: &State) -> bool {
-        self.desired
-            .get(system)
-            .is_some_and(|d| d.digest() == observed.digest())
-    }
-
-    pub(super) fn digests(&self) -> BTreeMap<SystemName, Digest> {
-        let observed = self.observed.iter();
-        observed.map(|(s, o)| (s.clone(), o.digest())).collect()
-    }
+/// How long a run waits to be prepared everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until it keeps urgent changes from a system that is ready.
+    Short,
+    /// All the time that systems may take.
+    Full,
 }
 
 impl Engine {
@@ -132,8 +92,20 @@ impl Engine {
         let state = self.store.group_state(pass.name).await?;
         let failed = state.failed.filter(|f| f.revision == pass.head.revision);
         let why = pass.head.broken.clone().or(failed.map(|f| f.why));
+        let is_good_lost = match &state.good {
+            Some(good) if *good != pass.head.revision => !self.is_there(good).await?,
+            Some(_) | None => false,
+        };
         let (revision, bundle) = match (&why, &state.good) {
             (None, _) => (pass.head.revision.clone(), pass.head.bundle.clone()),
+            (Some(why), Some(good)) if is_good_lost => {
+                let nothing = format!(
+                    "{why}; and {}, which the group is at, {LOST}: nothing is done before it is fetched back, or a revision is \
+                     merged that can be applied",
+                    good.short()
+                );
+                return Ok(report(pass, &pass.head.revision, Some(nothing)));
+            }
             (Some(_), Some(good)) => (good.clone(), self.bundle_of(good).await?),
             (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
         };
@@ -142,58 +114,18 @@ impl Engine {
             revision,
             bundle,
             good: state.good,
+            is_good_lost,
             is_fallback: why.is_some(),
         };
-        let scene = self.look(pass, target.clone(), memory).await?;
-        let mut report = self.bring_to(pass, &scene, memory).await?;
+        let scene = self.look(pass, &target, memory).await?;
+        let mut report = self.bring_to(pass, &scene, Patience::Short, memory).await?;
         if std::mem::take(&mut memory.again) {
-            let scene = self.look(pass, target, memory).await?;
-            report = self.bring_to(pass, &scene, memory).await?;
+            let scene = self.look(pass, &target, memory).await?;
+            report = self.bring_to(pass, &scene, Patience::Full, memory).await?;
             memory.again = false;
         }
         report.waits = report.waits.or(why);
         Ok(report)
-    }
-
-    /// Observes the systems and puts together what there is to know for bringing them to a revision.
-    async fn look(
-        &self,
-        pass: &Pass<'_>,
-        target: Target,
-        memory: &mut Memory,
-    ) -> Result<Scene, EngineError> {
-        let Target {
-            fence,
-            revision,
-            bundle,
-            good,
-            is_fallback,
-        } = target;
-        let seen = self.observe_group(pass, &bundle, memory).await;
-        let (projected, observed, failures) = seen;
-        let mut desired = projected.clone();
-        let mut beyond = BTreeMap::new();
-        for (system, (found, with)) in self.beyond(&projected, &observed, memory).await? {
-            desired.insert(system.clone(), with);
-            beyond.insert(system, found);
-        }
-        let ahead = if is_fallback {
-            self.gone_ahead(pass.name).await?
-        } else {
-            Ahead::new()
-        };
-        Ok(Scene {
-            fence,
-            revision,
-            bundle,
-            good,
-            desired,
-            projected,
-            observed,
-            failures,
-            beyond,
-            ahead,
-        })
     }
 
     /// From what was observed to a run, or to the reason why there is none.
@@ -201,6 +133,7 @@ impl Engine {
         &self,
         pass: &Pass<'_>,
         scene: &Scene,
+        patience: Patience,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
         if !scene.failures.is_empty() {
@@ -224,7 +157,8 @@ impl Engine {
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }
-        let breaches = self.breaches(pass, scene, &plan, memory).await?;
+        let mut breaches = self.breaches(pass, scene, &plan, memory).await?;
+        breaches.extend(self.without_history(scene, &plan).await?);
         if !breaches.is_empty() {
             let outcome = Outcome::Held {
                 plan: plan.digest(),
@@ -260,61 +194,19 @@ impl Engine {
                 .collect(),
             adrift,
         };
+        let hurried = match patience {
+            Patience::Short => hurried(pass.group, &plan, memory),
+            Patience::Full => BTreeSet::new(),
+        };
         let run = self
-            .carry_out(run, effects, &connected(pass.links), &ending)
+            .carry_out(run, effects, &connected(pass.links), &ending, &hurried)
             .await?;
+        memory.again = was_cut(&run, &hurried);
+        if run.outcome.is_none() {
+            self.note_open(&run, memory).await?;
+        }
         let done = self.learn(pass, scene, &run, &ending, memory);
         self.and_urgent(pass, scene, done, memory).await
-    }
-
-    /// Asks all systems at once.
-    async fn observe_group(
-        &self,
-        pass: &Pass<'_>,
-        bundle: &Arc<Bundle>,
-        memory: &mut Memory,
-    ) -> (
-        BTreeMap<SystemName, State>,
-        BTreeMap<SystemName, State>,
-        Failures,
-    ) {
-        let mut desired = BTreeMap::new();
-        for system in &pass.group.systems {
-            let state = match memory.projected.get(system) {
-                Some((of, state)) if Arc::ptr_eq(of, bundle) => state.clone(),
-                Some((of, state)) => bundle.project_after(system, of, state),
-                None => bundle.project(system),
-            };
-            memory
-                .projected
-                .insert(system.clone(), (bundle.clone(), state.clone()));
-            desired.insert(system.clone(), state);
-        }
-        let known = &memory.known;
-        let asked = desired.iter().map(async |(system, desired)| {
-            let result = match pass.links.get(system) {
-                Some(Ok(link)) => link.observe(desired, known.get(system).copied()).await,
-                Some(Err(why)) => Err(ConnectorError::Terminal {
-                    message: why.clone(),
-                }),
-                None => Err(ConnectorError::Terminal {
-                    message: format!("{system} has no connection"),
-                }),
-            };
-            (system.clone(), result)
-        });
-        let (mut observed, mut failures) = (BTreeMap::new(), Failures::new());
-        for (system, result) in join_all(asked).await {
-            match result {
-                Ok(state) => {
-                    observed.insert(system, state);
-                }
-                Err(error) => {
-                    failures.insert(system, Failure::Said { error });
-                }
-            }
-        }
-        (desired, observed, failures)
     }
 
     /// What every system's share is, after its mode and its drift policy; and the systems that are left with what somebody else

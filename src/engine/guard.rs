@@ -3,7 +3,8 @@
 //! Ceilings are those of the revision and those of the last good one, whichever are lower: a merge that loosens one and uses it at once is still
 //! measured by what held before it. Freezes are the revision's: who lifts one has been judged for that.
 
-use super::group::{Memory, Pass, Scene};
+use super::group::{Memory, Pass};
+use super::look::Scene;
 use super::{Engine, EngineError};
 use crate::config::{Config, Safety};
 use crate::plan::Plan;
@@ -46,6 +47,25 @@ impl Engine {
         Ok(breaches)
     }
 
+    /// What holds a plan where the last good revision can't be read: nobody has checked it against what held before, and what that revision declared
+    /// and this one does not is left on the systems. A person has to answer for that. What is urgent does not wait for it.
+    pub(super) async fn without_history(
+        &self,
+        scene: &Scene,
+        plan: &Plan,
+    ) -> Result<Vec<Breach>, EngineError> {
+        let Some(good) = scene.good.as_ref().filter(|_| scene.is_good_lost) else {
+            return Ok(Vec::new());
+        };
+        if self.store.find_release(plan.digest()).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let shares = plan.systems.iter();
+        let shares = shares.filter(|(_, share)| !share.changes.is_empty());
+        let breaches = shares.map(|(system, share)| Breach::lost(system, share, good));
+        Ok(breaches.collect())
+    }
+
     /// The ceilings of the last good revision, where there is one.
     async fn safety_before(
         &self,
@@ -62,7 +82,7 @@ impl Engine {
         }
         let safety = match self.bundle_of(good).await {
             Ok(bundle) => bundle.config.safety.clone(),
-            // History was rewritten: what held before is not known, so the limits that hold where nothing is said do.
+            // History was rewritten: what held before is not known, so the limits that hold where nothing is said do, for what does not wait for a person.
             Err(EngineError::Repo(error)) => {
                 tracing::warn!(revision = %good, error = &error as &dyn std::error::Error, "its ceilings are not known any more");
                 Safety::default()

@@ -1,6 +1,8 @@
 //! Who acts for a group: the lease, and what comes with it. A process that gets it takes up the runs that were left open, and reads
 //! what was known last; so a pass starts from what the store says, whoever wrote it.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::execute::{Ending, restore};
@@ -66,7 +68,7 @@ impl Engine {
             let who = who.map_or("another process".to_owned(), |running| running.to_string());
             return Ok(Lead::Not(format!("{who} keeps it in step")));
         };
-        if let Some(why) = self.recover(pass, fence).await? {
+        if let Some(why) = self.recover(pass, fence, memory).await? {
             return Ok(Lead::Not(why));
         }
         self.recall(pass, memory).await?;
@@ -79,16 +81,28 @@ impl Engine {
     }
 
     /// Takes up the runs that were left open. Gives back why one of them can't be ended now.
-    async fn recover(&self, pass: &Pass<'_>, fence: Fence) -> Result<Option<String>, EngineError> {
+    async fn recover(
+        &self,
+        pass: &Pass<'_>,
+        fence: Fence,
+        memory: &mut Memory,
+    ) -> Result<Option<String>, EngineError> {
         for stored in self.store.open_runs(pass.name).await? {
             let run = restore(&stored)?;
             tracing::info!(run.id = %run.id, decision = ?run.decision, "an unfinished run is taken up");
             let (run, effects) = protocol::recover(run, fence);
             let ending = Ending::of(pass.group);
             let run = self
-                .carry_out(run, effects, &connected(pass.links), &ending)
+                .carry_out(
+                    run,
+                    effects,
+                    &connected(pass.links),
+                    &ending,
+                    &BTreeSet::new(),
+                )
                 .await?;
             if run.outcome.is_none() {
+                self.note_open(&run, memory).await?;
                 return Ok(Some(super::execute::unfinished(&run)));
             }
         }

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::group::{Memory, Pass, Scene};
+use super::group::{Memory, Pass};
+use super::look::Scene;
 use super::{Engine, EngineError};
-use crate::ids::{Digest, ResourceRef, SystemName};
+use crate::ids::{Digest, ResourceRef, Revision, SystemName};
+use crate::plan::safety::LOST;
 use crate::plan::{Change, Op};
-use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
 use crate::resource::Direction;
 use crate::state::{Bucket, Item, State};
 use crate::store::{Claims, Owner};
@@ -28,6 +30,8 @@ pub(super) struct Beyond {
     foreign: Vec<Arc<Item>>,
     /// Of those, what was not there when the system was first looked at.
     arrived: Vec<ResourceRef>,
+    /// The revision that the system was verified at can't be read: what arrived may as well be what that declared.
+    lost: Option<Revision>,
 }
 
 /// The same as of one observed and one desired digest, so that a pass with nothing new does not look for it again.
@@ -66,12 +70,20 @@ impl Beyond {
         if self.arrived.len() > NAMED {
             named.push_str(&format!(" and {} more", self.arrived.len() - NAMED));
         }
+        let message = match &self.lost {
+            None => format!(
+                "added by someone else: {named}; not Lockstep's to delete: declare it in the repo, or delete it on the system"
+            ),
+            Some(revision) => format!(
+                "not in the repo: {named}; not deleted, because {} {LOST} and may not have declared it: fetch it back, declare it in the \
+                 repo, or delete it on the system",
+                revision.short()
+            ),
+        };
         Some(Condition {
             state: ConditionState::Behind,
             reason: ConditionReason::Drifted,
-            message: format!(
-                "added by someone else: {named}; not Lockstep's to delete: declare it in the repo, or delete it on the system"
-            ),
+            message,
         })
     }
 
@@ -103,7 +115,10 @@ impl Engine {
                 continue;
             }
             let found = match memory.beyond.get(system) {
-                Some(known) if is_known && known.of == digests => known.found.clone(),
+                // What is lost may have been fetched back since.
+                Some(known) if is_known && known.of == digests && known.found.0.lost.is_none() => {
+                    known.found.clone()
+                }
                 _ => {
                     let beyond = self
                         .find_beyond(system, desired, observed, is_known, memory)
@@ -146,8 +161,12 @@ impl Engine {
         let extra = extra(desired, observed);
         let ids: Vec<ResourceRef> = extra.iter().map(|item| item.id.clone()).collect();
         let owners = self.store.owners(system, &ids).await?;
-        let declared = self.declared(system, &ids, memory).await?;
-        let (mut beyond, mut claims) = (Beyond::default(), Claims::default());
+        let (declared, lost) = self.declared(system, &ids, memory).await?;
+        let mut beyond = Beyond {
+            lost,
+            ..Beyond::default()
+        };
+        let mut claims = Claims::default();
         for item in extra {
             let id = item.id.clone();
             match (owners.get(&id), declared.get(&id).is_some()) {
@@ -176,23 +195,23 @@ impl Engine {
     }
 
     /// What a system should have had at the revision it was last verified at, in whatever group it was then. Where that can't be read any more
-    /// nothing is taken for Lockstep's: better left than deleted.
+    /// nothing is taken for Lockstep's, better left than deleted, and the revision is given back.
     async fn declared(
         &self,
         system: &SystemName,
         wanted: &[ResourceRef],
         memory: &mut Memory,
-    ) -> Result<State, EngineError> {
+    ) -> Result<(State, Option<Revision>), EngineError> {
         let Some(revision) = memory.verified.get(system).filter(|_| !wanted.is_empty()) else {
-            return Ok(State::default());
+            return Ok((State::default(), None));
         };
         let revision = revision.clone();
         match self.at_good(Some(&revision), system, memory).await {
             Err(EngineError::Repo(error)) => {
                 tracing::warn!(system.name = %system, revision = %revision, error = &error as &dyn std::error::Error, "what it declared is not known any more");
-                Ok(State::default())
+                Ok((State::default(), Some(revision)))
             }
-            declared => declared,
+            declared => Ok((declared?, None)),
         }
     }
 }
@@ -218,42 +237,19 @@ pub(super) fn claims(run: &Run) -> BTreeMap<SystemName, Claims> {
     let mut claims: BTreeMap<SystemName, Claims> = BTreeMap::new();
     for (system, member) in &run.members {
         let claim = claims.entry(system.clone()).or_default();
-        let verified = matches!(member.state, MemberState::Verified { .. });
+        let left = member.state.leaves();
+        let verified = left == Leaves::Target;
+        let may_hold = verified || left == Leaves::Unknown;
         for change in &member.changes {
             match change.op {
                 Op::Delete if verified => claim.gone.push(change.id.clone()),
-                Op::Create if !good && may_hold(&member.state) => claim.own.push(change.id.clone()),
+                Op::Create if !good && may_hold => claim.own.push(change.id.clone()),
                 Op::Create | Op::Update | Op::Delete => {}
             }
         }
     }
     claims.retain(|_, claim| *claim != Claims::default());
     claims
-}
-
-/// Whether a system may hold what it was sent.
-fn may_hold(state: &MemberState) -> bool {
-    match state {
-        MemberState::Planned
-        | MemberState::Preparing
-        | MemberState::Prepared
-        | MemberState::Unprepared { .. }
-        | MemberState::Aborting
-        | MemberState::Aborted
-        | MemberState::Compensated => false,
-        MemberState::Unaborted { .. }
-        | MemberState::Committing
-        | MemberState::Committed { .. }
-        | MemberState::Uncommitted { .. }
-        | MemberState::Verified { .. }
-        | MemberState::Unverified { .. }
-        | MemberState::Withdrawing
-        | MemberState::Undoing
-        | MemberState::Undone
-        | MemberState::NotUndone { .. }
-        | MemberState::Left { .. }
-        | MemberState::Stuck { .. } => true,
-    }
 }
 
 impl Engine {

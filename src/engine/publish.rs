@@ -15,6 +15,9 @@ use crate::store::{GroupState, Reach};
 /// How many of a group's latest runs have their revisions' statuses kept right, and as many of its systems' urgent ones.
 const RECENT: u32 = 30;
 
+/// How many of main's last commits are looked through for ones without a run.
+const MEANWHILE: usize = 30;
+
 /// What a commit shows: context, and state with description.
 pub(super) type Shown = Vec<(String, String)>;
 
@@ -22,11 +25,12 @@ pub(super) type Shown = Vec<(String, String)>;
 pub(super) type Ended = BTreeMap<RunId, Arc<RunAt>>;
 
 impl Engine {
-    /// Brings the statuses of recent revisions to what the store says, and returns what is shown now.
+    /// Brings the statuses of recent revisions from what was `published` to what the store says, and returns what is shown now.
     pub(super) async fn publish(
         &self,
         groups: &BTreeMap<GroupName, Group>,
         head: &Head,
+        published: &BTreeMap<Revision, Shown>,
     ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
@@ -35,7 +39,14 @@ impl Engine {
         let mut ended = Ended::new();
         let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
-            states.insert(name, self.store.group_state(name).await?);
+            let mut state = self.store.group_state(name).await?;
+            if let Some(good) = &state.good
+                && !self.is_there(good).await?
+            {
+                // Of what git has forgotten it is not known what it contains.
+                state.good = None;
+            }
+            states.insert(name, state);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
             // the same revision and counts too.
             let whole = self
@@ -64,9 +75,14 @@ impl Engine {
                 }
             }
         }
+        revisions.extend(self.merged_meanwhile(&revisions).await?);
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let mut shown = BTreeMap::new();
         for revision in revisions {
+            // A commit that git has forgotten shows nothing.
+            if !published.contains_key(&revision) && !self.is_there(&revision).await? {
+                continue;
+            }
             let fault = head.broken.as_deref().filter(|_| revision == head.revision);
             let mut known = Vec::new();
             for (name, group) in groups {
@@ -103,12 +119,23 @@ impl Engine {
                     )
                 })
                 .collect();
-            if self.published.get(&revision) != Some(&summary) {
+            if published.get(&revision) != Some(&summary) {
                 statuses::write(&*self.forge, &revision, wanted).await?;
             }
             shown.insert(revision, summary);
         }
         Ok(shown)
+    }
+
+    /// Commits that main got since the oldest of these, each of which may have been merged without a run of its own: several between two looks
+    /// at the branch.
+    async fn merged_meanwhile(
+        &self,
+        known: &BTreeSet<Revision>,
+    ) -> Result<Vec<Revision>, EngineError> {
+        let log = self.with_source(|source| source.log(MEANWHILE)).await?;
+        let oldest = log.iter().rposition(|revision| known.contains(revision));
+        Ok(log.into_iter().take(oldest.unwrap_or(0)).collect())
     }
 
     async fn run_at(&self, id: RunId) -> Result<Option<Arc<RunAt>>, EngineError> {

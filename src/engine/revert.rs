@@ -2,7 +2,7 @@
 //!
 //! Level-triggered like the statuses: what is missing is made, on whichever pass finds it missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Head;
 use super::{Engine, EngineError};
@@ -17,11 +17,12 @@ const AUTHOR: &str = "lockstep";
 
 impl Engine {
     pub(super) async fn propose_reverts(
-        &mut self,
+        &self,
         groups: &BTreeMap<GroupName, Group>,
         head: &Head,
+        reverts: &mut BTreeSet<Revision>,
     ) -> Result<(), EngineError> {
-        if self.reverts.contains(&head.revision) {
+        if reverts.contains(&head.revision) {
             return Ok(());
         }
         for group in groups.keys() {
@@ -35,7 +36,7 @@ impl Engine {
                 .await
             {
                 Ok(()) => {
-                    self.reverts.insert(failed.revision);
+                    reverts.insert(failed.revision);
                     break;
                 }
                 // The group is safe; the proposal is a service, and is tried again on the next pass.

@@ -104,6 +104,12 @@ impl Source {
         })
     }
 
+    /// The last commits of the branch, newest first.
+    pub(super) fn log(&mut self, count: usize) -> Result<Vec<Revision>, RepoError> {
+        let log = self.repo.log(&self.branch, count)?;
+        Ok(log.into_iter().map(|commit| commit.revision).collect())
+    }
+
     /// The definitions of the newest earlier revision that compiles.
     fn look_back(&self) -> Result<Option<Arc<Config>>, RepoError> {
         for earlier in self.repo.log(&self.branch, LOOK_BACK)?.iter().skip(1) {

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::execute::backoff;
+use super::rounds::{Rounds, Whose};
 use super::{Engine, EngineError, GroupReport};
 use crate::protocol::LONGEST_BACKOFF;
-use crate::record::{Next, Trigger};
+use crate::record::Trigger;
 use crate::settings::Intervals;
 
 /// How long a pass may go on once the process is to stop. What is not over by then is left as a crash would leave it: its decision, if there
@@ -30,35 +31,33 @@ pub enum Stopped {
     Midway,
 }
 
+/// How long groups are waited for that pass at the same time, before what has come of the others is written.
+const TOGETHER: Duration = Duration::from_secs(2);
+
 /// One pass, cut off when `stop` has been true for [`GRACE`]: then `None`. What the engine holds is given back in any case.
 pub async fn pass_once(
-    mut engine: Engine,
+    engine: Engine,
     trigger: Trigger,
     stop: watch::Receiver<bool>,
 ) -> Option<Result<Vec<GroupReport>, EngineError>> {
-    let passed = pass_until(&mut engine, trigger, stop).await;
-    rest(engine).await;
+    let mut rounds = Rounds::new(engine);
+    let passed = tokio::select! {
+        passed = rounds.pass(trigger) => Some(passed),
+        () = overdue(stop) => None,
+    };
+    rest(rounds).await;
     passed
 }
 
-async fn pass_until(
-    engine: &mut Engine,
-    trigger: Trigger,
-    mut stop: watch::Receiver<bool>,
-) -> Option<Result<Vec<GroupReport>, EngineError>> {
-    let overdue = async {
-        // Nobody left who could say stop: then the process is ending.
-        let _ = stop.wait_for(|stop| *stop).await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        passed = engine.pass(trigger) => Some(passed),
-        () = overdue => None,
-    }
+/// Until `stop` has been true for [`GRACE`].
+async fn overdue(mut stop: watch::Receiver<bool>) {
+    // Nobody left who could say stop: then the process is ending.
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(GRACE).await;
 }
 
-async fn rest(mut engine: Engine) {
-    match tokio::time::timeout(REST, engine.rest()).await {
+async fn rest(rounds: Rounds) {
+    match tokio::time::timeout(REST, rounds.rest()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -68,35 +67,63 @@ async fn rest(mut engine: Engine) {
     }
 }
 
-/// Runs passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed; `again` whenever a
-/// person wants another try. A pass in progress
-/// is finished first, as far as [`GRACE`] lasts. What the engine holds is given back at the end.
-pub async fn supervise(
-    mut engine: Engine,
+/// What the loop does next.
+enum Wake {
+    Pass(Whose),
+    /// A pass has ended that others were not kept waiting for.
+    Ended,
+    Stop,
+}
+
+/// What calls for passes from outside.
+struct Calls {
     intervals: Intervals,
-    mut pushed: watch::Receiver<u64>,
-    mut again: watch::Receiver<u64>,
-    mut stop: watch::Receiver<bool>,
+    pushed: watch::Receiver<u64>,
+    /// The watcher may be gone; polling goes on.
+    is_watched: bool,
+    /// A person wants another try.
+    again: watch::Receiver<u64>,
+    is_heard: bool,
+    stop: watch::Receiver<bool>,
+}
+
+/// Passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed, `again` whenever a
+/// person wants another try. Passes in progress are finished first, as far as [`GRACE`] lasts. What the engine holds is given back at the end.
+pub async fn supervise(
+    engine: Engine,
+    intervals: Intervals,
+    pushed: watch::Receiver<u64>,
+    again: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
     mut told: impl FnMut(&[GroupReport]),
 ) -> Stopped {
-    let mut ended = Stopped::InOrder;
-    let mut trigger = Trigger::Start;
+    let mut rounds = Rounds::new(engine);
+    let overdue = overdue(stop.clone());
+    tokio::pin!(overdue);
+    let mut calls = Calls {
+        intervals,
+        pushed,
+        is_watched: true,
+        again,
+        is_heard: true,
+        stop,
+    };
+    let mut wake = Wake::Pass(Whose::All(Trigger::Start));
     let mut failures: u8 = 0;
-    let (mut watched, mut asked) = (true, true);
-    let mut due = Instant::now();
-    while !*stop.borrow() {
-        pushed.mark_unchanged();
-        again.mark_unchanged();
-        // Called for before the retry was due.
-        let early = Instant::now() < due;
-        let Some(passed) = pass_until(&mut engine, trigger, stop.clone()).await else {
-            ended = Stopped::Midway;
-            break;
+    let ended = loop {
+        let is_last = matches!(wake, Wake::Stop) || *calls.stop.borrow();
+        if is_last && rounds.is_idle() {
+            break Stopped::InOrder;
+        }
+        let passed = tokio::select! {
+            passed = work(&mut rounds, wake, is_last, &mut calls) => passed,
+            () = &mut overdue => break Stopped::Midway,
         };
-        let pause = match passed {
+        let retry = match passed {
             Ok(reports) => {
                 told(&reports);
-                after(&reports, early, &mut failures).min(intervals.systems)
+                failures = 0;
+                None
             }
             Err(error) => {
                 failures = failures.saturating_add(1).min(LONGEST_BACKOFF);
@@ -104,53 +131,68 @@ pub async fn supervise(
                     error = &error as &dyn std::error::Error,
                     "the pass failed and will be tried again"
                 );
-                backoff(failures)
+                Some(Instant::now() + backoff(failures))
             }
         };
-        due = Instant::now() + pause;
-        trigger = loop {
-            let poll = Instant::now() + intervals.git;
-            tokio::select! {
-                _ = stop.changed() => break Trigger::Manual,
-                changed = pushed.changed(), if watched => {
-                    // The watcher may be gone; polling goes on.
-                    watched = changed.is_ok();
-                    // Statuses are written to the repository too: what this engine says itself is no reason to look again.
-                    if engine.has_news().await {
-                        break Trigger::Merge;
-                    }
-                }
-                changed = again.changed(), if asked => {
-                    asked = changed.is_ok();
-                    if asked {
-                        break Trigger::Manual;
-                    }
-                }
-                () = tokio::time::sleep_until(due) => break if failures > 0 { Trigger::Retry } else { Trigger::Drift },
-                () = tokio::time::sleep_until(poll), if poll < due => {
-                    if engine.has_news().await {
-                        break Trigger::Merge;
-                    }
-                }
-            }
-        };
-    }
-    rest(engine).await;
+        if is_last {
+            break Stopped::InOrder;
+        }
+        wake = calls.next(&mut rounds, retry).await;
+    };
+    rest(rounds).await;
     ended
 }
 
-/// How long to wait after a pass; as long as can be where nothing is left to do.
-fn after(reports: &[GroupReport], early: bool, failures: &mut u8) -> Duration {
-    let worst = reports.iter().map(GroupReport::next).max();
-    if worst.unwrap_or(Next::Done) == Next::Done {
-        *failures = 0;
-        return Duration::MAX;
+/// Does what the loop woke for, and gives back what came of the passes that have ended.
+async fn work(
+    rounds: &mut Rounds,
+    wake: Wake,
+    is_last: bool,
+    calls: &mut Calls,
+) -> Result<Vec<GroupReport>, EngineError> {
+    match wake {
+        _ if is_last => rounds.all_end().await,
+        Wake::Pass(whose) => {
+            calls.pushed.mark_unchanged();
+            calls.again.mark_unchanged();
+            rounds.begin(whose, TOGETHER).await?;
+        }
+        Wake::Ended | Wake::Stop => {}
     }
-    *failures = if early {
-        // Says nothing about how long a system has been away: ten pushes must not make its return go unseen for minutes.
-        (*failures).max(1)
-    } else {
-        failures.saturating_add(1).min(LONGEST_BACKOFF)
-    };
-    backoff(*failures)
+    rounds.conclude(calls.intervals.systems).await
+}
+
+impl Calls {
+    /// Waits until there is something to do. `retry` is when a pass that failed as a whole is tried again.
+    async fn next(&mut self, rounds: &mut Rounds, retry: Option<Instant>) -> Wake {
+        let start = Instant::now();
+        let due = rounds.due().into_iter().chain(retry).min();
+        let due = due.unwrap_or(start + self.intervals.systems);
+        loop {
+            let poll = Instant::now() + self.intervals.git;
+            tokio::select! {
+                _ = self.stop.changed() => return Wake::Stop,
+                () = rounds.one_ends() => return Wake::Ended,
+                changed = self.pushed.changed(), if self.is_watched => {
+                    self.is_watched = changed.is_ok();
+                    // Statuses are written to the repository too: what this engine says itself is no reason to look again.
+                    if rounds.has_news().await {
+                        return Wake::Pass(Whose::All(Trigger::Merge));
+                    }
+                }
+                changed = self.again.changed(), if self.is_heard => {
+                    self.is_heard = changed.is_ok();
+                    if self.is_heard {
+                        return Wake::Pass(Whose::All(Trigger::Manual));
+                    }
+                }
+                () = tokio::time::sleep_until(due) => return Wake::Pass(Whose::Due),
+                () = tokio::time::sleep_until(poll), if poll < due => {
+                    if rounds.has_news().await {
+                        return Wake::Pass(Whose::All(Trigger::Merge));
+                    }
+                }
+            }
+        }
+    }
 }

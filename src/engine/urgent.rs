@@ -1,6 +1,6 @@
 //! Changes that do not wait: where a group can't move together, every system that can gets its urgent ones by itself.
 //!
-//! A revoked admin or a blocked address must not stay because another system is away, refuses something else, or because a freeze, or a ceiling
+//! A revoked admin or a blocked address must not stay because another system is away, hangs, refuses something else, or because a freeze, or a ceiling
 //! of another kind, holds the rest. The others get theirs when they are back: the next whole plan holds it for them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drift::split;
 use super::execute::{Ending, unfinished};
-use super::group::{Memory, Pass, Scene, connected};
+use super::group::{Memory, Pass, connected, report};
+use super::look::Scene;
 use super::{Engine, EngineError, GroupReport};
+use crate::config::Group;
 use crate::ids::{GroupName, PlanDigest, ResourceRef, SystemName};
 use crate::plan::safety::{self, Rule};
 use crate::plan::{Plan, SystemPlan};
 use crate::protocol;
-use crate::record::{Condition, ConditionReason, ConditionState, MemberState, Outcome, Run};
+use crate::record::{Condition, ConditionReason, ConditionState, Failure, Leaves, Outcome, Run};
 use crate::resource::Direction;
 use crate::state::State;
 use crate::store::Reach;
@@ -88,6 +90,19 @@ impl Engine {
             done.conditions.insert(system, condition);
         }
         Ok(done)
+    }
+
+    /// The urgent changes of the systems that have answered, while the others are still waited for. Gives back which of them it was tried on.
+    pub(super) async fn ahead_of_the_silent(
+        &self,
+        pass: &Pass<'_>,
+        scene: &Scene,
+        memory: &mut Memory,
+    ) -> Result<Vec<SystemName>, EngineError> {
+        let mut partly = report(pass, &scene.revision, None);
+        partly.outcome = Some(Outcome::aborted(scene.failures.clone()));
+        let done = self.and_urgent(pass, scene, partly, memory).await?;
+        Ok(done.conditions.into_keys().collect())
     }
 
     /// What of each system's plan is urgent, where the system can take it and it is not what was tried just now.
@@ -195,11 +210,11 @@ impl Engine {
         runs: Vec<Run>,
         memory: &mut Memory,
     ) -> Result<BTreeMap<SystemName, Condition>, EngineError> {
-        let (links, ending) = (connected(pass.links), Ending::default());
+        let (links, ending, patient) = (connected(pass.links), Ending::default(), BTreeSet::new());
         let carried = join_all(runs.into_iter().map(async |run| {
             let (run, effects) = protocol::start(run, self.clock.now());
             tracing::info!(run.id = %run.id, group.name = %pass.name, revision = %run.revision, changes = run.changes(), "urgent changes do not wait");
-            self.carry_out(run, effects, &links, &ending).await
+            self.carry_out(run, effects, &links, &ending, &patient).await
         }))
         .await;
         let mut conditions = BTreeMap::new();
@@ -208,6 +223,7 @@ impl Engine {
             let Some(outcome) = &run.outcome else {
                 // Whoever leads next takes it up from the store.
                 tracing::warn!(run.id = %run.id, "{}", unfinished(&run));
+                self.note_open(&run, memory).await?;
                 memory.lease = None;
                 continue;
             };
@@ -262,7 +278,7 @@ impl Engine {
                 continue;
             };
             for (system, member) in run.members {
-                if matches!(member.state, MemberState::Verified { .. }) {
+                if member.state.leaves() == Leaves::Target {
                     let ids = member.changes.into_iter().map(|c| c.id);
                     ahead.entry(system).or_default().extend(ids);
                 }
@@ -294,6 +310,25 @@ pub(super) fn keep_ahead(
         ),
     });
     (share, condition)
+}
+
+/// The systems that a plan has urgent changes for, as far as those have not come to nothing before: the others of the plan may not keep them waiting.
+pub(super) fn hurried(group: &Group, plan: &Plan, memory: &Memory) -> BTreeSet<SystemName> {
+    let shares = plan.systems.iter();
+    let urgent = shares.filter(|(system, share)| {
+        let is_urgent = |change| safety::is_of(change, &group.urgent);
+        !memory.urgent.contains_key(*system) && share.changes.iter().any(is_urgent)
+    });
+    urgent.map(|(system, _)| system.clone()).collect()
+}
+
+/// Whether a run was given up because it kept one of these systems waiting, which was ready.
+pub(super) fn was_cut(run: &Run, hurried: &BTreeSet<SystemName>) -> bool {
+    let failures = run.outcome.as_ref().map(Outcome::failures);
+    failures.is_some_and(|failures| {
+        let is_silent = |failure: &Failure| matches!(failure, Failure::Silent { .. });
+        failures.values().any(is_silent) && hurried.iter().any(|s| !failures.contains_key(s))
+    }) && run.decision.is_none()
 }
 
 /// Whether a plan is held because it goes past a ceiling for this kind.
@@ -344,13 +379,16 @@ fn unable(outcome: &Outcome) -> Option<BTreeSet<SystemName>> {
         Outcome::Unreachable { systems } | Outcome::Misconfigured { systems } => {
             Some(systems.keys().cloned().collect())
         }
+        // Whoever did not fail was taken back with the others, and need not wait for them with what is urgent.
+        Outcome::RolledBack { cause, left } => {
+            Some(cause.keys().chain(left.keys()).cloned().collect())
+        }
         // Who refused one change may take another.
         Outcome::Refused { .. } | Outcome::Held { .. } => Some(BTreeSet::new()),
         Outcome::InStep
         | Outcome::Applied { .. }
         | Outcome::Stale { .. }
         | Outcome::Interrupted
-        | Outcome::RolledBack { .. }
         | Outcome::Stuck { .. } => None,
     }
 }

@@ -82,6 +82,7 @@ fn way_out(hold: &Hold, language: Language) -> String {
         | Rule::SmallTable { .. }
         | Rule::Freeze { .. }
         | Rule::LastAdmin
+        | Rule::Lost { .. }
         | Rule::OwnAccess => None,
     });
     let frozen_only = rules().all(|rule| matches!(rule, Rule::Freeze { .. }));

@@ -104,6 +104,13 @@ fn defines(path: &str) -> bool {
         || path.ends_with(".rego")
 }
 
+/// Whether any of these files is one that Lockstep judges by or reads resources from, before or after.
+pub(super) fn concerns(files: &[DocPath], was: &Compiled, is: &Compiled) -> bool {
+    files.iter().any(|path| {
+        defines(path.as_str()) || was.read_as(path).is_some() || is.read_as(path).is_some()
+    })
+}
+
 /// What each of these documents declares, before or after.
 fn declared<'b>(
     was: &'b Bundle,

@@ -175,6 +175,7 @@ fn excepted(breaches: &[Breach]) -> String {
             | Rule::DeleteShare { .. }
             | Rule::UpdateShare { .. }
             | Rule::LastAdmin
+            | Rule::Lost { .. }
             | Rule::OwnAccess => &[],
         })
         .map(String::as_str)

@@ -20,7 +20,7 @@ use crate::state::State;
 mod breach;
 mod own;
 
-pub use breach::{Breach, RELEASERS, Rule, may_release};
+pub use breach::{Breach, LOST, RELEASERS, Rule, may_release};
 pub use own::Own;
 
 #[cfg(test)]

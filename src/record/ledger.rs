@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{MemberState, Run};
+use super::{Leaves, MemberState, Run};
 use crate::ids::{Actor, GroupName, InvalidId, Revision, RunId, SystemName};
 
 /// What was done, as a dotted name: `run.finished`, `plan.released`. Text, not a closed enum: a ledger outlives the version that wrote it and must stay
@@ -118,25 +118,10 @@ impl Run {
 
 /// A member's state at the end of its run, as an action.
 fn action_for(state: &MemberState) -> Action {
-    match state {
-        MemberState::Verified { .. } => Action::SYSTEM_APPLIED,
-        MemberState::Compensated => Action::SYSTEM_ROLLED_BACK,
-        MemberState::Planned
-        | MemberState::Preparing
-        | MemberState::Prepared
-        | MemberState::Unprepared { .. }
-        | MemberState::Aborting
-        | MemberState::Aborted
-        | MemberState::Unaborted { .. } => Action::SYSTEM_UNCHANGED,
-        MemberState::Committing
-        | MemberState::Committed { .. }
-        | MemberState::Uncommitted { .. }
-        | MemberState::Unverified { .. }
-        | MemberState::Withdrawing
-        | MemberState::Undoing
-        | MemberState::Undone
-        | MemberState::NotUndone { .. }
-        | MemberState::Left { .. }
-        | MemberState::Stuck { .. } => Action::SYSTEM_INCIDENT,
+    match state.leaves() {
+        Leaves::Target => Action::SYSTEM_APPLIED,
+        Leaves::Base => Action::SYSTEM_ROLLED_BACK,
+        Leaves::Untouched => Action::SYSTEM_UNCHANGED,
+        Leaves::Unknown => Action::SYSTEM_INCIDENT,
     }
 }

@@ -12,6 +12,7 @@ use crate::plan::Op;
 use crate::state::{Item, Spec, State};
 
 mod changesets;
+mod connections;
 mod page;
 mod reading;
 

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) language: Option<Language>,
     pub(super) user: Option<String>,
+    pub(super) mark: Option<String>,
     pub(super) intervals: Intervals,
     pub(super) timeouts: Timeouts,
     pub(super) files: Option<PathBuf>,
@@ -47,6 +48,7 @@ struct Raw {
     listen: Option<Listen>,
     language: Option<RawLanguage>,
     user: Option<String>,
+    mark: Option<Mark>,
     #[serde(default)]
     intervals: Intervals,
     #[serde(default)]
@@ -96,6 +98,7 @@ impl Default for Timeouts {
             prepare: Duration::from_secs(30),
             commit: Duration::from_secs(60),
             request: Duration::from_secs(10),
+            urgent: Duration::from_secs(2),
         }
     }
 }
@@ -124,12 +127,14 @@ impl<'de> Deserialize<'de> for Timeouts {
             prepare: Option<Human>,
             commit: Option<Human>,
             request: Option<Human>,
+            urgent: Option<Human>,
         }
         let (raw, default) = (Raw::deserialize(from)?, Self::default());
         Ok(Self {
             prepare: raw.prepare.map_or(default.prepare, |h| h.0),
             commit: raw.commit.map_or(default.commit, |h| h.0),
             request: raw.request.map_or(default.request, |h| h.0),
+            urgent: raw.urgent.map_or(default.urgent, |h| h.0),
         })
     }
 }
@@ -168,6 +173,25 @@ impl<'de> Deserialize<'de> for Human {
                     "{text:?} is no duration between 10ms and 24h; write one such as \"5s\" or \"2m 30s\""
                 ))
             })
+    }
+}
+
+/// A config repo's mark, as a refusal repeats it.
+struct Mark(String);
+
+/// The longest mark.
+const MARK_CHARS: usize = 200;
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let is_short = (1..=MARK_CHARS).contains(&text.chars().count());
+        if is_short && text.trim() == text && !text.contains(char::is_control) {
+            return Ok(Self(text));
+        }
+        Err(serde::de::Error::custom(format!(
+            "{text:?} is no mark; write it as the refusal names it, such as \"config repo 0123456789\""
+        )))
     }
 }
 
@@ -247,6 +271,7 @@ pub(super) fn read(
             RawLanguage::Japanese => Language::Japanese,
         }),
         user: raw.user,
+        mark: raw.mark.map(|mark| mark.0),
         intervals: raw.intervals,
         timeouts: raw.timeouts,
         files: raw.files.map(|files| folder.join(files.root)),

@@ -61,6 +61,7 @@ fn without_a_file_all_is_as_built_in() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8800");
     assert_eq!(settings.intervals.git, Duration::from_secs(5));
     assert_eq!(settings.timeouts.request, Duration::from_secs(10));
+    assert_eq!(settings.timeouts.urgent, Duration::from_secs(2));
     assert_eq!(settings.language, Language::English);
     assert_eq!(settings.warnings, [""; 0]);
 }
@@ -75,6 +76,7 @@ fn a_file_says_otherwise() {
         forge = "local"
         listen = "[::1]:9000"
         language = "ja"
+        mark = "config repo 0123456789"
         user = "sato"
 
         [files]
@@ -95,11 +97,20 @@ fn a_file_says_otherwise() {
     assert_eq!(settings.listen.to_string(), "[::1]:9000");
     assert_eq!(settings.language, Language::Japanese);
     assert_eq!(settings.user.as_deref(), Some("sato"));
+    assert_eq!(settings.mark.as_deref(), Some("config repo 0123456789"));
     assert_eq!(settings.intervals.git, Duration::from_millis(500));
     assert_eq!(settings.intervals.systems, Duration::from_secs(60));
     assert_eq!(settings.timeouts.commit, Duration::from_secs(150));
     let url = load("store = \"sqlite:/var/lib/x.db\"", &[]).unwrap().store;
     assert_eq!(url, Some(PathBuf::from("sqlite:/var/lib/x.db")));
+}
+
+#[test]
+fn a_mark_is_one_line_of_text() {
+    for mark in ["", " ", "a\\nb", &"x".repeat(201)] {
+        let error = load(&format!("mark = \"{mark}\""), &[]).unwrap_err();
+        assert!(error.to_string().contains("is no mark"), "{error}");
+    }
 }
 
 #[test]
@@ -137,7 +148,7 @@ fn the_language_follows_the_locale() {
 
 #[test]
 fn faults_are_said_with_their_place() {
-    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `intervals`, `timeouts`, `files`, `credentials`");
+    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `mark`, `intervals`, `timeouts`, `files`, `credentials`");
     insta::assert_snapshot!(error("[intervals]\ngit = \"soon\""), @r#"lockstep.toml:2:7: "soon" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = \"-5s\""), @r#"lockstep.toml:2:11: "-5s" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = 5"), @"lockstep.toml:2:11: invalid type: integer `5`, expected a string");

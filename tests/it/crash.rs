@@ -281,6 +281,89 @@ async fn promise_07_killed_while_it_takes_back() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_07_killed_at_every_request_of_urgent_changes() {
+    // Voicedrive is away: medical is looked at, and gets what is urgent by a run of its own.
+    let requests = {
+        let world = without_voicedrive().await;
+        assert_eq!(world.apply().await.code, Some(1));
+        assert!(is_revoked(&world).await);
+        world.system("medical").proxy.log()
+    };
+    let prepares = requests.iter().filter(|s| s.what.starts_with("PUT "));
+    assert_eq!(prepares.count(), 1, "{requests:#?}");
+    let points: Vec<(usize, Side)> = (1..=requests.len())
+        .flat_map(|nth| [(nth, Side::Before), (nth, Side::After)])
+        .collect();
+    assert!(points.len() >= 8, "{requests:#?}");
+    let kills = points.into_iter().map(|(nth, side)| async move {
+        let mut world = without_voicedrive().await;
+        let proxy = &world.system("medical").proxy;
+        proxy.hold(nth, side);
+        let mut pass = world.start(&["apply"], "killed.log");
+        proxy.stopped().await;
+        pass.kill();
+        proxy.release();
+        let place = format!("{nth} {side:?}");
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(1), "{place}: {ended:?}");
+        assert!(is_revoked(&world).await, "{place}");
+        let medical = world.system("medical").resources().await;
+        assert_eq!(medical["FeatureFlag/ai_assistant"]["rollout"], 10);
+        world.system_mut("voicedrive").restart().await;
+        world.ok(&["apply"]).await;
+        assert_eq!(world.rollouts().await, [Some(25), Some(25)], "{place}");
+        // Once: on the system, and in the record, which knows of no other run than these.
+        let audit = world.system("medical").changes().await;
+        let revoked = audit.iter().filter(|e| e["name"] == "admin/user002");
+        assert_eq!(revoked.count(), 2, "{place}: given and taken: {audit:#?}");
+        let mut runs = BTreeSet::new();
+        for entry in world.entries("run.finished").await {
+            assert!(runs.insert(entry.run.unwrap()), "{place}: ended twice");
+        }
+        let urgent = world.entries("run.finished").await;
+        let urgent = urgent.iter().filter(|e| {
+            e.body["scope"]["is"] == "urgent" && e.body["outcome"]["outcome"] == "applied"
+        });
+        assert_eq!(urgent.count(), 1, "{place}");
+        let store = world.store().await;
+        let open = store.open_runs(&"hospital".parse().unwrap()).await.unwrap();
+        assert!(open.is_empty(), "{place}: {open:?}");
+        world.ok(&["audit", "verify"]).await;
+        assert_eq!(world.staged().await, 0, "{place}");
+    });
+    futures_util::stream::StreamExt::for_each_concurrent(
+        futures_util::stream::iter(kills),
+        WORLDS,
+        |kill| kill,
+    )
+    .await;
+}
+
+/// A merge that revokes an admin and raises a rollout, while voicedrive is away.
+async fn without_voicedrive() -> World {
+    let mut world =
+        World::with("safety: {default: {deletes: {percent: 50, count: 10}, updates: {percent: 100}, small: 0}}\n").await;
+    let access = |admins: &str| {
+        format!("{{ \"admin_users\": [{admins}], \"readonly_users\": [], \"blocked_ips\": [] }}\n")
+    };
+    let path = "config/access-control.json";
+    world.write(path, &access("\"user001\", \"user002\", \"user003\""));
+    world.commit("three admins");
+    world.ok(&["apply"]).await;
+    world.system_mut("voicedrive").kill();
+    world.write(path, &access("\"user001\", \"user003\""));
+    world.set_rollout(25);
+    world.commit("user002 leaves");
+    world.forget_requests();
+    world
+}
+
+async fn is_revoked(world: &World) -> bool {
+    let resources = world.system("medical").resources().await;
+    !resources.contains_key("AccessGrant/admin/user002")
+}
+
 /// Merges what voicedrive will lie about.
 async fn roll_back(world: &World) -> String {
     let voicedrive = world.system("voicedrive");

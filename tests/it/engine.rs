@@ -249,6 +249,9 @@ async fn a_dead_system_does_not_keep_a_rollback_from_ending_the_pass() {
     assert_eq!(ended.code(), Some(1), "{}", pass.output());
     assert!(pass.output().contains("not over yet"), "{}", pass.output());
     assert_eq!(world.states(&revision)[0], "pending");
+    let (_, why) = world.standing("medical").await;
+    assert!(why.contains("rolling back"), "{why}");
+    assert!(why.contains("urgent changes neither"), "{why}");
 
     world.system_mut("medical").restart().await;
     world.system("voicedrive").set_faults(json!({})).await;

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::world::{secrets, token};
+
 mod approvals;
 mod cases;
 mod check;
@@ -38,6 +40,8 @@ pub(crate) struct Ran {
 impl Ran {
     #[track_caller]
     pub(crate) fn of(output: Output) -> Self {
+        let leaks = [&output.stdout, &output.stderr].map(|said| secrets::is_in(said));
+        assert_eq!(leaks, [false; 2], "the secret is in what was printed");
         let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
         Self {
             code: output.status.code().expect("not killed"),
@@ -59,7 +63,15 @@ impl Ran {
     }
 }
 
-/// Neither the user's nor the machine's git configuration, locale or settings come in.
+/// A server's settings, which bind a credential that comes by the environment: nothing here needs it, and nothing may show it.
+fn settings() -> String {
+    format!("[credentials.planted]\ntoken_env = {PLANTED:?}\nhosts = [\"127.0.0.1\"]\n")
+}
+
+/// The variable that the secret is in.
+const PLANTED: &str = "PLANTED";
+
+/// Neither the user's nor the machine's git configuration, locale or settings come in; what comes in is a secret, into git's hooks too.
 pub(crate) fn alone(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -69,17 +81,28 @@ pub(crate) fn alone(program: &str, folder: &Path) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("LC_ALL", "C.UTF-8")
+        .env(PLANTED, token())
         .env_remove("LOCKSTEP_USER")
         .env_remove("LOCKSTEP_SETTINGS");
     command
 }
 
-/// Runs the binary.
+/// Runs the binary, which logs as loudly as it can, for the search.
 #[track_caller]
 pub(crate) fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
+    let of_server = tempfile::tempdir().expect("a temporary folder");
+    let place = |name| of_server.path().join(name);
+    std::fs::write(place("lockstep.toml"), settings()).expect("written settings");
     let output = alone(env!("CARGO_BIN_EXE_lockstep"), folder)
         .args(arguments)
+        .args(["--log", "trace", "--log-file"])
+        .arg(place("log"))
+        .arg("--settings")
+        .arg(place("lockstep.toml"))
         .output();
+    // Arguments that are none are said before there is a log.
+    let logged = std::fs::read(place("log")).unwrap_or_default();
+    assert!(!secrets::is_in(&logged), "the secret is in the log");
     Ran::of(output.expect("the binary starts"))
 }
 
@@ -95,12 +118,31 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     ran.out.trim_end().to_owned()
 }
 
-/// A folder that goes away.
+/// A folder that goes away, after it was searched for the secret.
 pub(crate) struct Folder(tempfile::TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let leaks = self.leaks();
+        assert!(leaks.is_empty(), "the secret is in: {leaks:#?}");
+    }
+}
 
 impl Folder {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Where the secret is that should not be there.
+    fn leaks(&self) -> Vec<String> {
+        let mut leaks = secrets::in_files(self.path());
+        for repository in secrets::repositories(self.path()) {
+            leaks.extend(secrets::in_repository(&repository));
+        }
+        leaks
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -198,6 +240,8 @@ impl Bare {
         );
         std::fs::remove_dir_all(&first).expect("only the bare repository is left");
         git(&folder.join("config.git"), &["remote", "remove", "origin"]);
+        // The hook reads these, whatever the environment of who pushes says.
+        folder.write("config.git/lockstep/lockstep.toml", settings());
         Self { folder }
     }
 
@@ -303,3 +347,19 @@ pub(crate) const GREEN: [&str; 4] = [
     "plan=success",
     "approval=success",
 ];
+
+#[test]
+fn the_search_of_a_folder_finds_what_lies_about() {
+    let bare = Bare::new();
+    let folder = &bare.folder;
+    assert_eq!(folder.leaks(), [""; 0]);
+    folder.write("a/notes.txt", format!("remember {}!", token()));
+    bare.git(&["notes", "add", "-m", token(), "main"]);
+    let leaks = folder.leaks();
+    for place in ["notes.txt", "an object of"] {
+        assert!(leaks.iter().any(|leak| leak.contains(place)), "{leaks:#?}");
+    }
+    assert!(!leaks.concat().contains(token()));
+    std::fs::remove_dir_all(folder.join("a")).expect("it was there");
+    std::fs::remove_dir_all(bare.path()).expect("it was there");
+}

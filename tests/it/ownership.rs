@@ -168,21 +168,7 @@ async fn two_repos_on_one_system_are_told_of_each_other() {
     let settings = std::fs::read_to_string(world.path("lockstep.toml")).unwrap();
     let settings = settings.replace("store.db", "other.db");
     std::fs::write(world.path("other.toml"), settings).unwrap();
-    let mut other = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
-    other
-        .args([
-            "apply",
-            "--repo",
-            "other.git",
-            "--settings",
-            "other.toml",
-            "--lang",
-            "en",
-        ])
-        .current_dir(world.dir.path());
-    let output = tokio::task::spawn_blocking(move || other.output().unwrap())
-        .await
-        .unwrap();
+    let output = apply_other(&world).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -196,6 +182,103 @@ async fn two_repos_on_one_system_are_told_of_each_other() {
         said.contains(&format!("{theirs} may not change it")),
         "{said}"
     );
+    // Deliberately: it goes on under the other's mark.
+    let settings = std::fs::read_to_string(world.path("other.toml")).unwrap();
+    std::fs::write(
+        world.path("other.toml"),
+        format!("mark = {ours:?}\n{settings}"),
+    )
+    .unwrap();
+    let output = apply_other(&world).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(world.rollouts().await, [Some(50), Some(50)]);
+}
+
+/// A pass over the other config repo.
+async fn apply_other(world: &World) -> std::process::Output {
+    let mut other = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
+    other
+        .args(["apply", "--repo", "other.git"])
+        .args(["--settings", "other.toml", "--lang", "en"])
+        .current_dir(world.dir.path());
+    tokio::task::spawn_blocking(move || other.output().unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_is_cut_off_says_that_it_has_no_mark() {
+    let world = World::new().await;
+    world.commit("a second step");
+    let from = format!("file://{}", world.path("config.git").display());
+    world.git(&[
+        "clone",
+        "--quiet",
+        "--bare",
+        "--depth=1",
+        &from,
+        "other.git",
+    ]);
+    std::fs::copy(world.path("lockstep.toml"), world.path("other.toml")).unwrap();
+    let output = apply_other(&world).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("this clone is cut off").count(), 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_and_is_forgotten_by_git_waits_for_a_person() {
+    let world = World::with(NO_CEILINGS).await;
+    let first = world.git_in("work", &["rev-parse", "HEAD"]);
+    let access = |admins: &str| {
+        format!("{{ \"admin_users\": [{admins}], \"readonly_users\": [], \"blocked_ips\": [] }}\n")
+    };
+    let path = "config/access-control.json";
+    world.write(path, &access("\"user001\", \"user002\""));
+    let flag = FLAGS.replace("\"night_mode\"", "\"day_mode\": { \"enabled\": true, \"owner\": \"sato\", \"expires\": \"2027-12-31\" }, \"night_mode\"");
+    world.write("config/feature-flags.json", &flag);
+    let good = world.commit("a flag and an admin more");
+    world.ok(&["apply"]).await;
+    // History is written anew, and git forgets what was there: main goes elsewhere from the beginning on.
+    world.git_in("work", &["reset", "--quiet", "--hard", first.trim()]);
+    world.write(path, &access("\"user001\""));
+    world.set_rollout(25);
+    world.git_in("work", &["add", "-A"]);
+    world.git_in("work", &["commit", "--quiet", "-m", "another way"]);
+    world.git_in(
+        "work",
+        &["push", "--quiet", "--force", "origin", "HEAD:main"],
+    );
+    let revision = world.git_in("work", &["rev-parse", "HEAD"]);
+    world.git_in("config.git", &["gc", "--quiet", "--prune=now"]);
+
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let lost = format!(
+        "{}, which it is at, is not in the repository any more",
+        &good[..10]
+    );
+    let (standing, why) = world.standing("medical").await;
+    assert_eq!(standing, "held", "{why}");
+    assert!(why.contains(&lost), "{why}");
+    assert!(why.contains("fetch it back"), "{why}");
+    let (state, said) = &world.statuses(revision.trim())["lockstep/apply"];
+    assert_eq!(state, "failure");
+    assert!(said.contains("held until plan"), "{said}");
+    assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
+    // What is on the systems and nobody knows to be Lockstep's stays.
+    for system in ["medical", "voicedrive"] {
+        assert!(has(&world, system, "AccessGrant/admin/user002").await);
+    }
+    let digest = why.split("plan ").nth(1).unwrap();
+    let digest = digest.split_whitespace().next().unwrap();
+    let args = ["release", "--plan", digest, "--because", "I have looked"];
+    let released = world.run_as("tanaka", &args).await;
+    assert!(released.status.success(), "{released:?}");
+    let ended = world.apply().await;
+    assert_eq!(world.rollouts().await, [Some(25), Some(25)], "{ended:?}");
+    let (_, why) = world.standing("medical").await;
+    assert!(why.contains("AccessGrant/admin/user002"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::world::{FLAGS, World};
+use crate::world::front::{Fault, Front};
+use crate::world::{FLAGS, SETTINGS, Settings, World, eventually};
 
 const MANY: &str = r#"{ "admin_users": ["user001", "user002", "user003"], "readonly_users": ["user100"], "blocked_ips": ["203.0.113.7"] }
 "#;
@@ -231,7 +232,7 @@ async fn a_running_reconciler_sees_that_urgent_changes_were_released() {
     world.set_rollout(25);
     world.commit("most of them leave");
     let mut lockstep = world.start(&["run"], "run.log");
-    let digest = crate::world::eventually("the revocations are held", async || {
+    let digest = eventually("the revocations are held", async || {
         let (standing, why) = world.standing("medical").await;
         let digest = why.split("plan ").nth(1)?.split_whitespace().next()?;
         (standing == "held").then(|| digest.to_owned())
@@ -240,7 +241,7 @@ async fn a_running_reconciler_sees_that_urgent_changes_were_released() {
     let args = ["release", "--plan", &digest, "--because", "the ward closes"];
     let released = world.run_as("tanaka", &args).await;
     assert!(released.status.success(), "{released:?}");
-    crate::world::eventually("they are revoked", async || {
+    eventually("they are revoked", async || {
         let medical = world.system("medical").resources().await;
         (!medical.contains_key("AccessGrant/admin/user002")).then_some(())
     })
@@ -274,4 +275,144 @@ async fn what_a_ceiling_holds_keeps_no_block_back() {
         assert!(resources.contains_key("IpBlock/203.0.113.8/32"));
         assert!(resources.contains_key("FeatureFlag/ai_assistant"));
     }
+}
+
+/// Nobody waits for these to be over.
+const ENDLESS: Settings = Settings {
+    request: "10m",
+    prepare: "10m",
+    commit: "10m",
+    urgent: "300ms",
+    ..SETTINGS
+};
+
+/// What is urgent reaches medical while voicedrive has taken a request and does not answer it; when it does, everything else follows in the same pass.
+async fn passes_a_system_that_hangs(at: &'static str, said: &str) {
+    let mut world = world().await;
+    let front = Front::start(world.system("voicedrive").address).await;
+    world.system_mut("voicedrive").at = front.address;
+    let small = "safety: {default: {deletes: {percent: 50, count: 10}, updates: {percent: 100}, small: 0}}\n";
+    world.write("lockstep.yaml", &world.config(small));
+    world.commit("voicedrive has moved");
+    world.settings(&SETTINGS);
+    world.ok(&["apply"]).await;
+    world.settings(&ENDLESS);
+    front.breaks(at, Fault::Silent);
+    let revision = mixed(&world);
+    let mut pass = world.start(&["apply"], "hanging.log");
+    eventually("medical has what is urgent", async || {
+        (held(&world, "medical").await == URGENT).then_some(())
+    })
+    .await;
+    assert_eq!(held(&world, "voicedrive").await, BEFORE);
+    eventually("voicedrive is still asked", async || {
+        (front.held() == 1).then_some(())
+    })
+    .await;
+    front.heals();
+    assert_eq!(pass.ended().await.code(), Some(0), "{}", pass.output());
+    for system in ["medical", "voicedrive"] {
+        assert_eq!(held(&world, system).await, WHOLE);
+    }
+    assert_eq!(world.states(&revision), ["success"; 3]);
+    let outcomes = world.outcomes().await;
+    assert_eq!(outcomes.last().unwrap(), "applied");
+    let urgent = world.entries("run.finished").await;
+    let why = urgent
+        .iter()
+        .filter_map(|e| e.body["scope"]["waits_for"].as_str());
+    assert_eq!(why.collect::<Vec<_>>(), [said]);
+    assert_eq!(world.staged().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_does_not_answer_keeps_nothing_urgent_from_the_others() {
+    passes_a_system_that_hangs(
+        "GET /lockstep/v1/state/digests",
+        "could not reach voicedrive: has not answered yet",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_does_not_prepare_keeps_nothing_urgent_from_the_others() {
+    passes_a_system_that_hangs(
+        "PUT /lockstep/v1/changesets",
+        "could not reach voicedrive: no answer before the deadline",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_with_the_others_keeps_nothing_urgent() {
+    // Voicedrive prepares and then hangs: both are taken back, and medical is given what is urgent by itself.
+    let world = world().await;
+    world.settings(&Settings {
+        request: "500ms",
+        commit: "2s",
+        ..SETTINGS
+    });
+    let faults = json!({"hang_commit_ms": 600_000});
+    world.system("voicedrive").set_faults(faults).await;
+    mixed(&world);
+    for _ in 0..2 {
+        let ended = world.apply().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(held(&world, "medical").await, URGENT);
+        assert_eq!(held(&world, "voicedrive").await, BEFORE);
+    }
+    assert_eq!(
+        world.outcomes().await,
+        ["applied", "rolled_back", "applied"]
+    );
+    world.system("voicedrive").set_faults(json!({})).await;
+    world.commit("once more");
+    assert_eq!(world.apply().await.code, Some(0));
+    for system in ["medical", "voicedrive"] {
+        assert_eq!(held(&world, system).await, WHOLE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_does_not_wait_for_another() {
+    let mut world = world().await;
+    let front = Front::start(world.system("voicedrive").address).await;
+    world.system_mut("voicedrive").at = front.address;
+    let group = "  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n";
+    let groups = "  staff: {systems: [medical]}\n  voices: {systems: [voicedrive]}\n";
+    let config = world.config("").replace(group, groups);
+    world.write("lockstep.yaml", &config);
+    world.commit("two groups");
+    world.settings(&SETTINGS);
+    world.ok(&["apply"]).await;
+    world.settings(&ENDLESS);
+    let mut lockstep = world.start(&["run"], "run.log");
+    front.breaks("GET /lockstep/v1/state/digests", Fault::Silent);
+    eventually("voicedrive hangs", async || {
+        (front.held() == 1).then_some(())
+    })
+    .await;
+    for rollout in [20, 21] {
+        world.set_rollout(rollout);
+        world.commit("raise the rollout");
+        eventually("medical has it", async || {
+            (world.rollouts().await[0] == Some(u64::from(rollout))).then_some(())
+        })
+        .await;
+        assert_eq!(world.rollouts().await[1], Some(10));
+        assert_eq!(front.held(), 1, "it is still asked for the first time");
+    }
+    // What it missed is made up for at once, and not at the next interval.
+    front.heals();
+    eventually("voicedrive has the newest", async || {
+        (world.rollouts().await[1] == Some(21)).then_some(())
+    })
+    .await;
+    lockstep.terminate();
+    assert_eq!(
+        lockstep.ended().await.code(),
+        Some(0),
+        "{}",
+        lockstep.output()
+    );
 }

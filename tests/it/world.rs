@@ -126,12 +126,13 @@ impl World {
             request,
             prepare,
             commit,
+            urgent,
         } = settings;
         let hosts: Vec<String> = self.systems.iter().map(|s| s.at.to_string()).collect();
         let text = format!(
             "store = \"store.db\"\n\
              [intervals]\ngit = {git:?}\nsystems = {systems:?}\n\
-             [timeouts]\nrequest = {request:?}\nprepare = {prepare:?}\ncommit = {commit:?}\n\
+             [timeouts]\nrequest = {request:?}\nprepare = {prepare:?}\ncommit = {commit:?}\nurgent = {urgent:?}\n\
              [credentials.test]\ntoken_file = \"token\"\nhosts = {hosts:?}\n"
         );
         std::fs::write(self.path("lockstep.toml"), text).unwrap();
@@ -431,6 +432,7 @@ pub(crate) struct Settings {
     pub(crate) request: &'static str,
     pub(crate) prepare: &'static str,
     pub(crate) commit: &'static str,
+    pub(crate) urgent: &'static str,
 }
 
 /// Generous, for machines that are busy with other things; tests of what is timed out take their own.
@@ -440,6 +442,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     request: "20s",
     prepare: "40s",
     commit: "40s",
+    urgent: "20s",
 };
 
 /// Four flags on both systems and one on each.

@@ -179,6 +179,10 @@ impl Desk {
             state: next,
         }
         .write()?;
+        // From the first changeset that is taken the file is its sender's.
+        if self.journal.owner.is_none() {
+            self.journal.owner = changeset.owner.as_deref().map(str::to_owned);
+        }
         Steps::of(changeset).save(&self.place, id)?;
         self.place.stage(&staged_name(id), &bytes)?;
         self.journal.changesets.push(Entry {

@@ -25,6 +25,9 @@ const REMEMBERED: usize = 256;
 pub(super) struct Journal {
     version: u32,
     pub(super) system: SystemName,
+    /// The mark of the config repo that it is driven by, once a changeset came with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
     /// The highest fence seen.
     pub(super) fence: Fence,
     /// Whether the file has ever been there.
@@ -53,6 +56,7 @@ impl Journal {
         Self {
             version: 1,
             system: system.clone(),
+            owner: None,
             fence: Fence(0),
             existed: false,
             changesets: Vec::new(),
@@ -81,6 +85,30 @@ impl Journal {
             )));
         }
         Ok(Some(journal))
+    }
+
+    /// Refuses a changeset of another config repo than the one that the file is driven by.
+    pub(super) fn judge_sender(
+        &self,
+        place: &Place,
+        changeset: &Changeset,
+    ) -> Result<(), ConnectorError> {
+        let Some(owner) = self.owner.as_deref() else {
+            return Ok(());
+        };
+        if changeset.owner.as_deref() == Some(owner) {
+            return Ok(());
+        }
+        let sender = changeset.owner.as_deref();
+        let sender = sender.unwrap_or("who sends this and carries no mark");
+        Err(ConnectorError::Refused {
+            message: format!(
+                "the file belongs to {owner}, so {sender} may not change it; declare the system in one of the two, or delete \
+                 the folder {} to give the file to another",
+                place.beside_name()
+            ),
+            reasons: Vec::new(),
+        })
     }
 
     pub(super) fn save(&mut self, place: &Place) -> Result<(), ConnectorError> {

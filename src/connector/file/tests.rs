@@ -11,6 +11,7 @@ use crate::resource::Direction;
 use crate::state::Spec;
 
 mod disk;
+mod marks;
 
 fn item(name: &str, spec: Value) -> Arc<Item> {
     let spec = Spec::from_value(&spec).unwrap();

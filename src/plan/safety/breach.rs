@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::SystemName;
+use crate::ids::{Revision, SystemName};
+use crate::plan::SystemPlan;
 use crate::resource::Language;
 
 /// What was gone past, on which system, for which kind.
@@ -45,6 +46,8 @@ pub enum Rule {
     },
     /// No admin would be left.
     LastAdmin,
+    /// The revision that was applied last can't be read, so what held before and what it declared are not known.
+    Lost { revision: Revision },
     /// Lockstep itself would be shut out. No release lets this pass.
     OwnAccess,
 }
@@ -64,6 +67,7 @@ pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
         | Rule::DeleteShare { .. }
         | Rule::UpdateShare { .. }
         | Rule::LastAdmin
+        | Rule::Lost { .. }
         | Rule::OwnAccess => false,
     };
     if breaches.iter().any(|b| b.rule == Rule::OwnAccess) {
@@ -73,7 +77,26 @@ pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
         || (!breaches.is_empty() && breaches.iter().all(excepted))
 }
 
+/// What is said of a revision that was applied and can't be read.
+pub const LOST: &str = "is not in the repository any more";
+
 impl Breach {
+    /// A system's share, where the revision that was applied last can't be read.
+    pub fn lost(system: &SystemName, share: &SystemPlan, revision: &Revision) -> Self {
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Self {
+            system: system.clone(),
+            // Of no kind: all are concerned.
+            kind: String::new(),
+            rule: Rule::Lost {
+                revision: revision.clone(),
+            },
+            count: number(share.changes.len()),
+            rows: share.existing.values().map(|n| number(*n)).sum(),
+            limit: 0,
+        }
+    }
+
     /// One sentence for the person who is to release the plan, or not.
     pub fn message(&self, language: Language) -> String {
         match language {
@@ -114,6 +137,11 @@ impl Breach {
             Rule::LastAdmin => {
                 format!("{system}: takes away {count} of {rows} admins, and none would be left")
             }
+            Rule::Lost { revision } => format!(
+                "{system}: {}, which it is at, {LOST}, so its ceilings and what it declared are not known: fetch it back, or \
+                 look at all {count} changes and release them; what only it declared is left there",
+                revision.short()
+            ),
             Rule::OwnAccess => format!(
                 "{system}: would shut Lockstep itself out ({count} {kind}); nobody can release that, take it out of the repo"
             ),
@@ -152,6 +180,10 @@ impl Breach {
             Rule::LastAdmin => {
                 format!("{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります")
             }
+            Rule::Lost { revision } => format!(
+                "{system}: 適用済みの{}がリポジトリにもうないため、その上限と宣言内容が分かりません。取得し直すか、変更{count}件をすべて確認して解除してください。そのリビジョンだけが宣言していたものはシステムに残ります",
+                revision.short()
+            ),
             Rule::OwnAccess => format!(
                 "{system}: Lockstep自身が締め出されます（{kind} {count}件）。誰にも解除できません。リポジトリから外してください"
             ),

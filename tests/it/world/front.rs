@@ -1,12 +1,14 @@
 //! A server in front of a system that can answer as no good system would, byte by byte. Without a fault it passes everything on.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::proxy::plain;
 
@@ -19,7 +21,7 @@ pub(crate) enum Fault {
     DoesAndSays(Vec<u8>),
     /// A head, and then this for as long as somebody listens.
     Endless(String, Vec<u8>),
-    /// Nothing, ever.
+    /// Nothing, until it heals: then the true answer, if somebody still waits for it.
     Silent,
     /// The true answer as far as the middle of its body, and a reset.
     Resets,
@@ -45,6 +47,9 @@ struct Shared {
     upstream: SocketAddr,
     client: reqwest::Client,
     armed: Mutex<Option<Armed>>,
+    healed: watch::Sender<u64>,
+    /// Requests that wait for an answer that does not come.
+    held: AtomicUsize,
 }
 
 pub(crate) struct Front {
@@ -78,6 +83,8 @@ impl Front {
             upstream,
             client: reqwest::Client::new(),
             armed: Mutex::default(),
+            healed: watch::channel(0).0,
+            held: AtomicUsize::default(),
         });
         let serving = shared.clone();
         let server = super::spawn(async move {
@@ -114,6 +121,12 @@ impl Front {
 
     pub(crate) fn heals(&self) {
         *self.shared.armed.lock().unwrap() = None;
+        self.shared.healed.send_modify(|n| *n += 1);
+    }
+
+    /// How many requests wait for an answer that does not come.
+    pub(crate) fn held(&self) -> usize {
+        self.shared.held.load(Ordering::SeqCst)
     }
 }
 
@@ -232,7 +245,20 @@ async fn serve(mut connection: TcpStream, shared: &Shared) -> std::io::Result<()
                 connection.write_all(&part).await?;
             }
         }
-        Some(Fault::Silent) => std::future::pending().await,
+        Some(Fault::Silent) => {
+            let mut healed = shared.healed.subscribe();
+            shared.held.fetch_add(1, Ordering::SeqCst);
+            let mut nothing = [0];
+            let is_heard = tokio::select! {
+                _ = healed.changed() => true,
+                _ = connection.read(&mut nothing) => false,
+            };
+            shared.held.fetch_sub(1, Ordering::SeqCst);
+            if is_heard {
+                let (head, body) = ask(shared, &request).await?;
+                connection.write_all(&whole(&head, &body)).await?;
+            }
+        }
         Some(Fault::Resets) => {
             let (head, body) = ask(shared, &request).await?;
             let bytes = whole(&head, &body);

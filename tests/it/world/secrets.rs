@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -52,6 +52,24 @@ pub(crate) fn in_files(dir: &Path) -> Vec<String> {
         }
     }
     leaks
+}
+
+/// The repositories in a folder: whatever has objects and a head.
+pub(crate) fn repositories(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if folder.join("objects").is_dir() && folder.join("HEAD").is_file() {
+            found.push(folder);
+            continue;
+        }
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// Every object of a repository, notes among them, reachable or not: git keeps them compressed.

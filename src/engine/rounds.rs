@@ -1,0 +1,352 @@
+//! Whose turn it is: every group passes in its own time, side by side with the others.
+//!
+//! A group that waits for a system that is dying, for as long as its time limits say, keeps no other group from anything: it is passed over until
+//! it is done, and then looked at again if there was news meanwhile. A system is in the hands of one group at a time, also where a merge has just
+//! moved it to another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{FutureExt as _, LocalBoxFuture, join};
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::execute::backoff;
+use super::group::{Memory, Pass};
+use super::observe::Link;
+use super::source::{Head, Source};
+use super::{Engine, EngineError, GroupReport, publish};
+use crate::config::{Config, Group, System};
+use crate::ids::{GroupName, Revision, SystemName};
+use crate::protocol::LONGEST_BACKOFF;
+use crate::record::{Next, Trigger};
+
+/// Longer than any interval between passes.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// When a group is looked at again whose system another one still works on.
+const IN_HANDS: Duration = Duration::from_secs(1);
+
+/// An engine at work: which group is passing, when the others are due, and what is remembered between passes.
+pub struct Rounds {
+    engine: Arc<Engine>,
+    head: Option<Head>,
+    links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
+    turns: BTreeMap<GroupName, Turn>,
+    at_work: FuturesUnordered<LocalBoxFuture<'static, Ended>>,
+    /// Passes that have ended and of which nothing was said yet.
+    heard: Vec<Ended>,
+    /// The statuses written by this process, so that only what changed is compared with the forge again.
+    published: BTreeMap<Revision, publish::Shown>,
+    /// Whether the last writing of statuses came to its end.
+    publish_again: bool,
+    /// Failed revisions whose reverting proposal is there.
+    reverts: BTreeSet<Revision>,
+}
+
+type Ended = (GroupName, Result<GroupReport, EngineError>);
+
+/// Where one group is in its rounds.
+struct Turn {
+    memory: Arc<Mutex<Memory>>,
+    /// The systems in its hands, while it is passing.
+    at_work: Option<BTreeSet<SystemName>>,
+    /// Passes in a row that did not end in order.
+    failures: u8,
+    due: Instant,
+    /// Called for before the retry was due.
+    is_early: bool,
+    /// There was news while it was passing.
+    is_missed: bool,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self {
+            memory: Arc::default(),
+            at_work: None,
+            failures: 0,
+            due: Instant::now(),
+            is_early: false,
+            is_missed: false,
+        }
+    }
+
+    /// The pass is over: when the next one is due.
+    fn ends(&mut self, next: Option<Next>, interval: Duration) {
+        self.at_work = None;
+        let pause = if next == Some(Next::Done) {
+            self.failures = 0;
+            interval
+        } else {
+            self.failures = if self.is_early {
+                // Says nothing about how long a system has been away: ten pushes must not make its return go unseen for minutes.
+                self.failures.max(1)
+            } else {
+                self.failures.saturating_add(1).min(LONGEST_BACKOFF)
+            };
+            backoff(self.failures).min(interval)
+        };
+        let pause = if std::mem::take(&mut self.is_missed) {
+            Duration::ZERO
+        } else {
+            pause
+        };
+        self.due = Instant::now() + pause;
+    }
+}
+
+/// Whose turn it is to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// All groups', with why.
+    All(Trigger),
+    /// Those that want to be looked at again by now.
+    Due,
+}
+
+impl Rounds {
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine: Arc::new(engine),
+            head: None,
+            links: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            at_work: FuturesUnordered::new(),
+            heard: Vec::new(),
+            published: BTreeMap::new(),
+            publish_again: true,
+            reverts: BTreeSet::new(),
+        }
+    }
+
+    /// One pass over all groups: each ends in step, or the reports say why not.
+    pub async fn pass(&mut self, trigger: Trigger) -> Result<Vec<GroupReport>, EngineError> {
+        self.begin(Whose::All(trigger), Duration::MAX).await?;
+        self.conclude(A_DAY).await
+    }
+
+    /// Follows the main branch, begins the passes of those whose turn it is, and waits so long for them. Where main has moved, that is said
+    /// meanwhile on its commit.
+    pub(super) async fn begin(
+        &mut self,
+        whose: Whose,
+        patience: Duration,
+    ) -> Result<(), EngineError> {
+        let moved = self.refresh().await?;
+        let Some(head) = self.head.clone() else {
+            return Ok(());
+        };
+        let groups = head.config.effective_groups();
+        let whose = match whose {
+            // Whoever is due is not the only one for whom a merge is news.
+            Whose::Due if moved => Whose::All(Trigger::Merge),
+            Whose::Due | Whose::All(_) => whose,
+        };
+        if moved {
+            self.connect_systems(&head.config);
+            self.publish_again = true;
+        }
+        self.turns
+            .retain(|name, turn| turn.at_work.is_some() || groups.contains_key(name));
+        for (name, group) in &groups {
+            self.start(name, group, &head, whose);
+        }
+        let heard = hear(&mut self.at_work, &mut self.heard, patience);
+        let announced = async {
+            if moved {
+                let shown = self.engine.publish(&groups, &head, &self.published).await?;
+                Ok::<_, EngineError>(Some(shown))
+            } else {
+                Ok(None)
+            }
+        };
+        let ((), announced) = join(heard, announced).await;
+        if let Some(shown) = announced? {
+            self.published = shown;
+        }
+        Ok(())
+    }
+
+    /// Begins a group's pass, if it is its turn and nobody has its systems.
+    fn start(&mut self, name: &GroupName, group: &Group, head: &Head, whose: Whose) {
+        let now = Instant::now();
+        let in_hands = self.turns.iter().any(|(of, turn)| {
+            let systems = turn.at_work.as_ref().filter(|_| of != name);
+            systems.is_some_and(|systems| !systems.is_disjoint(&group.systems))
+        });
+        let links = self.links_of(group);
+        let turn = self.turns.entry(name.clone()).or_insert_with(Turn::new);
+        let trigger = match whose {
+            Whose::All(trigger) => trigger,
+            Whose::Due if now < turn.due => return,
+            Whose::Due if turn.failures > 0 => Trigger::Retry,
+            Whose::Due => Trigger::Drift,
+        };
+        if turn.at_work.is_some() {
+            turn.is_missed |= whose != Whose::Due;
+            return;
+        }
+        if in_hands {
+            turn.due = now + IN_HANDS;
+            return;
+        }
+        turn.is_early = now < turn.due;
+        turn.at_work = Some(group.systems.clone());
+        let (engine, memory) = (self.engine.clone(), turn.memory.clone());
+        let (name, group, head) = (name.clone(), group.clone(), head.clone());
+        let passing = async move {
+            let mut memory = memory.lock().await;
+            let pass = Pass {
+                name: &name,
+                group: &group,
+                links: &links,
+                head: &head,
+                trigger,
+            };
+            let result = engine.pass_group(&pass, &mut memory).await;
+            if result.is_err() {
+                // What holds is in the store.
+                *memory = Memory::default();
+            }
+            drop(memory);
+            (name, result)
+        };
+        self.at_work.push(passing.boxed_local());
+    }
+
+    /// Takes in the passes that have ended, writes what follows from them, and gives back what came of them. The first error of a group is
+    /// given back after that: the others' passes are done and stay done.
+    pub(super) async fn conclude(
+        &mut self,
+        interval: Duration,
+    ) -> Result<Vec<GroupReport>, EngineError> {
+        let heard = std::mem::take(&mut self.heard);
+        for (name, result) in &heard {
+            let next = result.as_ref().ok().map(GroupReport::next);
+            if let Some(turn) = self.turns.get_mut(name) {
+                turn.ends(next, interval);
+            }
+        }
+        let Some(head) = self.head.clone() else {
+            return Ok(Vec::new());
+        };
+        let groups = head.config.effective_groups();
+        let results = heard.into_iter().map(|(_, result)| result);
+        let (reports, errors): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        let mut reports: Vec<GroupReport> = reports.into_iter().filter_map(Result::ok).collect();
+        reports.sort_by(|a, b| a.group.cmp(&b.group));
+        if self.publish_again || reports.iter().any(|r| r.outcome.is_some()) {
+            self.publish_again = true;
+            self.published = self.engine.publish(&groups, &head, &self.published).await?;
+            self.publish_again = false;
+        }
+        self.engine
+            .propose_reverts(&groups, &head, &mut self.reverts)
+            .await?;
+        if let Some(error) = errors.into_iter().find_map(Result::err) {
+            return Err(error);
+        }
+        match head.broken {
+            Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
+            _ => Ok(reports),
+        }
+    }
+
+    /// Waits until one more group's pass has ended; for ever where none is passing.
+    pub(super) async fn one_ends(&mut self) {
+        match self.at_work.next().await {
+            Some(ended) => self.heard.push(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all passes have ended.
+    pub(super) async fn all_end(&mut self) {
+        hear(&mut self.at_work, &mut self.heard, Duration::MAX).await;
+    }
+
+    /// Whether nothing is under way, and everything that ended was concluded.
+    pub(super) fn is_idle(&self) -> bool {
+        self.at_work.is_empty() && self.heard.is_empty()
+    }
+
+    /// When the next group is due that is not passing.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let idle = self.turns.values().filter(|turn| turn.at_work.is_none());
+        idle.map(|turn| turn.due).min()
+    }
+
+    /// Leaves what is under way as it is, and gives back what other processes may be waiting for.
+    pub async fn rest(self) -> Result<(), EngineError> {
+        drop(self.at_work);
+        match Arc::into_inner(self.engine) {
+            Some(engine) => engine.rest().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Follows the main branch. Returns whether it moved.
+    async fn refresh(&mut self) -> Result<bool, EngineError> {
+        // While the forge is away the systems are kept at what was fetched last.
+        if let Err(error) = self.engine.forge.fetch().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the config repo is as it was fetched last"
+            );
+        }
+        let head = self.engine.with_source(Source::refresh).await?;
+        let moved = self.head.as_ref().map(|h| &h.revision) != Some(&head.revision);
+        if moved {
+            self.head = Some(head);
+        }
+        Ok(moved)
+    }
+
+    /// Whether the main branch is elsewhere than at the last pass. What can't be read is no news; the next pass will say why.
+    pub(super) async fn has_news(&self) -> bool {
+        let Some(known) = self.head.as_ref().map(|h| &h.revision) else {
+            return true;
+        };
+        let newest = self.engine.forge.main().await;
+        newest.is_ok_and(|newest| newest != *known)
+    }
+
+    /// Connects to what `lockstep.yaml` names. A system whose definition is as before keeps its connection and what is known of it.
+    fn connect_systems(&mut self, config: &Config) {
+        let mut earlier = std::mem::take(&mut self.links);
+        for (name, system) in &config.systems {
+            let link = match earlier.remove(name) {
+                Some((definition, link)) if definition == *system && link.is_ok() => link,
+                _ => self.engine.link(name, system),
+            };
+            self.links.insert(name.clone(), (system.clone(), link));
+        }
+    }
+
+    fn links_of(&self, group: &Group) -> BTreeMap<SystemName, Result<Arc<Link>, String>> {
+        let known = group
+            .systems
+            .iter()
+            .filter_map(|s| Some((s.clone(), self.links.get(s)?.1.clone())));
+        known.collect()
+    }
+}
+
+/// Waits so long for passes to end.
+async fn hear(
+    at_work: &mut FuturesUnordered<LocalBoxFuture<'static, Ended>>,
+    heard: &mut Vec<Ended>,
+    patience: Duration,
+) {
+    let all = async {
+        while let Some(ended) = at_work.next().await {
+            heard.push(ended);
+        }
+    };
+    // Those that have not ended by then are heard later.
+    let _ = tokio::time::timeout(patience, all).await;
+}
