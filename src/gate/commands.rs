@@ -81,12 +81,12 @@ fn is_digest(text: &str) -> bool {
 pub(super) fn help(language: Language) -> &'static str {
     match language {
         Language::English => {
-            "`/lockstep plan` judges again · `/lockstep hold` keeps it from being merged, `/lockstep retry` lets it go on and tries again \
-             what could not be applied · `/lockstep accept DIGEST` releases a held plan · `/lockstep help`"
+            "/lockstep plan judges again · /lockstep hold keeps it from being merged, /lockstep retry lets it go on and tries again \
+             what could not be applied · /lockstep accept DIGEST releases a held plan · /lockstep help"
         }
         Language::Japanese => {
-            "`/lockstep plan` 再判定 · `/lockstep hold` マージを止める、`/lockstep retry` 止めたものを解除し、反映できなかったものを再試行 · \
-             `/lockstep accept DIGEST` 保留中の計画を解放 · `/lockstep help`"
+            "/lockstep plan 再判定 · /lockstep hold マージを止める、/lockstep retry 止めたものを解除し、反映できなかったものを再試行 · \
+             /lockstep accept DIGEST 保留中の計画を解放 · /lockstep help"
         }
     }
 }

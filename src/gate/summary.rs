@@ -74,7 +74,7 @@ fn said(j: &Judgement, language: Language) -> Vec<String> {
             Command::Help => "/lockstep help",
             Command::Unknown => "/lockstep",
         };
-        format!("{} `{command}`: {outcome}", said.author)
+        format!("{} {command}: {outcome}", said.author)
     };
     let mut lines: Vec<String> = j.said.iter().skip(last).map(line).collect();
     let lost = |said: &Said| matches!(said.command, Command::Help | Command::Unknown);

@@ -17,6 +17,8 @@ struct Seen {
     base: Revision,
     head: Revision,
     labels: Vec<String>,
+    /// How many commands were given on it.
+    said: usize,
     activity: Activity,
     /// Freezes begin and end and grants expire: judged again each hour whatever happens.
     hour: i64,
@@ -106,6 +108,7 @@ async fn publish_one(
         base: proposal.base.clone(),
         head: proposal.head.clone(),
         labels: proposal.labels.clone(),
+        said: gate.said(number).await.len(),
         activity: match proposal.updated_at {
             Some(at) => Activity::Since(at),
             None => Activity::Reviews(forge.reviews(number).await?.len()),

@@ -137,7 +137,15 @@ impl Listener<'_> {
                 body: json!(said),
             })
             .await?;
-        self.answer(remark, &said).await
+        // Where this fails the comment is put right on the next poll: what was said is part of what it shows.
+        if let Err(error) = self.answer(remark, &said).await {
+            tracing::warn!(
+                proposal = remark.number,
+                error = &error as &dyn std::error::Error,
+                "a command was carried out and not answered yet"
+            );
+        }
+        Ok(())
     }
 
     async fn carry_out(

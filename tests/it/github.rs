@@ -241,6 +241,11 @@ impl Place {
         self.hub.done(login, "POST", &path, Some(body)).await;
     }
 
+    /// What the server wrote into its log.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.world.path("trace.log")).unwrap_or_default()
+    }
+
     /// Waits until both systems have the rollout.
     pub(super) async fn has_rollout(&self, rollout: u64) {
         eventually(&format!("both systems are at {rollout}"), async || {

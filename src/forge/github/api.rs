@@ -4,7 +4,7 @@
 //! down, is remembered, and until it is over every call fails at once and says when to come back; nobody sleeps in here for
 //! longer than [`PATIENCE`]. Only what may be sent twice is sent twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -254,11 +254,12 @@ impl Api {
     ) -> Result<Vec<T>, ApiError> {
         let crab = self.crab().await?;
         let mut items = Vec::new();
-        let mut known = std::collections::BTreeSet::new();
-        let mut visited = std::collections::BTreeSet::new();
+        let mut known = BTreeSet::new();
+        let mut visited = BTreeSet::new();
         let mut next = Some(path.to_owned());
         while let Some(path) = next.take() {
             if visited.len() >= PAGES || !visited.insert(path.clone()) {
+                lock(&self.remembered).forget(&visited);
                 return Err(ApiError::Transient(format!(
                     "GitHub's listing {path} leads round in a circle, so it is not known to be whole"
                 )));
@@ -269,6 +270,8 @@ impl Api {
             // Something new moves what was last on a page to the top of the following one.
             items.extend(page.into_iter().filter(|item| known.insert(key(item))));
             if had > 0 && items.len() == fresh {
+                // Else its next page would be believed again for as long as the first has not changed.
+                lock(&self.remembered).forget(&visited);
                 return Err(ApiError::Transient(format!(
                     "GitHub repeats a page of {path}, so the listing is not known to be whole"
                 )));
@@ -581,6 +584,11 @@ impl Api {
 }
 
 impl Remembered {
+    fn forget(&mut self, paths: &BTreeSet<String>) {
+        self.answers.retain(|path, _| !paths.contains(path));
+        self.order.retain(|path| !paths.contains(path));
+    }
+
     fn keep(&mut self, path: &str, answer: Answer) {
         if self.answers.insert(path.to_owned(), answer).is_none() {
             self.order.push_back(path.to_owned());

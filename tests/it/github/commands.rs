@@ -35,7 +35,7 @@ async fn a_proposal_is_held_and_let_go_by_people_and_by_nobody_else() {
         .say("suzuki", number, "/lockstep plan --repo /etc")
         .await;
     let comment = place.told(number, "there is no such command").await;
-    assert!(comment.contains("accept DIGEST"), "{comment}");
+    assert!(comment.contains("releases a held plan"), "{comment}");
     place.say("suzuki", number, "I'd say /lockstep hold").await;
     place.say("suzuki", number, "/lockstep plan").await;
     place.told(number, "judged again").await;

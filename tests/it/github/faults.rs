@@ -108,11 +108,11 @@ async fn github_down_for_long_loses_nothing_and_stops_nothing() {
     place.hub.down();
     // The systems are looked after all the same, from a new start too.
     server.process.kill();
-    let again = place.start().await;
     let medical = place.world.system("medical");
     let mut spec = medical.resources().await["FeatureFlag/ai_assistant"].clone();
     spec["rollout"] = json!(70);
     medical.edit("FeatureFlag/ai_assistant", spec).await;
+    let again = place.start().await;
     eventually(
         "what drifted is put back while GitHub is down",
         async || (place.world.rollouts().await == [Some(25), Some(25)]).then_some(()),
@@ -163,8 +163,8 @@ async fn a_repository_that_was_renamed_is_followed_and_said() {
             .then_some(())
     })
     .await;
-    let said = server.process.output();
-    assert!(said.contains("acme/settings"), "{said}");
+    assert!(place.log().contains("the repository has another name now"));
+    drop(server);
     place.finish();
 }
 
@@ -174,14 +174,13 @@ async fn a_token_that_ends_is_said_and_a_new_one_catches_up() {
         return;
     };
     let mut server = place.run().await;
-    place.hub.fail(Fault::new(
-        "",
-        REPO,
-        What::Status(401, json!({"message": "Bad credentials"})),
-    ));
+    for path in ["/pulls?", "/git/ref/"] {
+        let refused = What::Status(401, json!({"message": "Bad credentials"}));
+        place.hub.fail(Fault::new("GET", path, refused));
+    }
     let (number, head) = place.propose("sato", "more", 25).await;
     eventually("it says what is wrong", async || {
-        server.process.output().contains("revoked").then_some(())
+        place.log().contains("revoked").then_some(())
     })
     .await;
     assert!(place.statuses(&head).await.is_empty());
@@ -196,15 +195,11 @@ async fn a_permission_that_is_taken_away_is_named() {
     let Some(place) = Place::new(POLLED).await else {
         return;
     };
-    let server = place.run().await;
+    let _server = place.run().await;
     place.hub.withhold("lockstep-bot", "statuses=write");
     let (number, head) = place.propose("sato", "more", 25).await;
     eventually("it says which", async || {
-        server
-            .process
-            .output()
-            .contains("statuses=write")
-            .then_some(())
+        place.log().contains("statuses=write").then_some(())
     })
     .await;
     place.hub.grant("lockstep-bot");

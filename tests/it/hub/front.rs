@@ -308,6 +308,15 @@ async fn complete(
                 one["role_name"] = json!(role);
             }
         }
+        ["repos", _, _, "installation"] => {
+            let withheld = shared.state().withheld.get("lockstep[bot]").cloned();
+            for permission in withheld.unwrap_or_default() {
+                let name = permission.split('=').next().unwrap_or_default();
+                if let Some(granted) = value["permissions"].as_object_mut() {
+                    granted.remove(name);
+                }
+            }
+        }
         ["app"] => value["owner"] = shared.user("acme"),
         ["user"] if ask.login.as_deref() == Some("lockstep[bot]") => {
             *answer = Answer::refused(403, "Resource not accessible by integration");

@@ -16,6 +16,34 @@ use super::{Shared, git, limits};
 
 pub(super) use changes::count;
 
+/// The comments on all pull requests, which the emulator lists for each alone.
+async fn comments(shared: &Arc<Shared>, ask: &Ask, repository: &str) -> Answer {
+    let token = ask.token.as_deref().unwrap_or_default();
+    let mut all = Vec::new();
+    for number in 1.. {
+        let target = format!("/repos/{repository}/issues/{number}/comments?per_page=100");
+        let found = shared
+            .upstream(Method::GET, &target, token, Vec::new())
+            .await;
+        match found.value().as_array() {
+            Some(comments) if found.is_success() => all.extend(comments.iter().cloned()),
+            _ => break,
+        }
+    }
+    let since = ask.queried("since").unwrap_or_default();
+    let text = |comment: &Value, key: &str| comment[key].as_str().unwrap_or_default().to_owned();
+    // Times of the same form are ordered as their texts are.
+    all.retain(|comment| text(comment, "updated_at").as_str() >= since.as_str());
+    all.sort_by_key(|comment| text(comment, "created_at"));
+    if ask.queried("direction").as_deref() == Some("desc") {
+        all.reverse();
+    }
+    let mut all = Value::Array(all);
+    fill(&shared.base, &mut all);
+    let all = all.as_array().cloned().unwrap_or_default();
+    paged(shared, ask, &all)
+}
+
 /// How long a comment may be.
 const LONGEST: usize = 65_536;
 
@@ -31,6 +59,7 @@ pub(super) async fn answer(
         ["commits", sha, "pulls"] if ask.is_read() => {
             Some(of_commit(shared, ask, repository, sha).await)
         }
+        ["issues", "comments"] if ask.is_read() => Some(comments(shared, ask, repository).await),
         ["pulls", number, "merge"] if is(&Method::PUT) => {
             Some(merge::merge(shared, ask, repository, number).await)
         }

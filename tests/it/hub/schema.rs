@@ -1,5 +1,6 @@
 //! GitHub's published description of its API, and whether a request is one that it describes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -42,8 +43,9 @@ impl Description {
 
     pub(super) fn of(text: &str) -> Self {
         let mut requests: Vec<Described> = serde_json::from_str(text).unwrap();
-        // Where two descriptions fit a path, the one with fewer open parts is meant.
-        requests.sort_by_key(|one| one.path.matches('{').count());
+        // Where two descriptions fit a path, the one with fewer open parts is meant, and of these the longer one.
+        let parts = |of: &str, what: char| of.matches(what).count();
+        requests.sort_by_key(|one| (parts(&one.path, '{'), Reverse(parts(&one.path, '/'))));
         Self {
             requests,
             compiled: Mutex::default(),
