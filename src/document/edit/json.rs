@@ -52,6 +52,10 @@ pub(super) fn edit(text: &str, target: &Target, step: &Step) -> Result<String, &
         parent = child(&parent, part)?.ok_or(LOST)?;
     }
     match (child(&parent, &target.last)?, step) {
+        // The same, however it is written: nothing is to be done.
+        (Some(old), Step::Put(value)) if read(&old.to_string()).as_ref() == Ok(value) => {
+            return Ok(text.to_owned());
+        }
         (Some(old), Step::Put(value)) => {
             if let Some(written) = written_inline(&old, value) {
                 return Ok(splice(text, offset(&old), old.to_string().len(), &written));
@@ -177,7 +181,9 @@ fn inline(value: &Value, colon: &str, comma: &str) -> String {
             let space = if comma.ends_with(' ') { " " } else { "" };
             format!("{{{space}{}{space}}}", fields.join(comma))
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+        // Not an escape that JSON asks for, and yet nobody should have to see the character in a terminal.
+        Value::String(_) => value.to_string().replace('\u{7f}', "\\u007f"),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
 }
 

@@ -394,3 +394,16 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: the first time the character was escaped and the second time not, so that an edit made twice was two edits.
+#[test]
+fn what_is_there_already_is_not_written_again() {
+    let edit = parse_set("flag.a.note=x\u{7f}y", |_| true).unwrap();
+    let once = edit.apply("{\"a\": {\"enabled\": true}}\n").unwrap();
+    assert!(once.contains("\\u007f"), "{once}");
+    assert_eq!(edit.apply(&once).as_ref(), Ok(&once));
+    // Nor is another way to write the same.
+    let edit = parse_set("flag.a.note=ab", |_| true).unwrap();
+    let text = "{\"a\": {\"note\": \"\\u0061b\"}}\n";
+    assert_eq!(edit.apply(text).as_deref(), Ok(text));
+}

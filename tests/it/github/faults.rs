@@ -105,6 +105,10 @@ async fn github_down_for_long_loses_nothing_and_stops_nothing() {
         .fail(Fault::new("", "/statuses", What::Status(503, json!({}))));
     let merged = place.hub.merge("sato", number, "merge").await;
     place.has_rollout(25).await;
+    eventually("the run is over", async || {
+        (place.world.outcomes().await.len() == 2).then_some(())
+    })
+    .await;
     place.hub.down();
     // The systems are looked after all the same, from a new start too.
     server.process.kill();
