@@ -158,6 +158,7 @@ pub fn gate(
     Gate::new(forge, repo, clock)
         .in_language(settings.language)
         .reached_from(listens(settings))
+        .found_at(settings.public_url.clone())
         .protecting(own(settings))
 }
 

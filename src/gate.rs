@@ -9,18 +9,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::compile::{self, Compiled};
+use crate::compile::Compiled;
 use crate::document::Snapshot;
 use crate::finding::{Finding, Report, Severity};
 use crate::forge::{
-    Annotation, Forge, ForgeError, Level, Logins, Proposal, ProposalState, Review, ReviewKind,
-    Status, StatusState,
+    Annotation, Forge, ForgeError, Level, Proposal, ProposalState, Review, Status, StatusState,
 };
-use crate::ids::{DocPath, PlanDigest, Revision};
+use crate::ids::{PlanDigest, Revision};
 use crate::plan::Plan;
 use crate::plan::safety::Own;
-use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
-use crate::policy::{PolicySet, Verdict};
+use crate::policy::Verdict;
+use crate::policy::input::PolicyInput;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Language;
 use crate::store::Store;
@@ -29,6 +28,7 @@ use crate::view;
 mod commands;
 mod draft;
 mod foresight;
+mod judging;
 mod merging;
 mod people;
 mod queue;
@@ -44,14 +44,16 @@ mod watch;
 pub use commands::{Command, Outcome as CommandOutcome, Said, parse as parse_command};
 pub use draft::Draft;
 pub use foresight::{Foresight, Hold};
+pub use judging::judge_between;
 pub use refusal::Refusal;
 pub use signature::{NAMESPACE, SignatureFault, signed_text};
 pub use summary::{json_of, view_of};
 pub use watch::keep_published;
 
 use foresight::Known;
-use people::{authors, key, member};
-use scope::{Unplanned, changed_files, scope};
+use judging::{Outside, judge};
+use people::member;
+use scope::{Unplanned, scope};
 
 #[cfg(test)]
 mod tests;
@@ -103,6 +105,8 @@ pub struct Judgement {
     pub at: Timestamp,
     /// What was said to Lockstep on it, oldest first.
     pub said: Vec<Said>,
+    /// Where all of it can be read.
+    pub page: Option<String>,
     /// Whether it changes anything that Lockstep judges or applies.
     pub concerns: bool,
     /// What no plan may take from Lockstep itself.
@@ -202,6 +206,7 @@ pub struct Gate {
     addresses: Vec<String>,
     own: Arc<Own>,
     store: Option<Store>,
+    public_url: Option<String>,
 }
 
 impl Gate {
@@ -214,6 +219,7 @@ impl Gate {
             addresses: LOOPBACK.map(str::to_owned).to_vec(),
             own: Arc::default(),
             store: None,
+            public_url: None,
         }
     }
 
@@ -234,6 +240,13 @@ impl Gate {
     #[must_use]
     pub fn reached_from(mut self, addresses: impl IntoIterator<Item = String>) -> Self {
         self.addresses.extend(addresses);
+        self
+    }
+
+    /// Where people find the server's pages.
+    #[must_use]
+    pub fn found_at(mut self, public_url: Option<String>) -> Self {
+        self.public_url = public_url;
         self
     }
 
@@ -271,7 +284,12 @@ impl Gate {
         let repo = self.repo.clone();
         let judged = tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside));
         let mut judgement = judged.await??;
-        judgement.said = self.said(judgement.proposal.number).await;
+        let number = judgement.proposal.number;
+        judgement.said = self.said(number).await;
+        judgement.page = self
+            .public_url
+            .as_ref()
+            .map(|url| format!("{url}/proposals/{number}"));
         let known = self.known(&judgement).await.unwrap_or_default();
         judgement.foresee(&known, self.language);
         Ok(judgement)
@@ -428,164 +446,4 @@ fn open_only(proposal: &Proposal) -> Result<(), GateError> {
         })),
         ProposalState::Closed => Err(GateError::Refused(Refusal::Closed { number })),
     }
-}
-
-/// What is not in the repository.
-struct Outside {
-    now: Timestamp,
-    language: Language,
-    addresses: Vec<String>,
-    own: Arc<Own>,
-    logins: Logins,
-}
-
-fn judge(
-    repo: &Repo,
-    proposal: Proposal,
-    reviews: Vec<Review>,
-    outside: Outside,
-) -> Result<Judgement, GateError> {
-    let now = outside.now;
-    let base_revision = proposal.base.clone();
-    let before = Arc::new(repo.snapshot(&base_revision)?);
-    let base = Arc::new(compile::compile(&before));
-    let (after, tree, conflicts) = match repo.snapshot_merged(&base_revision, &proposal.head)? {
-        Ok((snapshot, tree)) => (Arc::new(snapshot), Some(tree), Vec::new()),
-        Err(paths) => (before.clone(), None, paths),
-    };
-    let compiled = Arc::new(compile::compile(&after));
-    let mut plan = Plan::between(Some(&base.bundle), &compiled.bundle);
-    let unplanned = match tree {
-        Some(tree) => {
-            let (from, to) = ((&*before, &*base), (&*after, &*compiled));
-            Unplanned::between(repo, (&base_revision, tree), from, to, &plan)?
-        }
-        None => Unplanned::default(),
-    };
-    // Where a change is written is shown, and policies may ask for it.
-    compile::fill_lines(&mut plan, (&after, &compiled), Some((&before, &base)));
-    let scope = scope(&plan, &unplanned);
-    let concerns =
-        !plan.is_empty() || scope::concerns(&changed_files(&before, &after), &base, &compiled);
-    let config = &base.bundle.config;
-    let logins = outside.logins;
-    let authors = authors(repo, &proposal, config, logins)?;
-    let seen = reviews::Seen {
-        before: &before,
-        base: &base,
-        plan: &plan,
-        scope,
-        authors: &authors,
-        logins,
-    };
-    let reviews = reviews::count_reviews(repo, &proposal, reviews, &seen)?;
-    let (policies, faults) = PolicySet::compile(&before.policies);
-    let facts = ProposalFacts {
-        number: proposal.number,
-        title: proposal.title.clone(),
-        author: key(config, &proposal.author, logins),
-        labels: proposal.labels.clone(),
-        base: base_revision,
-        head: proposal.head.clone(),
-        opened_at: proposal.opened_at,
-        approvals: reviews
-            .iter()
-            .filter(|r| r.standing == Standing::Counts && r.review.kind == ReviewKind::Approve)
-            .map(|r| Approval {
-                user: r.person.clone().unwrap_or_else(|| r.review.user.clone()),
-                commit: r.review.commit.clone(),
-                at: r.review.at,
-            })
-            .collect(),
-        files: unplanned.with(changed_files(&before, &after)),
-    };
-    let input = PolicyInput::new(
-        facts,
-        &plan,
-        Some(&base.bundle),
-        &compiled.bundle,
-        config,
-        now,
-    )
-    .with_reconciler_addresses(outside.addresses);
-    let verdict = policies.judge(&input);
-    let faults = if after.policies == before.policies {
-        faults
-    } else {
-        policies_to_come(&after)
-    };
-    let findings = compiled.report.findings().iter().cloned();
-    let report = Report::new(findings.chain(faults).collect());
-    let mut judgement = Judgement {
-        proposal,
-        conflicts,
-        report,
-        plan,
-        scope,
-        verdict,
-        input,
-        foresight: Foresight::default(),
-        reviews,
-        authors,
-        statuses: Vec::new(),
-        at: now,
-        said: Vec::new(),
-        concerns,
-        own: outside.own,
-        after,
-        before,
-        compiled,
-        base,
-    };
-    judgement.foresee(&Known::default(), outside.language);
-    Ok(judgement)
-}
-
-/// Judges what lies between two revisions as if the author of the last commit had just proposed it: nobody has approved anything, and nothing is
-/// known of the systems. Blocking: git and parsing.
-pub fn judge_between(
-    repo: &Repo,
-    (base, head): (&Revision, &Revision),
-    now: Timestamp,
-    language: Language,
-    addresses: Vec<String>,
-) -> Result<Judgement, GateError> {
-    let commit = repo.commit(head)?;
-    let proposal = Proposal {
-        number: 0,
-        title: commit.subject().to_owned(),
-        description: String::new(),
-        author: commit.author.name,
-        labels: Vec::new(),
-        branch: String::new(),
-        base: base.clone(),
-        head: head.clone(),
-        opened_at: commit.at,
-        updated_at: None,
-        state: ProposalState::Open,
-    };
-    let outside = Outside {
-        now,
-        language,
-        addresses,
-        own: Arc::default(),
-        logins: Logins::Own,
-    };
-    judge(repo, proposal, Vec::new(), outside)
-}
-
-/// What is wrong with the policies that the merge would put in place. They don't judge this proposal; but a set that denies
-/// everything would let no proposal through any more, its own correction included.
-fn policies_to_come(after: &Snapshot) -> Vec<Finding> {
-    let (policies, mut faults) = PolicySet::compile(&after.policies);
-    if policies.is_empty()
-        && let Ok(folder) = "policies".parse::<DocPath>()
-    {
-        let message = "no policy would be left, and without any nothing can be merged any more";
-        faults.push(
-            Finding::error("policy/missing", &folder, None, message)
-                .with_hint("keep at least one `deny` or `approval` rule in package lockstep"),
-        );
-    }
-    faults
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. **Core**, pure: what documents say, what systems should have, what must change, who must agree, how a group moves together.
 //! 2. **Ports**, a trait each: clock, systems, forges.
-//! 3. **Shell**, effects: settings, git, the store, the gate's flow, the engine, the command line.
+//! 3. **Shell**, effects: settings, git, the store, the gate's flow, the engine, what people say and ask for, the command line.
 #![forbid(unsafe_code)]
 
 pub mod compile;

@@ -68,6 +68,8 @@ pub struct GateView {
     pub not_counted: Vec<String>,
     /// Commands that were given in comments, and what came of each. Sentences in the comment's language.
     pub said: Vec<String>,
+    /// Where all of it can be read, for a comment that had to leave something out.
+    pub rest: Option<String>,
     /// The statuses of the head, in the order in which they are shown.
     pub statuses: Vec<Status>,
 }

@@ -26,6 +26,7 @@ mod fault;
 mod mirror;
 mod pulls;
 mod queue;
+mod remembered;
 mod reviews;
 mod statuses;
 mod wire;

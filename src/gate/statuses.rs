@@ -1,5 +1,7 @@
 //! The four statuses of a judgement, in words.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{CONTEXTS, Judgement, Standing, commands};
@@ -137,8 +139,13 @@ fn planned(j: &Judgement, usable: bool, language: Language) -> Told {
         };
         return (StatusState::Failure, text.to_owned());
     }
-    let [deletes, creates, updates] =
-        [Op::Delete, Op::Create, Op::Update].map(|op| j.plan.count(op));
+    // Of resources, as the comment counts them: one that is for two systems is one.
+    let changed = |op| {
+        let changes = j.plan.systems.values().flat_map(|system| &system.changes);
+        let changes = changes.filter(|change| change.op == op);
+        changes.map(|c| &c.id).collect::<BTreeSet<_>>().len()
+    };
+    let [deletes, creates, updates] = [Op::Delete, Op::Create, Op::Update].map(changed);
     let text = match language {
         Language::English if !j.concerns => "nothing here concerns Lockstep".to_owned(),
         Language::Japanese if !j.concerns => "Lockstep に関わる変更はありません".to_owned(),
@@ -161,9 +168,9 @@ fn held(j: &Judgement, language: Language) -> String {
     let (first, more) = (first.message(language), reasons.count());
     match (language, more) {
         (Language::English, 0) => format!("; held after the merge: {first}"),
-        (Language::English, more) => format!("; held after the merge ({more} more): {first}"),
+        (Language::English, more) => format!("; held after the merge, {first}, and {more} more"),
         (Language::Japanese, 0) => format!("。マージ後に保留: {first}"),
-        (Language::Japanese, more) => format!("。マージ後に保留（ほか {more} 件）: {first}"),
+        (Language::Japanese, more) => format!("。マージ後に保留: {first}、ほか {more} 件"),
     }
 }
 

@@ -51,6 +51,7 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
         on_merge: on_merge(j, language),
         not_counted: not_counted(j, language),
         said: said(j, language),
+        rest: j.page.clone(),
         statuses: statuses::statuses(j, language),
     }
 }

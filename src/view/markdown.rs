@@ -120,7 +120,12 @@ pub fn comment(view: &GateView) -> String {
     differences(&mut top, &view.plan, room, &mut cut, words);
     top.push_str(&bottom);
     if cut.items > 0 {
-        top.push_str(&format!("\n_{}_\n", (words.cut)(cut.items, cut.chars)));
+        let rest = match &view.rest {
+            Some(url) => format!("<{url}>"),
+            None => code(&format!("lockstep proposal show {}", view.number)),
+        };
+        let cut = (words.cut)(cut.items, cut.chars, &rest);
+        top.push_str(&format!("\n_{cut}_\n"));
     }
     top
 }
@@ -134,7 +139,8 @@ pub fn plan(view: &PlanView) -> String {
     let room = COMMENT_CHARS.saturating_sub(out.chars().count());
     differences(&mut out, view, room, &mut cut, words);
     if cut.items > 0 {
-        out.push_str(&format!("\n_{}_\n", (words.cut)(cut.items, cut.chars)));
+        let cut = (words.cut)(cut.items, cut.chars, &code("lockstep plan"));
+        out.push_str(&format!("\n_{cut}_\n"));
     }
     out
 }

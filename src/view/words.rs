@@ -68,7 +68,8 @@ pub(super) struct Words {
     /// So many more items of a list, not shown.
     pub more_items: fn(usize) -> String,
     /// How many items and characters the comment left out.
-    pub cut: fn(usize, usize) -> String,
+    /// How many items and characters were left out, and where all of it is, as Markdown.
+    pub cut: fn(usize, usize, &str) -> String,
 
     pub in_step: &'static str,
     pub never_synced: &'static str,

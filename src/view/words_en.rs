@@ -85,9 +85,9 @@ pub(super) static WORDS: Words = Words {
     on_merge_applies: |systems| format!("The changes above reach {systems}."),
     on_merge_nothing: "Nothing: no system is concerned.",
     more_items: |n| format!("… and {n} more"),
-    cut: |items, chars| {
+    cut: |items, chars, rest| {
         format!(
-            "Left out to keep this comment short: {} ({}). Run `lockstep plan` for all of it.",
+            "Left out to keep this comment short: {} ({}). For all of it: {rest}.",
             some(items, "item"),
             some(chars, "character")
         )

@@ -74,9 +74,9 @@ pub(super) static WORDS: Words = Words {
     on_merge_applies: |systems| format!("上の変更が {systems} に反映されます。"),
     on_merge_nothing: "ありません。対象のシステムがありません。",
     more_items: |n| format!("… ほか {n} 件"),
-    cut: |items, chars| {
+    cut: |items, chars, rest| {
         format!(
-            "コメントを短く保つため {items} 件（{chars} 文字）を省略しました。すべては `lockstep plan` で確認できます。"
+            "コメントを短く保つため {items} 件（{chars} 文字）を省略しました。すべて見るには: {rest}"
         )
     },
 

@@ -70,6 +70,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "connector::http",
             "connector::registry",
             "forge::local",
+            "forge::github",
         ],
     ),
     (
@@ -81,7 +82,24 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "connector::http",
             "connector::registry",
             "forge::local",
+            "forge::github",
         ],
+    ),
+    (
+        "ops",
+        &[
+            "cli",
+            "app",
+            "serve",
+            "connector::registry",
+            "forge::local",
+            "forge::github",
+        ],
+    ),
+    // Of the forge it knows what a delivery is.
+    (
+        "serve",
+        &["cli", "app", "engine", "connector", "forge::local"],
     ),
     ("app", &["cli"]),
 ];

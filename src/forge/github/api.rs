@@ -4,7 +4,7 @@
 //! down, is remembered, and until it is over every call fails at once and says when to come back; nobody sleeps in here for
 //! longer than [`PATIENCE`]. Only what may be sent twice is sent twice.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::fault::{ApiError, Seen, Wait, judge_answer, skew};
+use super::remembered::{Answer, Remembered};
 use super::wire;
 use crate::settings::{Access, GithubSettings};
 
@@ -38,8 +39,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The longest answer that is read, in bytes.
 const ANSWER: usize = 32 << 20;
 
-/// How many answers are remembered, and for how long an entity tag is believed.
-const REMEMBERED: usize = 512;
+/// For how long an entity tag is believed.
 const BELIEVED: Duration = Duration::from_secs(60 * 60);
 
 /// More pages than that are no listing but a loop.
@@ -78,20 +78,6 @@ struct Pause {
     why: String,
     /// How often in a row GitHub could not be reached.
     failures: u32,
-}
-
-#[derive(Default)]
-struct Remembered {
-    answers: HashMap<String, Answer>,
-    order: VecDeque<String>,
-}
-
-#[derive(Clone)]
-struct Answer {
-    etag: String,
-    body: Bytes,
-    next: Option<String>,
-    at: Instant,
 }
 
 impl Api {
@@ -321,7 +307,7 @@ impl Api {
 
     /// A page and the path of the next one.
     async fn read(&self, crab: &Octocrab, path: &str) -> Result<(Bytes, Option<String>), ApiError> {
-        let known = lock(&self.remembered).answers.get(path).cloned();
+        let known = lock(&self.remembered).get(path).cloned();
         let known = known.filter(|k| k.at.elapsed() < BELIEVED);
         let tag = known.as_ref().map(|k| k.etag.as_str());
         let seen = self
@@ -580,24 +566,6 @@ impl Api {
         );
         *lock(&self.repository) = found.full_name;
         Ok(path)
-    }
-}
-
-impl Remembered {
-    fn forget(&mut self, paths: &BTreeSet<String>) {
-        self.answers.retain(|path, _| !paths.contains(path));
-        self.order.retain(|path| !paths.contains(path));
-    }
-
-    fn keep(&mut self, path: &str, answer: Answer) {
-        if self.answers.insert(path.to_owned(), answer).is_none() {
-            self.order.push_back(path.to_owned());
-        }
-        while self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.answers.remove(&oldest);
-            }
-        }
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn sample(language: Language) -> GateView {
         on_merge: vec!["medical and voicedrive move together".to_owned()],
         not_counted: vec![],
         said: vec![],
+        rest: None,
         statuses: vec![
             status("lockstep/check", StatusState::Success, "no findings"),
             status("lockstep/approval", StatusState::Pending, "1 of 2"),
