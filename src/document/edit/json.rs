@@ -109,12 +109,12 @@ fn property(parent: &CstNode, key: &str) -> Result<Option<CstObjectProp>, &'stat
 }
 
 /// The new value on one line: always for scalars; for lists and objects where the old value was on one line too and there
-/// is room. `None` leaves the layout to the syntax tree.
+/// is room, whatever it was. `None` leaves the layout to the syntax tree.
 fn written_inline(old: &CstNode, value: &Value) -> Option<String> {
     let scalar = !(value.is_array() || value.is_object());
     let text = inline(value, ": ", ", ");
     let fits = text.len() <= INLINE_BYTES && !old.to_string().contains('\n');
-    (scalar || fits && matches!(old, CstNode::Container(_))).then_some(text)
+    (scalar || fits).then_some(text)
 }
 
 /// Adds a key to an object that is written on one line, where it stays. `None` for any other object.
