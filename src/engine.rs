@@ -14,13 +14,14 @@ use crate::clock::Clock;
 use crate::config::{Config, Group, System};
 use crate::connector::Apply;
 use crate::forge::{Forge, ForgeError};
-use crate::ids::{Actor, GroupName, Revision, SystemName};
+use crate::ids::{Actor, Digest, GroupName, Revision, SystemName};
 use crate::plan::safety::Own;
 use crate::record::{Condition, Next, Outcome, Trigger};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 use crate::store::{Alive, Store, StoreError};
 
+mod adopt;
 mod conclude;
 mod drift;
 mod execute;
@@ -102,6 +103,8 @@ pub struct Engine {
     publish_again: bool,
     /// Failed revisions whose reverting proposal is there.
     reverts: BTreeSet<Revision>,
+    /// The drift of each system that was dealt with: what there is to propose is proposed, or can't be.
+    adoptions: BTreeMap<SystemName, Option<Digest>>,
 }
 
 /// What a pass found or did for one group.
@@ -174,6 +177,7 @@ impl Engine {
             ended: std::sync::Mutex::default(),
             publish_again: true,
             reverts: BTreeSet::new(),
+            adoptions: BTreeMap::new(),
         }
     }
 
@@ -240,6 +244,7 @@ impl Engine {
             self.publish_again = false;
         }
         self.propose_reverts(&groups, &head).await?;
+        self.propose_adoptions(&head).await;
         for run in runs {
             run?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::adopt::{self, AllAdrift};
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
@@ -17,7 +18,7 @@ use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety;
-use crate::plan::{Plan, SystemPlan};
+use crate::plan::{Change, Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, ConnectorError, Failure, Failures, Opening, Outcome, Run, Trigger};
 use crate::resource::Bundle;
@@ -43,6 +44,10 @@ pub(super) struct Memory {
     pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
+    /// What this pass leaves on each system as somebody else made it.
+    pub(super) left: BTreeMap<SystemName, Vec<Change>>,
+    /// The same at the end of the last pass, where adopting it is to be proposed.
+    pub(super) adrift: AllAdrift,
     /// Urgent changes that came to nothing on a system.
     pub(super) urgent: BTreeMap<SystemName, Tried>,
     /// Urgent changes of a held plan were made: what is left of it is to be planned anew.
@@ -121,6 +126,8 @@ impl Engine {
         pass: &Pass<'_>,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
+        memory.left.clear();
+        memory.adrift.clear();
         let fence = match self.lead(pass, memory).await? {
             Lead::Ours(fence) => fence,
             Lead::Not(why) => return Ok(report(pass, &pass.head.revision, Some(why))),
@@ -144,14 +151,16 @@ impl Engine {
             good: state.good,
             is_fallback: why.is_some(),
         };
-        let scene = self.look(pass, target.clone(), memory).await?;
+        let mut scene = self.look(pass, target.clone(), memory).await?;
         let mut report = self.bring_to(pass, &scene, memory).await?;
         if std::mem::take(&mut memory.again) {
-            let scene = self.look(pass, target, memory).await?;
+            memory.left.clear();
+            scene = self.look(pass, target, memory).await?;
             report = self.bring_to(pass, &scene, memory).await?;
             memory.again = false;
         }
         report.waits = report.waits.or(why);
+        memory.adrift = adopt::to_adopt(pass, &scene, memory);
         Ok(report)
     }
 
