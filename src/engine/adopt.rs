@@ -91,6 +91,8 @@ pub(super) fn to_adopt(pass: &Pass<'_>, scene: &Scene, memory: &Memory) -> AllAd
             // What cools down is put back, and what is proposed of it stays for a person to decide.
             DriftPolicy::Heal if changes.is_empty() => continue,
             DriftPolicy::Heal => true,
+            // A revision on its way may go over it; that it is gone is said when it has arrived.
+            DriftPolicy::Propose if changes.is_empty() && !scene.settled() => continue,
             DriftPolicy::Propose => {
                 let beyond = scene.beyond.get(system);
                 changes.extend(beyond.map(|b| b.arrivals()).unwrap_or_default());
