@@ -39,6 +39,8 @@ pub struct Adopted {
     pub document: DocPath,
     /// The other systems whose value is the same one, and so changes with it.
     pub others: BTreeSet<SystemName>,
+    /// The other systems that keep what is gone from this one.
+    pub keeps: BTreeSet<SystemName>,
 }
 
 /// A resource that was not adopted.
@@ -128,16 +130,20 @@ impl Draft {
         };
         let text = self.rewritten(&document, &change.id, known.as_deref(), &wanted)?;
         self.check_in(&document, text, &change.id, &wanted)?;
-        let shares = known.filter(|_| change.after.is_some()).filter(|known| {
-            let live = change.after.as_ref().map(|item| &item.spec);
-            live != Some(&known.item.spec)
-        });
-        let mut others = shares.map_or_else(BTreeSet::new, |known| (*known.systems).clone());
-        others.remove(system);
+        let mut rest = known
+            .as_ref()
+            .map_or_else(BTreeSet::new, |k| (*k.systems).clone());
+        rest.remove(system);
+        let (others, keeps) = match (&change.after, &known) {
+            (None, _) => (BTreeSet::new(), rest),
+            (Some(live), Some(known)) if live.spec != known.item.spec => (rest, BTreeSet::new()),
+            (Some(_), _) => (BTreeSet::new(), BTreeSet::new()),
+        };
         Ok(Adopted {
             change: change.clone(),
             document,
             others,
+            keeps,
         })
     }
 

@@ -229,7 +229,12 @@ impl Engine {
         }
         let arrived = self.record_arrivals(pass, scene, memory).await?;
         let (plan, mut adrift) = self.plan_group(pass, scene, memory).await?;
-        adrift.extend(arrived);
+        for (system, condition) in arrived {
+            adrift
+                .entry(system)
+                .and_modify(|left| left.message.push_str(&format!("; {}", condition.message)))
+                .or_insert(condition);
+        }
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }

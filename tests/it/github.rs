@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::hub::{APP, Hub, INSTALLATION};
 use crate::world::{FLAGS, Process, World, eventually};
 
+mod adopting;
 mod app;
 mod commands;
 mod faults;

@@ -201,6 +201,10 @@ fn what_is_gone_from_a_system_stays_for_the_others() {
                 "{\"enabled\": true, \"teams\": [\"voicedrive\"]}"
             )
     );
+    for adopted in adopted(&gone).adopted {
+        assert_eq!(adopted.keeps, [system("voicedrive")].into());
+        assert!(adopted.others.is_empty());
+    }
     let flags = text(FLAG_FILE, &[("FeatureFlag/night", None)]);
     assert!(
         !flags.contains("night") && flags.contains("\"ai\""),
@@ -227,7 +231,7 @@ fn what_appeared_on_a_system_is_for_that_one() {
             "InterviewType/exit",
             Some(json!({"id": "exit", "name": "退職", "classification": "退職"})),
         ),
-        ("Ward/W3", Some(json!({"beds": 3}))),
+        ("Ward/W3", Some(json!({"beds": 3, "name": "9階"}))),
         ("Bed/b3", Some(json!({"id": "b3", "beds": 3}))),
     ];
     let adoption = adopted(&edits);
@@ -235,6 +239,22 @@ fn what_appeared_on_a_system_is_for_that_one() {
     assert_eq!(adoption.adopted.len(), 6);
     assert!(adoption.adopted.iter().all(|a| a.others.is_empty()));
     assert_eq!(adoption.files.len(), 5);
+    // In the style of what stands before it.
+    let file = |path: &str| adoption.files[&path.parse::<DocPath>().unwrap()].as_str();
+    let beds = file("config/beds.json");
+    assert!(
+        beds.contains("2},\n  { \"beds\": 3, \"id\": \"b3\", \"systems\": [\"medical\"] }\n]"),
+        "{beds}"
+    );
+    let wards = file("config/wards.yaml");
+    assert!(wards.contains("name: '9階'"), "{wards}");
+    let flags = file(FLAG_FILE);
+    assert!(
+        flags.contains(
+            "\n  \"new\": { \"enabled\": true, \"rollout\": 5, \"teams\": [\"medical\"] }"
+        ),
+        "{flags}"
+    );
 }
 
 #[test]

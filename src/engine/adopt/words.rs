@@ -1,5 +1,7 @@
 //! What an adopting proposal says of itself, in Japanese and English: it is read by people of either.
 
+use std::collections::BTreeSet;
+
 use super::Adrift;
 use crate::compile::{Adopted, Adoption, Left, Why};
 use crate::ids::SystemName;
@@ -89,15 +91,26 @@ fn one_adopted(adopted: &Adopted, bundle: &Bundle) -> String {
         change,
         document,
         others,
+        keeps,
     } = adopted;
     let mut out = told(change, bundle);
     out.push_str(&format!("  - {}\n", code(document.as_str())));
+    let names = |systems: &BTreeSet<SystemName>, comma: &str| {
+        let names: Vec<String> = systems.iter().map(|s| code(s.as_str())).collect();
+        names.join(comma)
+    };
     if !others.is_empty() {
-        let names: Vec<String> = others.iter().map(|s| code(s.as_str())).collect();
         out.push_str(&format!(
             "  - ⚠️ 同じ値を使う {} も変わります / changes {} too, which has the same value\n",
-            names.join("、"),
-            names.join(", ")
+            names(others, "、"),
+            names(others, ", ")
+        ));
+    }
+    if !keeps.is_empty() {
+        out.push_str(&format!(
+            "  - {} には残ります / stays on {}\n",
+            names(keeps, "、"),
+            names(keeps, ", ")
         ));
     }
     out
