@@ -13,6 +13,7 @@ use crate::ids::{DocPath, ResourceRef, Revision};
 use crate::resource::kinds::{Forms, ReadAs};
 use crate::resource::{Bundle, Resource, custom};
 
+mod adopt;
 mod alike;
 mod definitions;
 mod lines;
@@ -21,6 +22,7 @@ mod read;
 mod tests;
 mod whole;
 
+pub use adopt::{Adopted, Adoption, Left, Why, adopt};
 use alike::{Alike, Of};
 use definitions::{Definitions, definitions};
 pub use lines::fill_lines;

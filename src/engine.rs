@@ -20,6 +20,7 @@ use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 use crate::store::{Alive, Store, StoreError};
 
+mod adopt;
 mod conclude;
 mod drift;
 mod execute;

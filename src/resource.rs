@@ -28,6 +28,7 @@ pub mod kinds;
 mod mention;
 pub mod notice;
 mod page;
+mod rewrite;
 pub mod schema;
 mod severity;
 mod wording;

@@ -79,6 +79,7 @@ impl Engine {
             None => (share, Vec::new()),
             Some(keep) => split(share, observed, |change| keep.contains(&change.id)),
         };
+        memory.left.insert(system.clone(), left.clone());
         let condition = (!left.is_empty()).then(|| condition(&left, heals));
         if !found.is_empty() {
             self.record(pass, scene, (system, policy), &found).await?;

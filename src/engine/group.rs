@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::adopt::{self, AllAdrift};
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
@@ -16,7 +17,7 @@ use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety::{self, LOST};
-use crate::plan::{Plan, SystemPlan};
+use crate::plan::{Change, Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, Opening, Outcome, Run, Trigger};
 use crate::resource::Bundle;
@@ -42,6 +43,10 @@ pub(super) struct Memory {
     pub(super) refused: Option<Revision>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
+    /// What this pass leaves on each system as somebody else made it.
+    pub(super) left: BTreeMap<SystemName, Vec<Change>>,
+    /// The same at the end of the last pass, where adopting it is to be proposed.
+    pub(super) adrift: AllAdrift,
     /// Urgent changes that came to nothing on a system.
     pub(super) urgent: BTreeMap<SystemName, Tried>,
     /// Urgent changes went first: what is left is to be planned anew.
@@ -81,6 +86,8 @@ impl Engine {
         pass: &Pass<'_>,
         memory: &mut Memory,
     ) -> Result<GroupReport, EngineError> {
+        memory.left.clear();
+        memory.adrift.clear();
         let fence = match self.lead(pass, memory).await? {
             Lead::Ours(fence) => fence,
             Lead::Not(why) => return Ok(report(pass, &pass.head.revision, Some(why))),
@@ -117,14 +124,16 @@ impl Engine {
             is_good_lost,
             is_fallback: why.is_some(),
         };
-        let scene = self.look(pass, &target, memory).await?;
+        let mut scene = self.look(pass, &target, memory).await?;
         let mut report = self.bring_to(pass, &scene, Patience::Short, memory).await?;
         if std::mem::take(&mut memory.again) {
-            let scene = self.look(pass, &target, memory).await?;
+            memory.left.clear();
+            scene = self.look(pass, &target, memory).await?;
             report = self.bring_to(pass, &scene, Patience::Full, memory).await?;
             memory.again = false;
         }
         report.waits = report.waits.or(why);
+        memory.adrift = adopt::to_adopt(pass, &scene, memory);
         Ok(report)
     }
 
@@ -153,7 +162,12 @@ impl Engine {
         }
         let arrived = self.record_arrivals(pass, scene, memory).await?;
         let (plan, mut adrift) = self.plan_group(pass, scene, memory).await?;
-        adrift.extend(arrived);
+        for (system, condition) in arrived {
+            adrift
+                .entry(system)
+                .and_modify(|left| left.message.push_str(&format!("; {}", condition.message)))
+                .or_insert(condition);
+        }
         if plan.is_empty() {
             return self.left_alone(pass, scene, adrift, memory).await;
         }

@@ -88,7 +88,7 @@ impl Beyond {
     }
 
     /// What somebody else has put there, as the changes that would take it away.
-    fn arrivals(&self) -> Vec<Change> {
+    pub(super) fn arrivals(&self) -> Vec<Change> {
         let arrived = self.foreign.iter().filter(|i| self.arrived.contains(&i.id));
         arrived
             .filter_map(|item| Change::between(Some(item.clone()), None, |_, _| Direction::Neutral))

@@ -14,13 +14,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::adopt::Adrift;
 use super::execute::backoff;
 use super::group::{Memory, Pass};
 use super::observe::Link;
 use super::source::{Head, Source};
 use super::{Engine, EngineError, GroupReport, publish};
 use crate::config::{Config, Group, System};
-use crate::ids::{GroupName, Revision, SystemName};
+use crate::ids::{Digest, GroupName, Revision, SystemName};
 use crate::protocol::LONGEST_BACKOFF;
 use crate::record::{Next, Trigger};
 
@@ -45,6 +46,8 @@ pub struct Rounds {
     publish_again: bool,
     /// Failed revisions whose reverting proposal is there.
     reverts: BTreeSet<Revision>,
+    /// The drift of each system that was dealt with.
+    adoptions: BTreeMap<SystemName, Option<Digest>>,
 }
 
 type Ended = (GroupName, Result<GroupReport, EngineError>);
@@ -120,6 +123,7 @@ impl Rounds {
             published: BTreeMap::new(),
             publish_again: true,
             reverts: BTreeSet::new(),
+            adoptions: BTreeMap::new(),
         }
     }
 
@@ -247,6 +251,10 @@ impl Rounds {
         self.engine
             .propose_reverts(&groups, &head, &mut self.reverts)
             .await?;
+        let adrift = self.adrift();
+        self.engine
+            .propose_adoptions(&head, adrift, &mut self.adoptions)
+            .await;
         if let Some(error) = errors.into_iter().find_map(Result::err) {
             return Err(error);
         }
@@ -254,6 +262,19 @@ impl Rounds {
             Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
             _ => Ok(reports),
         }
+    }
+
+    /// What the groups that are not passing were left with.
+    fn adrift(&self) -> BTreeMap<SystemName, (GroupName, Adrift)> {
+        let mut all = BTreeMap::new();
+        for (group, turn) in &self.turns {
+            let Ok(memory) = turn.memory.try_lock() else {
+                continue;
+            };
+            let of_group = memory.adrift.iter();
+            all.extend(of_group.map(|(s, adrift)| (s.clone(), (group.clone(), adrift.clone()))));
+        }
+        all
     }
 
     /// Waits until one more group's pass has ended; for ever where none is passing.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::compile::{self, Compiled};
+use crate::compile::{self, Adoption, Compiled};
 use crate::config::Config;
 use crate::document::Snapshot;
 use crate::finding::Severity;
-use crate::ids::Revision;
+use crate::ids::{Revision, SystemName};
+use crate::plan::Change;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 
@@ -119,6 +120,19 @@ impl Source {
             }
         }
         Ok(None)
+    }
+
+    /// The documents of the newest revision, edited until they declare what is live on a system; `None` where this is not the newest one
+    /// any more.
+    pub(super) fn adopt(
+        &self,
+        revision: &Revision,
+        system: &SystemName,
+        drift: &[Change],
+    ) -> Option<Adoption> {
+        let resident = self.resident.as_ref()?;
+        let is_newest = resident.revision == *revision && resident.snapshot.beyond.is_none();
+        is_newest.then(|| compile::adopt(&resident.snapshot, &resident.compiled, system, drift))
     }
 
     /// The bundle of any revision. Blocking.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::declare::{kind_name, places};
-use super::form::{Context, Form, Reading, Source};
+use super::form::{Context, Form, NotWritten, Reading, Rewrite, Source};
 use super::words::{Field, Show, differences, line, say};
 use super::{Direction, Kind, Language};
 use crate::document::fields::instant;
@@ -17,6 +17,7 @@ use crate::ids::{KindName, ResourceRef};
 
 mod address;
 mod read;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -189,6 +190,15 @@ impl Form for AccessForm {
         ids: &[ResourceRef],
     ) -> BTreeMap<ResourceRef, Span> {
         places(source, ids, declared)
+    }
+
+    fn rewrite(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        write::rewrite(source, context, rewrite)
     }
 }
 

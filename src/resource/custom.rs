@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::declare::{Targets, canonical, duplicate, places, resource};
-use super::form::{Context, Declared, Form, Reading, Source};
+use super::form::{Context, Declared, Form, NotWritten, Reading, Rewrite, Source};
 use super::words::{line, say, shown};
 use super::{Direction, Kind, Language, words};
 use crate::document::data;
@@ -25,6 +25,7 @@ use crate::ids::{DocPath, KindName, ResourceRef};
 
 mod check;
 mod pointer;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -188,6 +189,15 @@ impl Form for CustomForm {
                 .filter_map(|e| Some((ResourceRef::new(kind, e.name).ok()?, e.at)))
                 .collect()
         })
+    }
+
+    fn rewrite(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        write::rewrite(source, context, rewrite)
     }
 }
 

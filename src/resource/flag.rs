@@ -10,7 +10,8 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::declare::{Targets, kind_name, places};
-use super::form::{Context, Form, Reading, Source};
+use super::form::{Context, Form, NotWritten, Reading, Rewrite, Source};
+use super::rewrite::{Pen, below, names, with};
 use super::words::{Field, Show, differences, line, say, whole};
 use super::{Direction, Kind, Language};
 use crate::document::tree::{Node, NodeValue};
@@ -173,6 +174,29 @@ impl Form for FlagForm {
         ids: &[ResourceRef],
     ) -> BTreeMap<ResourceRef, Span> {
         quick::places(source, ids).unwrap_or_else(|| places(source, ids, declared))
+    }
+
+    fn rewrite(
+        &self,
+        source: Source<'_>,
+        _: Context<'_>,
+        rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        let at = below(&[], rewrite.id.name());
+        let mut pen = Pen::new(source.path, source.text);
+        match (rewrite.declared, rewrite.wanted) {
+            (_, None) => pen.remove(&at)?,
+            (None, Some((spec, systems))) => {
+                pen.set(&at, with(spec.clone(), "teams", names(systems))?)?;
+            }
+            (Some((before, were)), Some((spec, systems))) => {
+                pen.turn(&at, before, spec)?;
+                if were != systems {
+                    pen.set(&below(&at, "teams"), names(systems))?;
+                }
+            }
+        }
+        Ok(pen.finish())
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::config::Config;
+use crate::document::edit::EditError;
 use crate::finding::{Finding, Span};
 use crate::ids::{DocPath, KindName, ResourceRef};
 use crate::resource::{Kinds, SystemSet};
@@ -41,6 +44,24 @@ pub struct Reading {
     pub findings: Vec<Finding>,
 }
 
+/// How a resource is to be declared, and how it is now; `None` where it isn't.
+#[derive(Debug, Clone, Copy)]
+pub struct Rewrite<'a> {
+    pub id: &'a ResourceRef,
+    pub declared: Option<(&'a Value, &'a SystemSet)>,
+    pub wanted: Option<(&'a Value, &'a SystemSet)>,
+}
+
+/// Why a document was not rewritten.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotWritten {
+    /// This sort of document, or this way of writing it, is for people.
+    #[error("it is written by hand")]
+    ByHand,
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
 /// A sort of document.
 pub trait Form: Send + Sync {
     /// The kinds it declares.
@@ -62,5 +83,16 @@ pub trait Form: Send + Sync {
         ids.iter()
             .filter_map(|id| Some((id.clone(), self.locate(source, context, id)?)))
             .collect()
+    }
+
+    /// The document's text with a resource declared as it is wanted, and all else as its author left it. `source` keeps its byte order
+    /// mark here. Nobody checks the outcome before it is read again, so what a document can't say comes out as something else.
+    fn rewrite(
+        &self,
+        _source: Source<'_>,
+        _context: Context<'_>,
+        _rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        Err(NotWritten::ByHand)
     }
 }

@@ -8,10 +8,13 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
+use super::declare::systems_for;
 use super::declare::{Targets, canonical, duplicate, kind_name, places, resource};
-use super::form::{Context, Declared, Form, Reading, Source};
+use super::form::{Context, Declared, Form, NotWritten, Reading, Rewrite, Source};
+use super::rewrite::{Pen, below, names, with};
 use super::words::{Field, Show, differences, line, say, whole};
 use super::{Direction, Kind, Language};
+use crate::document::edit::PathSegment;
 use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields};
 use crate::document::tree::{Node, NodeValue};
@@ -179,6 +182,54 @@ impl Form for InterviewTypeForm {
         ids: &[ResourceRef],
     ) -> BTreeMap<ResourceRef, Span> {
         places(source, ids, declared)
+    }
+
+    fn rewrite(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        let mut pen = Pen::new(source.path, source.text);
+        let node = pen.tree()?;
+        let id = rewrite.id.name();
+        let is_it = |entry: &Node| text(entry, "id").is_some_and(|(text, _)| text == id);
+        let (at, end) = match &node.value {
+            NodeValue::Array(items) => (
+                items
+                    .iter()
+                    .position(is_it)
+                    .map(|at| vec![PathSegment::Index(at)]),
+                Some([PathSegment::Index(items.len())]),
+            ),
+            NodeValue::Object(_) => (is_it(&node).then(Vec::new), None),
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {
+                (None, None)
+            }
+        };
+        match (at, end, rewrite.wanted) {
+            // A document that is one type would have to go with it.
+            (Some(at), _, None) if at.is_empty() => return Err(NotWritten::ByHand),
+            (Some(at), _, None) => pen.remove(&at)?,
+            (Some(at), _, Some((spec, systems))) => {
+                let (before, were) = rewrite.declared.ok_or(NotWritten::ByHand)?;
+                pen.turn(&at, before, spec)?;
+                if were != systems {
+                    pen.set(&below(&at, "systems"), names(systems))?;
+                }
+            }
+            (None, Some(end), Some((spec, systems))) => {
+                let all = *systems == systems_for(context.config, KIND);
+                let entry = if all {
+                    spec.clone()
+                } else {
+                    with(spec.clone(), "systems", names(systems))?
+                };
+                pen.set(&end, entry)?;
+            }
+            (None, None, Some(_)) | (None, _, None) => return Err(NotWritten::ByHand),
+        }
+        Ok(pen.finish())
     }
 }
 

@@ -14,7 +14,8 @@ use crate::plan::Op;
 
 mod escape;
 
-use escape::{code, fence, prose};
+pub(crate) use escape::code;
+use escape::{fence, prose};
 
 /// Marks the comment as ours, so that it is found and replaced.
 pub use crate::forge::COMMENT_MARKER as MARKER;

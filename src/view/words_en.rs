@@ -194,6 +194,8 @@ pub(super) static WORDS: Words = Words {
         ("system.incident", "incident on"),
         ("plan.released", "plan released"),
         ("drift.found", "drift found on"),
+        ("drift.proposed", "adopting proposed for"),
+        ("drift.withdrawn", "adopting withdrawn for"),
     ],
     succeeded: "success",
     pending: "pending",

@@ -180,6 +180,8 @@ pub(super) static WORDS: Words = Words {
         ("system.incident", "要対応:"),
         ("plan.released", "計画の解放"),
         ("drift.found", "ずれを検出:"),
+        ("drift.proposed", "現在の値の取り込みを提案:"),
+        ("drift.withdrawn", "取り込みの提案を取り下げ:"),
     ],
     succeeded: "成功",
     pending: "待機中",

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::adopt::proposals;
 use crate::world::{FLAGS, SETTINGS, Settings, World, eventually};
 
 const FLAG: &str = "FeatureFlag/ai_assistant";
 
 /// Sets the flag's rollout on one system, past Lockstep.
-async fn edit(world: &World, system: &str, rollout: u64) {
+pub(crate) async fn edit(world: &World, system: &str, rollout: u64) {
     let system = world.system(system);
     let mut spec = system.resources().await[FLAG].clone();
     spec["rollout"] = json!(rollout);
@@ -20,7 +21,7 @@ async fn flag(world: &World, system: &str, name: &str) -> Value {
 }
 
 /// The usual definitions, with another drift policy for medical.
-fn with_drift(world: &World, policy: &str) -> String {
+pub(crate) fn with_drift(world: &World, policy: &str) -> String {
     let config = world.config("");
     config.replacen(
         "    credential: test\n",
@@ -48,6 +49,7 @@ async fn drift_is_put_back_and_recorded_once() {
     assert_eq!(runs.last().unwrap().body["trigger"], "drift");
     assert_eq!(world.outcomes().await, ["applied", "applied"]);
     assert_eq!(world.standing("medical").await.0, "in_step");
+    assert!(proposals(&world).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +83,7 @@ async fn drift_that_is_only_reported_stays() {
     assert_eq!(standing, "adrift");
     assert!(why.contains(FLAG), "{why}");
     assert_eq!(world.entries("drift.found").await.len(), 1);
+    assert!(proposals(&world).await.is_empty());
 
     // A merge carries what it changes and leaves what somebody else changed, then and afterwards.
     let flags = FLAGS.replace(
@@ -139,6 +142,24 @@ async fn what_keeps_being_changed_is_not_fought_over() {
     }
     assert!((4..15).contains(&healed), "put back {healed} times");
     assert_ne!(world.rollouts().await[0], Some(10));
+
+    // A person is asked whether it is to be so; once, whatever it is changed to next.
+    let proposed = eventually("adopting it is proposed", async || {
+        proposals(&world).await.into_iter().next()
+    })
+    .await;
+    let branch = proposed["branch"].as_str().unwrap();
+    assert!(branch.starts_with("lockstep/adopt-medical-"), "{branch}");
+    let said = proposed["description"].as_str().unwrap();
+    assert!(said.contains("It keeps being changed"), "{said}");
+    edit(&world, "medical", 99).await;
+    eventually("that is seen too", async || {
+        let found = world.entries("drift.found").await;
+        let newest = found.last()?.body["changes"][0]["found"]["rollout"].as_u64()?;
+        (newest == 99).then_some(())
+    })
+    .await;
     lockstep.terminate();
     assert_eq!(lockstep.ended().await.code(), Some(0));
+    assert_eq!(proposals(&world).await.len(), 1);
 }

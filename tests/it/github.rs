@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::hub::{APP, Hub, INSTALLATION};
 use crate::world::{FLAGS, Process, World, eventually};
 
+mod adopting;
 mod app;
 mod commands;
 mod faults;
@@ -258,11 +259,9 @@ impl Place {
     /// The same as GitHub's: what the token may not be found in.
     pub(super) fn finish(self) {
         let token = self.hub.token("lockstep-bot");
-        for log in ["trace.log"] {
-            let text = std::fs::read_to_string(self.world.path(log)).unwrap_or_default();
-            assert!(!text.contains(&token), "the token is in {log}");
-            assert!(!text.contains(SECRET), "the webhook's secret is in {log}");
-        }
+        let log = self.log();
+        assert!(!log.contains(&token), "the token is in the log");
+        assert!(!log.contains(SECRET), "the webhook's secret is in the log");
         self.hub.finish();
     }
 }

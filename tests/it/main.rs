@@ -5,6 +5,7 @@
     reason = "what a test does not expect ends it"
 )]
 
+mod adopt;
 mod comments;
 mod crash;
 mod drift;

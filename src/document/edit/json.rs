@@ -67,9 +67,20 @@ pub(super) fn edit(text: &str, target: &Target, step: &Step) -> Result<String, &
                 if let Some(text) = insert_inline(text, &object, key, value) {
                     return Ok(text);
                 }
+                let last = object.properties().into_iter().next_back();
+                let last = last.and_then(|p| p.value());
+                if last.is_some_and(|last| is_alike(&last, value)) {
+                    object.append(key, CstInputValue::Null);
+                    return edit(&root.to_string(), target, step);
+                }
                 object.append(key, input(value));
             }
             (Part::Index(_), _, Some(array)) => {
+                let last = array.elements().into_iter().next_back();
+                if last.is_some_and(|last| is_alike(&last, value)) {
+                    array.append(CstInputValue::Null);
+                    return edit(&root.to_string(), target, step);
+                }
                 array.append(input(value));
             }
             _ => return Err(LOST),
@@ -113,12 +124,18 @@ fn property(parent: &CstNode, key: &str) -> Result<Option<CstObjectProp>, &'stat
 }
 
 /// The new value on one line: always for scalars; for lists and objects where the old value was on one line too and there
-/// is room. `None` leaves the layout to the syntax tree.
+/// is room, whatever it was. `None` leaves the layout to the syntax tree.
 fn written_inline(old: &CstNode, value: &Value) -> Option<String> {
     let scalar = !(value.is_array() || value.is_object());
     let text = inline(value, ": ", ", ");
     let fits = text.len() <= INLINE_BYTES && !old.to_string().contains('\n');
-    (scalar || fits && matches!(old, CstNode::Container(_))).then_some(text)
+    (scalar || fits).then_some(text)
+}
+
+/// Whether what comes last is a list or object on one line, and there is room on one for another: then a place is made for it first, which
+/// it takes as any value takes another's.
+fn is_alike(last: &CstNode, value: &Value) -> bool {
+    matches!(last, CstNode::Container(_)) && written_inline(last, value).is_some()
 }
 
 /// Adds a key to an object that is written on one line, where it stays. `None` for any other object.

@@ -78,10 +78,7 @@ fn a_missing_key_takes_the_style_of_its_neighbours() {
       },
 
       "beta": { "enabled": false, "rollout": 0, "owner": "田中 \"T\"" },
-      "gamma": {
-        "enabled": true,
-        "teams": ["medical"],
-      },
+      "gamma": { "enabled": true, "teams": ["medical"] },
     }
     "#);
     assert_snapshot!(set_json("{\"a\":{\"b\":1}}", &["a", "c"], json!([1, 2])), @r#"{"a":{"b":1,"c":[1,2]}}"#);

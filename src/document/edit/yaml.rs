@@ -78,12 +78,22 @@ fn input(value: &Value) -> YamlValue {
         Value::Number(n) => YamlValue::Scalar(ScalarValue::parse(n.to_string())),
         // Quoted where older readers would take it for something else (`no`, `012`, `2025-10-01`), though YAML 1.2 doesn't.
         Value::String(s) if is_plain(s) => YamlValue::Scalar(ScalarValue::string(s.as_str())),
+        // Double quotes would write what is not ASCII in escapes.
+        Value::String(s) if !s.is_ascii() && is_shown(s) => {
+            YamlValue::Scalar(ScalarValue::single_quoted(s.as_str()))
+        }
         Value::String(s) => YamlValue::Scalar(ScalarValue::double_quoted(s.as_str())),
         Value::Array(items) => YamlValue::Sequence(items.iter().map(input).collect()),
         Value::Object(fields) => {
             YamlValue::Mapping(fields.iter().map(|(k, v)| (k.clone(), input(v))).collect())
         }
     }
+}
+
+/// Whether a text stands on one line as it is.
+fn is_shown(text: &str) -> bool {
+    const UNSEEN: [char; 3] = ['\u{2028}', '\u{2029}', '\u{feff}'];
+    !text.chars().any(|c| c.is_control() || UNSEEN.contains(&c))
 }
 
 /// Whether a text can be taken for nothing but text, in any version of YAML.

@@ -4,7 +4,7 @@ use crate::view::printable::{printable, printable_lines};
 
 /// A code span. Its fence is longer than any run of backticks in it, so that the content can't end it; nothing in one is linked,
 /// mentioned or formatted.
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = printable(text);
     let ticks = "`".repeat(longest_run(&text) + 1);
     // A space on both sides is taken off again where there is one; without content there would be no span at all.
