@@ -119,8 +119,11 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Person {
     pub name: String,
-    /// The login on the forge.
+    /// The login on the forge; the key where none was given.
     pub forge: String,
+    /// Whether it was given: a key alone is no account on a forge that others have accounts on too.
+    #[serde(skip)]
+    pub has_login: bool,
     pub roles: Vec<String>,
     pub systems: BTreeSet<SystemName>,
     /// The ids under which systems know this person: who gains by a grant.
@@ -319,7 +322,7 @@ impl Config {
     pub fn person_of_login(&self, login: &str) -> Option<(&str, &Person)> {
         self.people
             .iter()
-            .find(|(_, person)| person.forge.eq_ignore_ascii_case(login))
+            .find(|(_, person)| person.has_login && person.forge.eq_ignore_ascii_case(login))
             .map(|(key, person)| (key.as_str(), person))
     }
 }

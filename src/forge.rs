@@ -46,6 +46,9 @@ pub struct Proposal {
     /// When anything of it changed last, where the forge says so: who knows that need not ask for the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
+    /// The repository that its branch is in, where that is not the config repo itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<String>,
     pub state: ProposalState,
 }
 
@@ -80,6 +83,8 @@ pub enum ReviewKind {
     Approve,
     RequestChanges,
     Comment,
+    /// What the person said before was taken back: by them, or dismissed on the forge.
+    Withdraw,
 }
 
 /// A review. It binds the commit it was given on and, where Lockstep took it, the plan's digest.
@@ -252,6 +257,10 @@ pub trait Forge: Send + Sync {
     async fn review(&self, number: u64, review: Review) -> Result<(), ForgeError>;
     /// The newest status of each context on a commit.
     async fn statuses(&self, commit: &Revision) -> Result<Vec<Status>, ForgeError>;
+    /// Those of them that Lockstep set itself: what somebody else set over one is not what it shows.
+    async fn shown(&self, commit: &Revision) -> Result<Vec<Status>, ForgeError> {
+        self.statuses(commit).await
+    }
     /// Sets statuses on a commit, together where the forge can.
     async fn set_statuses(
         &self,

@@ -13,7 +13,8 @@ use crate::compile::Compiled;
 use crate::document::Snapshot;
 use crate::finding::{Finding, Report, Severity};
 use crate::forge::{
-    Annotation, Forge, ForgeError, Level, Proposal, ProposalState, Review, Status, StatusState,
+    Annotation, Forge, ForgeError, Level, Logins, Proposal, ProposalState, Review, Status,
+    StatusState,
 };
 use crate::ids::{PlanDigest, Revision};
 use crate::plan::Plan;
@@ -22,7 +23,7 @@ use crate::policy::Verdict;
 use crate::policy::input::PolicyInput;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Language;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::view;
 
 mod commands;
@@ -73,6 +74,9 @@ pub enum GateError {
     Forge(#[from] ForgeError),
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// What was said on a proposal can't be read, and so not whether somebody holds it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The proposal's state or the person asking forbids it.
     #[error("{0}")]
     Refused(Refusal),
@@ -285,7 +289,7 @@ impl Gate {
         let judged = tokio::task::spawn_blocking(move || judge(&repo, proposal, reviews, outside));
         let mut judgement = judged.await??;
         let number = judgement.proposal.number;
-        judgement.said = self.said(number).await;
+        judgement.said = self.said(number).await?;
         judgement.page = self
             .public_url
             .as_ref()
@@ -295,21 +299,19 @@ impl Gate {
         Ok(judgement)
     }
 
-    /// What was said on a proposal. What can't be read was not said.
-    async fn said(&self, number: u64) -> Vec<Said> {
+    /// What was said on a proposal.
+    async fn said(&self, number: u64) -> Result<Vec<Said>, GateError> {
         let Some(store) = &self.store else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
-        let rows = store.said(number).await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "judged without knowing what was said on the proposal"
-            );
-            Vec::new()
+        let rows = store.said(number).await?;
+        let said = rows.into_iter().map(|row| {
+            serde_json::from_value(row.body).map_err(|error| StoreError::Unreadable {
+                what: format!("the command {}", row.id),
+                why: error.to_string(),
+            })
         });
-        rows.into_iter()
-            .filter_map(|row| serde_json::from_value(row.body).ok())
-            .collect()
+        Ok(said.collect::<Result<_, StoreError>>()?)
     }
 
     /// A store that can't be read is none: what it would have told is only a warning.
@@ -348,7 +350,7 @@ impl Gate {
     }
 
     async fn announce(&self, head: &Revision) -> Result<(), GateError> {
-        let shown = self.forge.statuses(head).await?;
+        let shown = self.forge.shown(head).await?;
         let missing = CONTEXTS
             .into_iter()
             .filter(|context| !shown.iter().any(|s| s.context == *context))
@@ -374,7 +376,7 @@ impl Gate {
     async fn show(&self, head: &Revision, wanted: Vec<Status>) -> Result<(), GateError> {
         let shown: BTreeMap<String, Status> = self
             .forge
-            .statuses(head)
+            .shown(head)
             .await?
             .into_iter()
             .map(|s| (s.context.clone(), s))
@@ -386,6 +388,80 @@ impl Gate {
         let differing: Vec<Status> = differing.collect();
         if !differing.is_empty() {
             self.forge.set_statuses(head, differing).await?;
+        }
+        Ok(())
+    }
+
+    /// On a forge of others the server's word is needed as well: it knows what was said to it, such as that the proposal is held.
+    async fn shown_green(&self, j: &Judgement) -> Result<(), GateError> {
+        if self.forge.logins() == Logins::Own {
+            return Ok(());
+        }
+        let shown = self.forge.statuses(&j.proposal.head).await?;
+        let (mut missing, mut missing_ja) = (Vec::new(), Vec::new());
+        for context in CONTEXTS {
+            match shown.iter().find(|s| s.context == context) {
+                Some(status) if status.state == StatusState::Success => {}
+                Some(status) => {
+                    missing.push(format!("{context}: {}", status.description));
+                    missing_ja.push(format!("{context}: {}", status.description));
+                }
+                None => {
+                    missing.push(format!(
+                        "{context}: the server has not judged it; is `lockstep run` running?"
+                    ));
+                    missing_ja.push(format!(
+                        "{context}: サーバーがまだ判定していません。`lockstep run` は動いていますか"
+                    ));
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(GateError::Refused(Refusal::NotReady {
+            number: j.proposal.number,
+            missing,
+            missing_ja,
+        }))
+    }
+
+    /// Judges proposals that have one head, and shows on it the worst that is true of any of them: a commit has one status of each context,
+    /// and the forge lets each be merged by it. What comes from a fork has no say beside what does not, since anybody can open one of somebody
+    /// else's commit.
+    async fn publish_together(&self, proposals: Vec<Proposal>) -> Result<(), GateError> {
+        let Some(head) = proposals.first().map(|p| p.head.clone()) else {
+            return Ok(());
+        };
+        self.announce(&head).await?;
+        let any_own = proposals.iter().any(|p| p.fork.is_none());
+        let mut worst: Vec<Status> = Vec::new();
+        let mut judged = Vec::new();
+        for proposal in proposals {
+            let counts = proposal.fork.is_none() || !any_own;
+            let judgement = self.judge_as(proposal).await?;
+            if counts {
+                for status in &judgement.statuses {
+                    match worst.iter_mut().find(|w| w.context == status.context) {
+                        Some(known) if statuses::is_worse(status.state, known.state) => {
+                            *known = status.clone();
+                        }
+                        Some(_) => {}
+                        None => worst.push(status.clone()),
+                    }
+                }
+            }
+            judged.push(judgement);
+        }
+        self.show(&head, worst).await?;
+        for judgement in &judged {
+            let comment = view::markdown::comment(&view_of(judgement, self.language));
+            let number = judgement.proposal.number;
+            self.forge.upsert_comment(number, &comment).await?;
+        }
+        if let Some(first) = judged.first() {
+            let annotations = annotations(first, &self.repo);
+            self.forge.annotate(&head, &annotations).await?;
         }
         Ok(())
     }
@@ -405,6 +481,7 @@ impl Gate {
                     missing_ja: judgement.missing(Language::Japanese),
                 }));
             }
+            self.shown_green(&judgement).await?;
             tries += 1;
             match self.forge.merge(&judgement.proposal, by).await {
                 Err(ForgeError::Conflict(why)) if tries < MERGE_TRIES => {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::sign::{self, Key};
 use super::{Env, Exit, print, talk};
 use crate::app::App;
-use crate::forge::{ProposalState, ReviewKind};
+use crate::forge::{Logins, ProposalState, ReviewKind};
 use crate::gate::{self, GateError};
 use crate::resource::Language;
 use crate::view;
@@ -167,6 +167,14 @@ async fn list(
     Ok(Exit::Done)
 }
 
+/// Judges and, where this is the forge, publishes. On a forge of others the server publishes: two who do would write over each other.
+async fn judged(app: &App, number: u64) -> anyhow::Result<gate::Judgement> {
+    Ok(match app.forge.logins() {
+        Logins::Own => app.gate.judge_and_publish(number).await?,
+        Logins::Hosted => app.gate.judge(number).await?,
+    })
+}
+
 /// Judges, publishes and shows. 1 where something stands in the way of merging, other than approvals that are still to come.
 pub(crate) async fn show(
     app: &App,
@@ -174,7 +182,7 @@ pub(crate) async fn show(
     language: Language,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let judgement = app.gate.judge_and_publish(number).await?;
+    let judgement = judged(app, number).await?;
     let summary = gate::view_of(&judgement, language);
     print(&match format {
         Format::Human => view::text::gate(&summary),
@@ -235,7 +243,7 @@ async fn reviewed(
     if let Err(error) = given {
         return refused(error.downcast()?, language);
     }
-    let judgement = app.gate.judge_and_publish(number).await?;
+    let judgement = judged(app, number).await?;
     let at = judgement.proposal.head.short();
     talk(&match (kind, language) {
         (ReviewKind::Approve, Language::English) => {
@@ -244,7 +252,7 @@ async fn reviewed(
         (ReviewKind::RequestChanges, Language::English) => {
             format!("requested changes on proposal {number} as {user}, at {at}")
         }
-        (ReviewKind::Comment, Language::English) => {
+        (ReviewKind::Comment | ReviewKind::Withdraw, Language::English) => {
             format!("commented on proposal {number} as {user}, at {at}")
         }
         (ReviewKind::Approve, Language::Japanese) => {
@@ -253,7 +261,7 @@ async fn reviewed(
         (ReviewKind::RequestChanges, Language::Japanese) => {
             format!("{user} として提案 {number} に修正を求めました（{at}）")
         }
-        (ReviewKind::Comment, Language::Japanese) => {
+        (ReviewKind::Comment | ReviewKind::Withdraw, Language::Japanese) => {
             format!("{user} として提案 {number} にコメントしました（{at}）")
         }
     });
@@ -301,6 +309,9 @@ fn refused(error: GateError, language: Language) -> anyhow::Result<Exit> {
             talk(&why.say(language));
             Ok(Exit::Findings)
         }
-        GateError::Forge(_) | GateError::Repo(_) | GateError::Interrupted(_) => Err(error.into()),
+        GateError::Forge(_)
+        | GateError::Repo(_)
+        | GateError::Store(_)
+        | GateError::Interrupted(_) => Err(error.into()),
     }
 }

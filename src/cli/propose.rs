@@ -254,6 +254,11 @@ pub(crate) async fn update(
         "proposal {number} is not open any more"
     );
     anyhow::ensure!(!request.edits.is_empty(), "--update takes --set edits");
+    if let Some(fork) = &proposal.fork {
+        anyhow::bail!(
+            "proposal {number} comes from the fork {fork}, where only its author can add to it; open one of your own"
+        );
+    }
     let identity = identity(&app.repo, user)?;
     let message = format!("{}\n\n{}", request.title, request.message);
     app.forge.fetch_branch(&proposal.branch).await?;

@@ -11,7 +11,7 @@ use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::engine::{GroupReport, Stopped, supervise};
-use crate::forge::ForgeError;
+use crate::forge::{ForgeError, Logins};
 use crate::gate;
 use crate::ops::remarks::Listener;
 use crate::serve::{self, Hooks, Pages};
@@ -22,7 +22,10 @@ pub(crate) struct RunArgs {}
 
 /// What wakes the loops; each looks at what is there, whatever woke it.
 struct Wakes {
+    /// The main branch here.
     main: watch::Sender<u64>,
+    /// The main branch on the forge.
+    fetch: watch::Sender<u64>,
     proposals: watch::Sender<u64>,
     remarks: watch::Sender<u64>,
     again: watch::Sender<u64>,
@@ -33,6 +36,7 @@ impl Wakes {
         let wake = || watch::channel(0_u64).0;
         Self {
             main: wake(),
+            fetch: wake(),
             proposals: wake(),
             remarks: wake(),
             again: wake(),
@@ -89,6 +93,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         clock: &*app.clock,
         again: wakes.again.clone(),
     };
+    let followed = follow(&app, &wakes, stopped.clone());
     let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped);
     let noticed = async {
         let Ok(mut watcher) = watcher else {
@@ -100,7 +105,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         }
         std::future::pending::<()>().await;
     };
-    let loops = futures_util::future::join3(passes, proposals, remarks);
+    let loops = futures_util::future::join4(passes, proposals, remarks, followed);
     let ended = tokio::select! {
         (ended, ..) = loops => ended,
         () = noticed => Stopped::InOrder,
@@ -111,6 +116,41 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         talk("lockstep: ended in the middle of something, which the next start takes up");
     }
     Ok(Exit::Done)
+}
+
+/// Brings main here on each poll, and at once when it is delivered, where proposals live elsewhere. By itself, so that nothing waits for a forge
+/// that does not answer.
+async fn follow(app: &App, wakes: &Wakes, mut stop: watch::Receiver<bool>) {
+    if app.forge.logins() == Logins::Own {
+        return;
+    }
+    let mut delivered = wakes.fetch.subscribe();
+    let mut said = String::new();
+    while !*stop.borrow() {
+        delivered.mark_unchanged();
+        match app.forge.fetch().await {
+            Ok(()) => {
+                said.clear();
+                wakes.main.send_modify(|n| *n += 1);
+            }
+            Err(error) => {
+                // Once, for as long as it is the same.
+                let now = error.to_string();
+                if now != said {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the config repo is as it was fetched last"
+                    );
+                }
+                said = now;
+            }
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            _ = delivered.changed() => {}
+            () = tokio::time::sleep(app.settings.intervals.git) => {}
+        }
+    }
 }
 
 /// Whether the forge lets Lockstep do its work. One that is away may let it later.
@@ -160,7 +200,7 @@ async fn listen(
         branch: settings.branch.clone(),
         store: app.store.clone(),
         clock: app.clock.clone(),
-        main: wakes.main.clone(),
+        main: wakes.fetch.clone(),
         proposals: wakes.proposals.clone(),
         remarks: wakes.remarks.clone(),
     });

@@ -25,13 +25,14 @@ pub(super) type Shown = Vec<(String, String)>;
 pub(super) type Ended = BTreeMap<RunId, Arc<RunAt>>;
 
 impl Engine {
-    /// Brings the statuses of recent revisions from what was `published` to what the store says, and returns what is shown now.
+    /// Brings the statuses of recent revisions from what was `published` to what the store says, and returns what is shown now, and the first thing that
+    /// the forge did not take: one commit that it does not know keeps no other from being shown.
     pub(super) async fn publish(
         &self,
         groups: &BTreeMap<GroupName, Group>,
         head: &Head,
         published: &BTreeMap<Revision, Shown>,
-    ) -> Result<BTreeMap<Revision, Shown>, EngineError> {
+    ) -> Result<(BTreeMap<Revision, Shown>, Option<EngineError>), EngineError> {
         let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
         let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
         let mut ahead: BTreeMap<(&GroupName, Revision), BTreeMap<SystemName, Ahead>> =
@@ -78,12 +79,13 @@ impl Engine {
         revisions.extend(self.merged_meanwhile(&revisions).await?);
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let mut shown = BTreeMap::new();
+        let mut fault = None;
         for revision in revisions {
             // A commit that git has forgotten shows nothing.
             if !published.contains_key(&revision) && !self.is_there(&revision).await? {
                 continue;
             }
-            let fault = head.broken.as_deref().filter(|_| revision == head.revision);
+            let broken = head.broken.as_deref().filter(|_| revision == head.revision);
             let mut known = Vec::new();
             for (name, group) in groups {
                 let Some(state) = states.get(name) else {
@@ -109,7 +111,7 @@ impl Engine {
                     overtaken_by,
                 });
             }
-            let wanted = statuses::wanted(&revision, &known, fault, self.clock.now());
+            let wanted = statuses::wanted(&revision, &known, broken, self.clock.now());
             let summary: Shown = wanted
                 .iter()
                 .map(|s| {
@@ -120,11 +122,17 @@ impl Engine {
                 })
                 .collect();
             if published.get(&revision) != Some(&summary) {
-                statuses::write(&*self.forge, &revision, wanted).await?;
+                match statuses::write(&*self.forge, &revision, wanted).await {
+                    Ok(()) => {}
+                    Err(error) => {
+                        fault.get_or_insert(error);
+                        continue;
+                    }
+                }
             }
             shown.insert(revision, summary);
         }
-        Ok(shown)
+        Ok((shown, fault))
     }
 
     /// Commits that main got since the oldest of these, each of which may have been merged without a run of its own: several between two looks

@@ -107,8 +107,14 @@ impl Engine {
             branch,
             labels: vec!["revert".to_owned()],
         };
+        let proposed = proposal.branch.clone();
         match self.forge.open(proposal).await {
-            Ok(_) | Err(ForgeError::Conflict(_)) => Ok(()),
+            Ok(_) => Ok(()),
+            // Another process was quicker; or somebody else has a branch of that name, and then nothing was opened.
+            Err(error @ ForgeError::Conflict(_)) => match self.forge.find(&proposed).await? {
+                Some(_) => Ok(()),
+                None => Err(error.into()),
+            },
             Err(error) => Err(error.into()),
         }
     }

@@ -28,6 +28,9 @@ use crate::record::{Next, Trigger};
 /// Longer than any interval between passes.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long what this process wrote on commits is believed to stand there.
+const COMPARED: Duration = Duration::from_secs(10 * 60);
+
 /// When a group is looked at again whose system another one still works on.
 const IN_HANDS: Duration = Duration::from_secs(1);
 
@@ -42,8 +45,12 @@ pub struct Rounds {
     heard: Vec<Ended>,
     /// The statuses written by this process, so that only what changed is compared with the forge again.
     published: BTreeMap<Revision, publish::Shown>,
-    /// Whether the last writing of statuses came to its end.
+    /// Whether the last writing of statuses came to its end; else when it is tried again, and how often it did not.
     publish_again: bool,
+    publish_due: Option<Instant>,
+    publish_failures: u8,
+    /// When what is shown was compared last with what this process wrote.
+    compared: Instant,
     /// Failed revisions whose reverting proposal is there.
     reverts: BTreeSet<Revision>,
     /// The drift of each system that was dealt with.
@@ -122,6 +129,9 @@ impl Rounds {
             heard: Vec::new(),
             published: BTreeMap::new(),
             publish_again: true,
+            publish_due: None,
+            publish_failures: 0,
+            compared: Instant::now(),
             reverts: BTreeSet::new(),
             adoptions: BTreeMap::new(),
         }
@@ -160,18 +170,54 @@ impl Rounds {
             self.start(name, group, &head, whose);
         }
         let heard = hear(&mut self.at_work, &mut self.heard, patience);
-        let announced = async {
-            if moved {
-                let shown = self.engine.publish(&groups, &head, &self.published).await?;
-                Ok::<_, EngineError>(Some(shown))
-            } else {
-                Ok(None)
-            }
-        };
-        let ((), announced) = join(heard, announced).await;
-        if let Some(shown) = announced? {
-            self.published = shown;
+        if !moved {
+            heard.await;
+            return Ok(());
         }
+        let announced = self.engine.publish(&groups, &head, &self.published);
+        let ((), announced) = join(heard, announced).await;
+        self.note(announced?);
+        // What came of the passes is not announced yet.
+        self.publish_again = true;
+        Ok(())
+    }
+
+    /// Keeps in mind what is shown now, and when to try again what could not be.
+    fn note(&mut self, (shown, fault): (BTreeMap<Revision, publish::Shown>, Option<EngineError>)) {
+        self.published = shown;
+        self.publish_again = fault.is_some();
+        match fault {
+            None => {
+                self.publish_failures = 0;
+                self.publish_due = None;
+            }
+            Some(error) => {
+                self.publish_failures =
+                    self.publish_failures.saturating_add(1).min(LONGEST_BACKOFF);
+                self.publish_due = Some(Instant::now() + backoff(self.publish_failures));
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not all statuses could be written; tried again"
+                );
+            }
+        }
+    }
+
+    /// Writes statuses, while the passes go on.
+    async fn publish(
+        &mut self,
+        groups: &BTreeMap<GroupName, Group>,
+        head: &Head,
+    ) -> Result<(), EngineError> {
+        // Somebody else may have written over what was written here.
+        if self.compared.elapsed() >= COMPARED {
+            self.published.clear();
+            self.compared = Instant::now();
+        }
+        let (engine, published) = (self.engine.clone(), std::mem::take(&mut self.published));
+        let writing = engine.publish(groups, head, &published);
+        let written = alongside(&mut self.at_work, &mut self.heard, writing).await;
+        self.note(written?);
         Ok(())
     }
 
@@ -243,18 +289,20 @@ impl Rounds {
         let (reports, errors): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
         let mut reports: Vec<GroupReport> = reports.into_iter().filter_map(Result::ok).collect();
         reports.sort_by(|a, b| a.group.cmp(&b.group));
-        if self.publish_again || reports.iter().any(|r| r.outcome.is_some()) {
-            self.publish_again = true;
-            self.published = self.engine.publish(&groups, &head, &self.published).await?;
-            self.publish_again = false;
+        let is_due = self.publish_due.is_none_or(|due| due <= Instant::now());
+        let is_news = reports.iter().any(|r| r.outcome.is_some());
+        let is_old = self.compared.elapsed() >= COMPARED;
+        if is_news || is_old || self.publish_again && is_due {
+            self.publish(&groups, &head).await?;
         }
-        self.engine
-            .propose_reverts(&groups, &head, &mut self.reverts)
-            .await?;
-        let adrift = self.adrift();
-        self.engine
-            .propose_adoptions(&head, adrift, &mut self.adoptions)
-            .await;
+        let (engine, adrift) = (self.engine.clone(), self.adrift());
+        let (reverts, adoptions) = (&mut self.reverts, &mut self.adoptions);
+        let proposing = async {
+            engine.propose_reverts(&groups, &head, reverts).await?;
+            engine.propose_adoptions(&head, adrift, adoptions).await;
+            Ok::<_, EngineError>(())
+        };
+        alongside(&mut self.at_work, &mut self.heard, proposing).await?;
         if let Some(error) = errors.into_iter().find_map(Result::err) {
             return Err(error);
         }
@@ -298,7 +346,7 @@ impl Rounds {
     /// When the next group is due that is not passing.
     pub(super) fn due(&self) -> Option<Instant> {
         let idle = self.turns.values().filter(|turn| turn.at_work.is_none());
-        idle.map(|turn| turn.due).min()
+        idle.map(|turn| turn.due).chain(self.publish_due).min()
     }
 
     /// Leaves what is under way as it is, and gives back what other processes may be waiting for.
@@ -312,13 +360,6 @@ impl Rounds {
 
     /// Follows the main branch. Returns whether it moved.
     async fn refresh(&mut self) -> Result<bool, EngineError> {
-        // While the forge is away the systems are kept at what was fetched last.
-        if let Err(error) = self.engine.forge.fetch().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the config repo is as it was fetched last"
-            );
-        }
         let head = self.engine.with_source(Source::refresh).await?;
         let moved = self.head.as_ref().map(|h| &h.revision) != Some(&head.revision);
         if moved {
@@ -332,8 +373,9 @@ impl Rounds {
         let Some(known) = self.head.as_ref().map(|h| &h.revision) else {
             return true;
         };
-        let newest = self.engine.forge.main().await;
-        newest.is_ok_and(|newest| newest != *known)
+        // The repository's own word: a forge that hangs must not be waited for here.
+        let newest = self.engine.with_source(|source| source.newest()).await;
+        newest.is_ok_and(|newest| newest.as_ref() != Some(known))
     }
 
     /// Connects to what `lockstep.yaml` names. A system whose definition is as before keeps its connection and what is known of it.
@@ -354,6 +396,21 @@ impl Rounds {
             .iter()
             .filter_map(|s| Some((s.clone(), self.links.get(s)?.1.clone())));
         known.collect()
+    }
+}
+
+/// Does something else while passes go on.
+async fn alongside<T>(
+    at_work: &mut FuturesUnordered<LocalBoxFuture<'static, Ended>>,
+    heard: &mut Vec<Ended>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(ended) = at_work.next(), if !at_work.is_empty() => heard.push(ended),
+        }
     }
 }
 

@@ -105,6 +105,11 @@ impl Source {
         })
     }
 
+    /// The branch's head as it is in the repository now.
+    pub(super) fn newest(&self) -> Result<Option<Revision>, RepoError> {
+        self.repo.head(&self.branch)
+    }
+
     /// The last commits of the branch, newest first.
     pub(super) fn log(&mut self, count: usize) -> Result<Vec<Revision>, RepoError> {
         let log = self.repo.log(&self.branch, count)?;

@@ -216,7 +216,7 @@ pub(super) async fn write(
     wanted: Vec<Status>,
 ) -> Result<(), EngineError> {
     let shown: BTreeMap<String, Status> = forge
-        .statuses(revision)
+        .shown(revision)
         .await?
         .into_iter()
         .map(|s| (s.context.clone(), s))

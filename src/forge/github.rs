@@ -5,7 +5,7 @@
 //! may do (`access`). Polling is the truth; a delivery (`delivery`) only makes it sooner. Everything here is read level-triggered: what
 //! GitHub shows is compared with what it should show, so what was lost in between is written later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -49,6 +49,8 @@ pub struct GithubForge {
     checks: checks::Known,
     /// Commits of reviews that could not be had.
     lost: Mutex<BTreeSet<Revision>>,
+    /// Heads that could not be fetched, and when that is tried again.
+    hard: Mutex<BTreeMap<u64, pulls::Hard>>,
 }
 
 impl GithubForge {
@@ -71,6 +73,7 @@ impl GithubForge {
             comment: comments::Known::default(),
             checks: checks::Known::default(),
             lost: Mutex::default(),
+            hard: Mutex::default(),
         })
     }
 
@@ -84,7 +87,9 @@ impl GithubForge {
                 continue;
             }
             let refspec = format!("+{commit}:refs/lockstep/reviewed/{commit}");
-            if let Err(ForgeError::Transient(error)) = self.bring(&[refspec]).await {
+            if let Err(ForgeError::Transient(error)) = self.bring(&[refspec]).await
+                && mirror::is_gone(&error)
+            {
                 tracing::debug!(%commit, error, "the commit of a review is gone");
                 lost().insert(commit.clone());
             }
@@ -161,6 +166,10 @@ impl Forge for GithubForge {
 
     async fn statuses(&self, commit: &Revision) -> Result<Vec<Status>, ForgeError> {
         self.shown.list(&self.api, commit).await
+    }
+
+    async fn shown(&self, commit: &Revision) -> Result<Vec<Status>, ForgeError> {
+        self.shown.ours(&self.api, commit).await
     }
 
     async fn set_statuses(

@@ -45,6 +45,13 @@ pub struct Said {
     pub outcome: Outcome,
 }
 
+impl Said {
+    /// Whether the comment answers it. Nobody is answered who has no business here: else anybody could make Lockstep write.
+    pub(super) fn is_shown(&self) -> bool {
+        self.outcome.done || !self.outcome.en.is_empty()
+    }
+}
+
 /// Reads a comment. `None`: it is not meant for Lockstep.
 pub fn parse(comment: &str) -> Option<Command> {
     let line = comment.trim_start().lines().next().unwrap_or_default();

@@ -51,7 +51,7 @@ impl Gate {
                 .people
                 .get(person)
                 .and_then(|p| p.signing_key.clone()),
-            ReviewKind::RequestChanges | ReviewKind::Comment => None,
+            ReviewKind::RequestChanges | ReviewKind::Comment | ReviewKind::Withdraw => None,
         };
         let review = Review {
             user: user.to_owned(),

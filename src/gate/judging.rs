@@ -153,6 +153,7 @@ pub fn judge_between(
         head: head.clone(),
         opened_at: commit.at,
         updated_at: None,
+        fork: None,
         state: ProposalState::Open,
     };
     let outside = Outside {

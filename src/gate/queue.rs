@@ -18,7 +18,7 @@ impl Gate {
             return Ok(());
         }
         let main = self.forge.main().await?;
-        let mut passing: BTreeMap<Revision, bool> = BTreeMap::from([(main, true)]);
+        let mut passing: BTreeMap<Revision, bool> = BTreeMap::from([(main.clone(), true)]);
         let mut left = entries;
         // Each after the one that it is put on, in whatever order they come.
         loop {
@@ -26,18 +26,43 @@ impl Gate {
             let Some(at) = ready else { break };
             let entry = left.swap_remove(at);
             let before = passing.get(&entry.base).copied().unwrap_or(false);
-            let wanted = self.judge_queued(&entry, before).await?;
-            let passes = wanted.iter().all(|s| s.state == StatusState::Success);
-            self.show(&entry.head, wanted).await?;
+            let passes = match self.judge_and_show(&entry, before).await {
+                Ok(passes) => passes,
+                // One that can't be judged keeps only those back that are put on it.
+                Err(error) => {
+                    tracing::warn!(
+                        proposal = entry.number,
+                        error = &error as &dyn std::error::Error,
+                        "an entry of the merge queue could not be judged"
+                    );
+                    false
+                }
+            };
             passing.insert(entry.head, passes);
         }
         for entry in left {
+            // It may have become main, or part of it, since it was listed.
+            if self.is_merged(&entry.head, &main).await? {
+                continue;
+            }
             // Put on something that is not known here yet.
             let waits =
                 CONTEXTS.map(|context| statuses::pending(context, self.clock.now(), self.language));
             self.show(&entry.head, waits.to_vec()).await?;
         }
         Ok(())
+    }
+
+    async fn judge_and_show(&self, entry: &Queued, before: bool) -> Result<bool, GateError> {
+        let wanted = self.judge_queued(entry, before).await?;
+        let passes = wanted.iter().all(|s| s.state == StatusState::Success);
+        self.show(&entry.head, wanted).await?;
+        Ok(passes)
+    }
+
+    async fn is_merged(&self, commit: &Revision, main: &Revision) -> Result<bool, GateError> {
+        let (repo, commit, main) = (self.repo.clone(), commit.clone(), main.clone());
+        Ok(tokio::task::spawn_blocking(move || repo.is_ancestor(&commit, &main)).await??)
     }
 
     async fn judge_queued(&self, entry: &Queued, before: bool) -> Result<Vec<Status>, GateError> {

@@ -42,6 +42,7 @@ pub(super) fn count_reviews(
         let standing = match known {
             _ if review.kind == ReviewKind::Comment => Standing::Comment,
             None => Standing::Unknown,
+            Some(_) if review.kind == ReviewKind::Withdraw => Standing::Replaced,
             // To object takes no signature: whoever can write here can hold a merge up anyway.
             Some(_) if review.kind == ReviewKind::RequestChanges => Standing::Counts,
             Some((key, _)) if seen.authors.contains(key) => Standing::Author,

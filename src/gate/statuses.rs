@@ -20,6 +20,17 @@ pub(super) fn pending(context: &str, at: Timestamp, language: Language) -> Statu
     status(context, StatusState::Pending, text.to_owned(), at)
 }
 
+/// Whether one state keeps a merge back more than another.
+pub(super) fn is_worse(a: StatusState, b: StatusState) -> bool {
+    let rank = |state| match state {
+        StatusState::Success => 0,
+        StatusState::Pending => 1,
+        StatusState::Failure => 2,
+        StatusState::Error => 3,
+    };
+    rank(a) > rank(b)
+}
+
 /// The statuses of a judgement, in the order of [`CONTEXTS`].
 pub(super) fn statuses(j: &Judgement, language: Language) -> Vec<Status> {
     let [check, policy, plan, approval] = CONTEXTS;

@@ -61,8 +61,9 @@ const ANSWERED: usize = 5;
 
 /// The last commands and what came of each.
 fn said(j: &Judgement, language: Language) -> Vec<String> {
-    let last = j.said.len().saturating_sub(ANSWERED);
-    let line = |said: &Said| {
+    let shown: Vec<&Said> = j.said.iter().filter(|said| said.is_shown()).collect();
+    let last = shown.len().saturating_sub(ANSWERED);
+    let line = |said: &&Said| {
         let outcome = match language {
             Language::English => &said.outcome.en,
             Language::Japanese => &said.outcome.ja,
@@ -77,9 +78,9 @@ fn said(j: &Judgement, language: Language) -> Vec<String> {
         };
         format!("{} {command}: {outcome}", said.author)
     };
-    let mut lines: Vec<String> = j.said.iter().skip(last).map(line).collect();
-    let lost = |said: &Said| matches!(said.command, Command::Help | Command::Unknown);
-    if j.said.last().is_some_and(lost) {
+    let mut lines: Vec<String> = shown.iter().skip(last).map(line).collect();
+    let lost = |said: &&Said| matches!(said.command, Command::Help | Command::Unknown);
+    if shown.last().is_some_and(lost) {
         lines.push(commands::help(language).to_owned());
     }
     lines
@@ -186,6 +187,7 @@ fn kind(kind: ReviewKind) -> &'static str {
         ReviewKind::Approve => "approve",
         ReviewKind::RequestChanges => "request_changes",
         ReviewKind::Comment => "comment",
+        ReviewKind::Withdraw => "withdraw",
     }
 }
 

@@ -16,6 +16,8 @@ use crate::ids::Revision;
 struct Seen {
     base: Revision,
     head: Revision,
+    /// How many proposals have that head.
+    beside: usize,
     labels: Vec<String>,
     /// How many commands were given on it.
     said: usize,
@@ -83,12 +85,16 @@ async fn publish_open(
 ) -> Result<(), GateError> {
     let open = forge.proposals(false).await?;
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
+    let mut by_head: BTreeMap<Revision, Vec<Proposal>> = BTreeMap::new();
     for proposal in open {
-        let number = proposal.number;
-        // One that can't be judged keeps no other from being judged.
-        if let Err(error) = publish_one(gate, forge, proposal, seen).await {
+        let together = by_head.entry(proposal.head.clone()).or_default();
+        together.push(proposal);
+    }
+    for (head, together) in by_head {
+        // What can't be judged keeps nothing else from being judged.
+        if let Err(error) = publish(gate, forge, together, seen).await {
             tracing::warn!(
-                proposal = number,
+                %head,
                 error = &error as &dyn std::error::Error,
                 "a proposal could not be judged; tried again on the next poll"
             );
@@ -97,37 +103,52 @@ async fn publish_open(
     Ok(())
 }
 
-async fn publish_one(
+/// Publishes the proposals of one head, if anything of any is new.
+async fn publish(
     gate: &Gate,
     forge: &dyn Forge,
-    proposal: Proposal,
+    together: Vec<Proposal>,
     seen: &mut BTreeMap<u64, Judged>,
 ) -> Result<(), GateError> {
-    let number = proposal.number;
-    let now = Seen {
-        base: proposal.base.clone(),
-        head: proposal.head.clone(),
-        labels: proposal.labels.clone(),
-        said: gate.said(number).await.len(),
-        activity: match proposal.updated_at {
-            Some(at) => Activity::Since(at),
-            None => Activity::Reviews(forge.reviews(number).await?.len()),
-        },
-        hour: gate.clock.now().as_second() / 3600,
-    };
-    let known = seen.get(&number).filter(|judged| judged.seen == now);
-    let since = known.map_or_else(Instant::now, |judged| judged.since);
-    if known.is_some_and(|judged| judged.settled) {
+    let mut fresh = Vec::new();
+    let mut is_news = false;
+    for proposal in &together {
+        let number = proposal.number;
+        let said = gate.said(number).await?;
+        let now = Seen {
+            base: proposal.base.clone(),
+            head: proposal.head.clone(),
+            beside: together.len(),
+            labels: proposal.labels.clone(),
+            said: said.iter().filter(|said| said.is_shown()).count(),
+            activity: match proposal.updated_at {
+                Some(at) => Activity::Since(at),
+                None => Activity::Reviews(forge.reviews(number).await?.len()),
+            },
+            hour: gate.clock.now().as_second() / 3600,
+        };
+        let known = seen.get(&number).filter(|judged| judged.seen == now);
+        is_news |= !known.is_some_and(|judged| judged.settled);
+        let since = known.map_or_else(Instant::now, |judged| judged.since);
+        // Looked at once more where something else may have happened within the moment that the forge's time tells.
+        let settled = matches!(now.activity, Activity::Reviews(_)) || since.elapsed() >= MOMENT;
+        let judged = Judged {
+            seen: now,
+            since,
+            settled,
+        };
+        fresh.push((number, judged));
+    }
+    if !is_news {
         return Ok(());
     }
-    // Looked at once more where something else may have happened within the moment that the forge's time tells.
-    let settled = matches!(now.activity, Activity::Reviews(_)) || since.elapsed() >= MOMENT;
-    gate.publish_judged(proposal).await?;
-    let seen_now = Judged {
-        seen: now,
-        since,
-        settled,
-    };
-    seen.insert(number, seen_now);
+    if let [_] = together.as_slice() {
+        for proposal in together {
+            gate.publish_judged(proposal).await?;
+        }
+    } else {
+        gate.publish_together(together).await?;
+    }
+    seen.extend(fresh);
     Ok(())
 }

@@ -90,8 +90,16 @@ impl Listener<'_> {
             if remark.at < since || self.store.has_said(&remark.id).await? {
                 continue;
             }
-            if let Some(command) = parse_command(&remark.text) {
-                self.obey(&remark, command).await?;
+            let Some(command) = parse_command(&remark.text) else {
+                continue;
+            };
+            // One that can't be dealt with keeps no other waiting.
+            if let Err(error) = self.obey(&remark, command).await {
+                tracing::warn!(
+                    comment = remark.id,
+                    error = &error as &dyn std::error::Error,
+                    "a command in a comment could not be carried out; tried again on the next poll"
+                );
             }
         }
         Ok(())
@@ -104,19 +112,24 @@ impl Listener<'_> {
             Logins::Hosted => config.person_of_login(&remark.author),
         };
         let outcome = match known {
-            _ if remark.edited => refused(
+            // Kept, so that it is looked at once, and not answered: anybody can comment.
+            None => refused("", ""),
+            Some(_) if remark.edited => refused(
                 "a comment that was edited is not followed, since others may have edited it; write a new one",
                 "編集されたコメントには従いません（ほかの人も編集できるため）。新しく書いてください",
             ),
-            None => refused(
-                "not under people: on the main branch, so not listened to",
-                "main の people: にいない人の指示には従いません",
-            ),
             Some((key, person)) => {
-                self.carry_out(remark, &command, &config, (key, person))
-                    .await?
+                match self
+                    .carry_out(remark, &command, &config, (key, person))
+                    .await
+                {
+                    // Said on what is no proposal for main.
+                    Err(RemarkError::Forge(ForgeError::Refused(_))) => refused("", ""),
+                    carried_out => carried_out?,
+                }
             }
         };
+        let is_answered = outcome.done || !outcome.en.is_empty();
         tracing::info!(
             proposal = remark.number,
             by = remark.author,
@@ -138,7 +151,7 @@ impl Listener<'_> {
             })
             .await?;
         // Where this fails the comment is put right on the next poll: what was said is part of what it shows.
-        if let Err(error) = self.answer(remark, &said).await {
+        if is_answered && let Err(error) = self.answer(remark, &said).await {
             tracing::warn!(
                 proposal = remark.number,
                 error = &error as &dyn std::error::Error,

@@ -10,6 +10,9 @@ use crate::state::NotCanonical;
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A row that this version can't read.
+    #[error("{what} in the store can't be read: {why}; another version wrote it")]
+    Unreadable { what: String, why: String },
     /// The file system says no.
     #[error(
         "cannot make the store's folder or file {}: {source}; make it writable or name another place as `store` in lockstep.toml",
@@ -89,7 +92,8 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy { .. } => true,
-            Self::Folder { .. }
+            Self::Unreadable { .. }
+            | Self::Folder { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Unsupported { .. }

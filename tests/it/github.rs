@@ -236,6 +236,15 @@ impl Place {
         .await
     }
 
+    /// Waits until so many commands were taken in on a proposal, answered or not.
+    pub(super) async fn heard(&self, number: u64, count: usize) {
+        let store = self.world.store().await;
+        eventually(&format!("{count} commands are heard"), async || {
+            (store.said(number).await.unwrap().len() >= count).then_some(())
+        })
+        .await;
+    }
+
     pub(super) async fn say(&self, login: &str, number: u64, text: &str) {
         let path = format!("{REPO}/issues/{number}/comments");
         let body = json!({"body": text});

@@ -207,6 +207,7 @@ fn of_person(person: &Person) -> Vec<(&'static str, String)> {
     let Person {
         name,
         forge,
+        has_login: _,
         roles,
         systems,
         ids: _,

@@ -85,9 +85,11 @@ impl Reader<'_, '_> {
                 Some(hint.to_owned()),
             );
         }
+        let login = owned(fields.text(self.faults, "forge"));
         Some(Person {
             name: owned(fields.text(self.faults, "name")).unwrap_or_else(key),
-            forge: owned(fields.text(self.faults, "forge")).unwrap_or_else(key),
+            has_login: login.is_some(),
+            forge: login.unwrap_or_else(key),
             roles: self.owned_texts(&fields, "roles"),
             systems: listed
                 .iter()

@@ -26,7 +26,7 @@ use super::wire;
 use crate::settings::{Access, GithubSettings};
 
 /// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// The longest wait within a call.
@@ -41,6 +41,9 @@ const ANSWER: usize = 32 << 20;
 
 /// For how long an entity tag is believed.
 const BELIEVED: Duration = Duration::from_secs(60 * 60);
+
+/// As many items as a page can have.
+const FULL: usize = 100;
 
 /// More pages than that are no listing but a loop.
 const PAGES: usize = 200;
@@ -72,6 +75,19 @@ pub(super) struct Api {
     me: OnceCell<String>,
 }
 
+/// A request that got no answer.
+struct Unanswered {
+    /// It took all the time there is: to try again at once would take as long.
+    slow: bool,
+    why: String,
+}
+
+impl Unanswered {
+    fn quickly(why: String) -> Self {
+        Self { slow: false, why }
+    }
+}
+
 /// Why nothing is sent for a while.
 struct Pause {
     until: Instant,
@@ -90,7 +106,7 @@ impl Api {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(REQUEST)
+            .timeout(REQUEST * 2)
             .build()
             .map_err(|e| broken(&e))?;
         let builder = Octocrab::builder()
@@ -253,6 +269,10 @@ impl Api {
             let (body, following) = self.read(crab, &path).await?;
             let page = split(parse(&path, &body)?);
             let (had, fresh) = (page.len(), items.len());
+            if had >= FULL && following.is_none() {
+                // What comes after it would not change it: it must be asked for itself.
+                lock(&self.remembered).forget(&BTreeSet::from([path.clone()]));
+            }
             // Something new moves what was last on a page to the top of the following one.
             items.extend(page.into_iter().filter(|item| known.insert(key(item))));
             if had > 0 && items.len() == fresh {
@@ -315,7 +335,8 @@ impl Api {
             .await?;
         if seen.status == StatusCode::NOT_MODIFIED {
             return match known {
-                Some(known) => Ok((known.body, known.next)),
+                // A page that has become full leads on, though it is as before.
+                Some(known) => Ok((known.body, self.next_page(&seen.headers)?.or(known.next))),
                 None => Err(ApiError::Transient(format!(
                     "GitHub says that {path} is as before, which was not asked"
                 ))),
@@ -384,12 +405,15 @@ impl Api {
             let again = repeat == Repeat::Safe && tried < TRIES;
             let seen = match sent {
                 Ok(seen) => seen,
-                Err(error) if again => {
+                Err(Unanswered {
+                    slow: false,
+                    why: error,
+                }) if again => {
                     tracing::debug!(path, %error, "asked again");
                     tokio::time::sleep(PAUSE * 4_u32.pow(tried - 1)).await;
                     continue;
                 }
-                Err(error) => {
+                Err(Unanswered { why: error, .. }) => {
                     self.failed(&error);
                     return Err(match repeat {
                         Repeat::Safe => ApiError::Transient(error),
@@ -414,7 +438,7 @@ impl Api {
             }
             match judge_answer(method, &path, &seen) {
                 Ok(()) => {
-                    *lock(&self.pause) = None;
+                    self.answered();
                     return Ok(seen);
                 }
                 Err((error, Some(Wait { after, why }))) => {
@@ -422,11 +446,7 @@ impl Api {
                         tokio::time::sleep(after).await;
                         continue;
                     }
-                    *lock(&self.pause) = Some(Pause {
-                        until: Instant::now() + after,
-                        why,
-                        failures: 0,
-                    });
+                    self.keep_quiet(after, why);
                     return Err(error);
                 }
                 Err((error, None)) => {
@@ -463,11 +483,40 @@ impl Api {
         let mut pause = lock(&self.pause);
         let failures = pause.as_ref().map_or(0, |p| p.failures).saturating_add(1);
         let wait = Duration::from_secs(1 << failures.min(6)).min(Duration::from_secs(60));
+        let until = Instant::now() + wait / 2;
+        // What GitHub asked for is longer, and stays.
+        if pause.as_ref().is_some_and(|p| p.until > until) {
+            return;
+        }
         *pause = Some(Pause {
-            until: Instant::now() + wait / 2,
+            until,
             why: why.to_owned(),
             failures,
         });
+    }
+
+    /// GitHub wants to be left alone. Whatever another request was answered meanwhile does not change that.
+    fn keep_quiet(&self, after: Duration, why: String) {
+        let mut pause = lock(&self.pause);
+        let until = Instant::now() + after;
+        if pause.as_ref().is_none_or(|p| p.until < until) {
+            *pause = Some(Pause {
+                until,
+                why,
+                failures: 0,
+            });
+        }
+    }
+
+    /// It is there again.
+    fn answered(&self) {
+        let mut pause = lock(&self.pause);
+        if pause
+            .as_ref()
+            .is_some_and(|p| p.failures > 0 || p.until <= Instant::now())
+        {
+            *pause = None;
+        }
     }
 
     async fn send_once(
@@ -477,7 +526,7 @@ impl Api {
         path: &str,
         body: Option<&Value>,
         etag: Option<&str>,
-    ) -> Result<Seen, String> {
+    ) -> Result<Seen, Unanswered> {
         let away = |error: &dyn std::error::Error| {
             format!("{} can't be reached: {}", self.host(), innermost(error))
         };
@@ -489,7 +538,9 @@ impl Api {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let request = crab.build_request(request, body).map_err(|e| away(&e))?;
+        let request = crab
+            .build_request(request, body)
+            .map_err(|e| Unanswered::quickly(away(&e)))?;
         let answered = async {
             let answer = crab.execute(request).await.map_err(|e| away(&e))?;
             let (head, body) = answer.into_parts();
@@ -506,9 +557,15 @@ impl Api {
                 body: body.to_bytes(),
             })
         };
-        let seen = tokio::time::timeout(REQUEST, answered)
-            .await
-            .map_err(|_| format!("{} did not answer {method} {path} in time", self.host()))??;
+        let seen = match tokio::time::timeout(REQUEST, answered).await {
+            Ok(seen) => seen.map_err(Unanswered::quickly)?,
+            Err(_) => {
+                return Err(Unanswered {
+                    slow: true,
+                    why: format!("{} did not answer {method} {path} in time", self.host()),
+                });
+            }
+        };
         if let Some(seconds) = skew(&seen.headers) {
             tracing::debug!(seconds, "GitHub's clock is another");
         }
@@ -548,7 +605,7 @@ impl Api {
         let answer = self
             .send_once(crab, &Method::GET, &asked, None, None)
             .await
-            .map_err(ApiError::Transient)?;
+            .map_err(|unanswered| ApiError::Transient(unanswered.why))?;
         if let Err((error, _)) = judge_answer(&Method::GET, &asked, &answer) {
             return Err(error);
         }

@@ -91,20 +91,30 @@ async fn write(
             "annotations": chunk.iter().map(wired).collect::<Vec<_>>(),
         })
     };
-    let mut chunks = shown.chunks(AT_ONCE);
+    let mut chunks = shown.chunks(AT_ONCE).peekable();
+    let ended = |mut body: Value, last: bool| {
+        // Only with the last of it does it say what it shows: one that was cut short is made anew.
+        if let (true, Some(fields)) = (last, body.as_object_mut()) {
+            let conclusion = if failed { "failure" } else { "success" };
+            fields.insert("external_id".to_owned(), json!(digest));
+            fields.insert("status".to_owned(), json!("completed"));
+            fields.insert("conclusion".to_owned(), json!(conclusion));
+        }
+        body
+    };
+    let first = output(chunks.next().unwrap_or_default());
     let body = json!({
         "name": NAME,
         "head_sha": commit,
-        "external_id": digest,
-        "status": "completed",
-        "conclusion": if failed { "failure" } else { "success" },
-        "output": output(chunks.next().unwrap_or_default()),
+        "status": "in_progress",
+        "output": first,
     });
+    let body = ended(body, chunks.peek().is_none());
     let path = api.of("check-runs");
     let run: wire::CheckRun = api.write(Method::POST, &path, &body, Repeat::Safe).await?;
-    for chunk in chunks {
+    while let Some(chunk) = chunks.next() {
         let path = api.of(&format!("check-runs/{}", run.id));
-        let body = json!({"output": output(chunk)});
+        let body = ended(json!({"output": output(chunk)}), chunks.peek().is_none());
         api.write::<Value>(Method::PATCH, &path, &body, Repeat::Never)
             .await?;
     }

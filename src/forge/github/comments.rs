@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::api::{Api, Repeat};
 use super::fault::ApiError;
@@ -17,6 +19,9 @@ use crate::ids::Digest;
 
 /// What begins a remark that is meant for Lockstep.
 const ADDRESSED: &str = "/lockstep";
+
+/// For how long what this process knows of a comment is believed.
+const BELIEVED: Duration = Duration::from_secs(10 * 60);
 
 /// Our comments, as far as this process knows them.
 #[derive(Default)]
@@ -39,6 +44,8 @@ struct Ours {
     id: u64,
     /// Of what it says.
     text: Digest,
+    /// When it was read or written last.
+    at: Instant,
 }
 
 impl Known {
@@ -80,6 +87,7 @@ impl Known {
                     Some(Ours {
                         id: comment.id,
                         text,
+                        at: Instant::now(),
                     }),
                 );
                 Ok(())
@@ -97,6 +105,7 @@ impl Known {
                         Some(Ours {
                             id: comment.id,
                             text,
+                            at: Instant::now(),
                         }),
                     );
                     return Ok(());
@@ -107,7 +116,9 @@ impl Known {
     }
 
     fn known(&self, number: u64) -> Option<Ours> {
-        self.lock().get(&number).copied()
+        // Somebody may have changed it or taken it away.
+        let known = self.lock().get(&number).copied();
+        known.filter(|ours| ours.at.elapsed() < BELIEVED)
     }
 
     fn keep(&self, number: u64, ours: Option<Ours>) {
@@ -143,6 +154,7 @@ async fn find(api: &Api, number: u64) -> Result<Option<Ours>, ForgeError> {
     Ok(ours.map(|comment| Ours {
         id: comment.id,
         text: Digest::of(comment.body.unwrap_or_default().as_bytes()),
+        at: Instant::now(),
     }))
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Mirror {
     /// Variables that git is not given: they hold secrets that are none of its business.
     private: BTreeSet<String>,
     turn: Semaphore,
+    /// Whoever proposes something huge keeps main from nothing.
+    main: Semaphore,
 }
 
 impl Mirror {
@@ -54,6 +56,7 @@ impl Mirror {
             web,
             private,
             turn: Semaphore::new(1),
+            main: Semaphore::new(1),
         })
     }
 
@@ -85,7 +88,13 @@ impl Mirror {
         let address = self.address(repository)?;
         arguments.extend(["--", address.as_str()]);
         arguments.extend(refspecs.iter().map(String::as_str));
-        self.git(&arguments, &address, token, "fetching").await
+        let turn = if refspecs.iter().any(|r| r.contains("refs/pull/")) {
+            &self.turn
+        } else {
+            &self.main
+        };
+        self.git(turn, &arguments, &address, token, "fetching")
+            .await
     }
 
     /// Takes a branch there. Where GitHub has another head of it than ours was made from, it refuses.
@@ -105,7 +114,8 @@ impl Mirror {
             address.as_str(),
             &refspec,
         ];
-        self.git(&arguments, &address, token, "pushing").await
+        self.git(&self.main, &arguments, &address, token, "pushing")
+            .await
     }
 
     fn address(&self, repository: &str) -> Result<Url, ForgeError> {
@@ -116,12 +126,13 @@ impl Mirror {
 
     async fn git(
         &self,
+        turn: &Semaphore,
         arguments: &[&str],
         address: &Url,
         token: &SecretString,
         doing: &str,
     ) -> Result<(), ForgeError> {
-        let turn = self.turn.acquire().await;
+        let turn = turn.acquire().await;
         let _turn = turn.map_err(|_| ForgeError::Transient("the mirror is closed".to_owned()))?;
         let login = format!("x-access-token:{}", token.expose_secret());
         let login = base64::engine::general_purpose::STANDARD.encode(login);
@@ -183,6 +194,17 @@ impl Mirror {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(failure(doing, address, &said))
     }
+}
+
+/// Whether git said that there is no such reference or commit any more, as against not getting through.
+pub(super) fn is_gone(said: &str) -> bool {
+    [
+        "not our ref",
+        "couldn't find remote ref",
+        "unadvertised object",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// What git's own words mean.

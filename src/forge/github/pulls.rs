@@ -1,7 +1,11 @@
 //! Pull requests as proposals, and the main branch.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::api::Repeat;
 use super::fault::ApiError;
@@ -9,6 +13,16 @@ use super::mirror::PULLS;
 use super::{GithubForge, wire};
 use crate::forge::{ForgeError, NewProposal, Proposal, ProposalState};
 use crate::ids::Revision;
+
+/// A head that could not be fetched.
+pub(super) struct Hard {
+    head: Revision,
+    until: Instant,
+    pause: Duration,
+}
+
+const HARD: Duration = Duration::from_secs(60);
+const HARDEST: Duration = Duration::from_secs(60 * 60);
 
 /// The author of what an account that is gone opened.
 const GHOST: &str = "ghost";
@@ -70,7 +84,7 @@ impl GithubForge {
         self.bring_heads(&pulls).await;
         pulls
             .into_iter()
-            .map(|pull| proposal(pull, &main))
+            .map(|pull| self.proposal_of(pull, &main))
             .collect()
     }
 
@@ -100,7 +114,7 @@ impl GithubForge {
             )));
         }
         self.bring_heads(std::slice::from_ref(&pull)).await;
-        proposal(pull, &main)
+        self.proposal_of(pull, &main)
     }
 
     async fn read(&self, number: u64) -> Result<wire::Pull, ForgeError> {
@@ -125,7 +139,18 @@ impl GithubForge {
         let found = pulls
             .into_iter()
             .find(|pull| pull.head.name == branch && self.is_ours(pull));
-        found.map(|pull| proposal(pull, &main)).transpose()
+        found.map(|pull| self.proposal_of(pull, &main)).transpose()
+    }
+
+    fn proposal_of(&self, pull: wire::Pull, main: &Revision) -> Result<Proposal, ForgeError> {
+        let is_ours = self.is_ours(&pull);
+        let from = pull.head.repo.as_ref().map(|r| r.full_name.clone());
+        let mut proposal = proposal(pull, main)?;
+        if !is_ours {
+            // Where the fork is gone, GitHub says nothing of it.
+            proposal.fork = Some(from.unwrap_or_default());
+        }
+        Ok(proposal)
     }
 
     fn is_ours(&self, pull: &wire::Pull) -> bool {
@@ -141,20 +166,28 @@ impl GithubForge {
             let Ok(head) = revision(&pull.head.sha) else {
                 continue;
             };
-            if !self.mirror.has(&head).await.unwrap_or(false) {
-                let number = pull.number;
-                missing.push((number, format!("+refs/pull/{number}/head:{PULLS}/{number}")));
+            let number = pull.number;
+            if !self.mirror.has(&head).await.unwrap_or(false) && !self.is_hard(number, &head) {
+                missing.push((
+                    number,
+                    head,
+                    format!("+refs/pull/{number}/head:{PULLS}/{number}"),
+                ));
             }
         }
         if missing.is_empty() {
             return;
         }
-        let together: Vec<String> = missing.iter().map(|(_, refspec)| refspec.clone()).collect();
+        let together: Vec<String> = missing
+            .iter()
+            .map(|(.., refspec)| refspec.clone())
+            .collect();
         if self.bring(&together).await.is_ok() {
             return;
         }
-        for (number, refspec) in missing {
+        for (number, head, refspec) in missing {
             if let Err(error) = self.bring(&[refspec]).await {
+                self.note_hard(number, head);
                 tracing::warn!(
                     proposal = number,
                     error = &error as &dyn std::error::Error,
@@ -162,6 +195,22 @@ impl GithubForge {
                 );
             }
         }
+    }
+
+    /// Whether a head could not be had lately.
+    fn is_hard(&self, number: u64, head: &Revision) -> bool {
+        let hard = self.hard.lock().unwrap_or_else(PoisonError::into_inner);
+        hard.get(&number)
+            .is_some_and(|hard| hard.head == *head && hard.until > Instant::now())
+    }
+
+    /// The same head is asked for again after a minute, and then ever more seldom.
+    fn note_hard(&self, number: u64, head: Revision) {
+        let mut hard = self.hard.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = hard.get(&number).filter(|hard| hard.head == head);
+        let pause = known.map_or(HARD, |hard| (hard.pause * 2).min(HARDEST));
+        let until = Instant::now() + pause;
+        hard.insert(number, Hard { head, until, pause });
     }
 
     pub(super) async fn open_pull(&self, new: &NewProposal) -> Result<Proposal, ForgeError> {
@@ -211,7 +260,7 @@ impl GithubForge {
             }
         }
         let main = self.newest().await?;
-        let mut opened = proposal(pull, &main)?;
+        let mut opened = self.proposal_of(pull, &main)?;
         if opened.labels.is_empty() {
             opened.labels.clone_from(&new.labels);
         }
@@ -321,6 +370,7 @@ fn proposal(pull: wire::Pull, main: &Revision) -> Result<Proposal, ForgeError> {
         head: revision(&pull.head.sha)?,
         opened_at: pull.created_at,
         updated_at: pull.updated_at,
+        fork: None,
         state,
     })
 }

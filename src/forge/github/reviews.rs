@@ -24,7 +24,7 @@ struct Beyond {
     signature: Option<String>,
 }
 
-/// The reviews of a pull request in the order in which they were given. Those that were dismissed or not sent yet say nothing.
+/// The reviews of a pull request in the order in which they were given. Those that are not sent yet say nothing.
 pub(super) async fn list(api: &Api, number: u64) -> Result<Vec<Review>, ForgeError> {
     let path = api.of(&format!("pulls/{number}/reviews?per_page=100"));
     let reviews = api
@@ -38,6 +38,8 @@ fn read(review: wire::Review) -> Option<Review> {
         "APPROVED" => ReviewKind::Approve,
         "CHANGES_REQUESTED" => ReviewKind::RequestChanges,
         "COMMENTED" => ReviewKind::Comment,
+        // Of whichever kind it was: it does not count any more, nor does what the person said before it.
+        "DISMISSED" => ReviewKind::Withdraw,
         _ => return None,
     };
     let body = review.body.unwrap_or_default();
@@ -86,6 +88,10 @@ pub(super) async fn give(api: &Api, number: u64, review: Review) -> Result<(), F
         ReviewKind::Approve => "APPROVE",
         ReviewKind::RequestChanges => "REQUEST_CHANGES",
         ReviewKind::Comment => "COMMENT",
+        ReviewKind::Withdraw => {
+            let how = "take a review back on GitHub's page, by dismissing it";
+            return Err(ForgeError::Refused(how.to_owned()));
+        }
     };
     let beyond = Beyond {
         plan: review.plan,

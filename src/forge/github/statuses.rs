@@ -28,12 +28,29 @@ pub(super) struct Shown {
 
 struct Commit {
     read: Instant,
+    /// The newest of each context, whoever set it.
     statuses: Vec<Status>,
+    /// The contexts whose newest status somebody else set.
+    others: BTreeSet<String>,
     /// Contexts that have had as many statuses as GitHub takes.
     full: BTreeSet<String>,
 }
 
 impl Shown {
+    /// The newest status of each context that Lockstep set itself. One that somebody else set over it is not what it shows: a required check
+    /// may be pinned to who sets it.
+    pub(super) async fn ours(
+        &self,
+        api: &Api,
+        commit: &Revision,
+    ) -> Result<Vec<Status>, ForgeError> {
+        let mut statuses = self.list(api, commit).await?;
+        if let Some(known) = self.lock().get(commit) {
+            statuses.retain(|s| !known.others.contains(&s.context.to_lowercase()));
+        }
+        Ok(statuses)
+    }
+
     /// The newest status of each context.
     pub(super) async fn list(
         &self,
@@ -45,15 +62,25 @@ impl Shown {
         {
             return Ok(known.statuses.clone());
         }
-        let path = api.of(&format!("commits/{commit}/status?per_page=100"));
+        // Newest first, and unlike the combined status it says who set them.
+        let path = api.of(&format!("commits/{commit}/statuses?per_page=100"));
         let found = api
-            .pages(
-                &path,
-                |page: wire::Combined| page.statuses,
-                |status| status.context.to_lowercase(),
-            )
+            .pages(&path, |page: Vec<wire::Status>| page, |status| status.id)
             .await?;
-        let statuses: Vec<Status> = found.into_iter().map(status).collect();
+        let me = api.me().await?;
+        let (mut statuses, mut others) = (Vec::new(), BTreeSet::new());
+        let mut seen = BTreeSet::new();
+        for found in found {
+            let context = found.context.to_lowercase();
+            if !seen.insert(context.clone()) {
+                continue;
+            }
+            let creator = found.creator.as_ref().map(|c| c.login.as_str());
+            if !creator.is_some_and(|login| login.eq_ignore_ascii_case(me)) {
+                others.insert(context);
+            }
+            statuses.push(status(found));
+        }
         let mut commits = self.lock();
         let full = commits.remove(commit).map(|c| c.full).unwrap_or_default();
         commits.insert(
@@ -61,6 +88,7 @@ impl Shown {
             Commit {
                 read: Instant::now(),
                 statuses: statuses.clone(),
+                others,
                 full,
             },
         );
@@ -130,6 +158,7 @@ impl Shown {
             known
                 .statuses
                 .retain(|s| !s.context.eq_ignore_ascii_case(&status.context));
+            known.others.remove(&status.context.to_lowercase());
             known.statuses.push(status);
         }
     }
@@ -139,6 +168,7 @@ impl Shown {
         let known = commits.entry(commit.clone()).or_insert_with(|| Commit {
             read: Instant::now(),
             statuses: Vec::new(),
+            others: BTreeSet::new(),
             full: BTreeSet::new(),
         });
         known.full.insert(context);

@@ -90,13 +90,11 @@ pub(super) struct Review {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Combined {
-    #[serde(default)]
-    pub(super) statuses: Vec<Status>,
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct Status {
+    #[serde(default)]
+    pub(super) id: u64,
+    #[serde(default)]
+    pub(super) creator: Option<Account>,
     pub(super) context: String,
     pub(super) state: String,
     pub(super) description: Option<String>,

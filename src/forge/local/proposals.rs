@@ -139,6 +139,7 @@ impl Local {
             head: head.clone(),
             opened_at: line.opened_at,
             updated_at: None,
+            fork: None,
             state,
         };
         match line.state {

@@ -80,7 +80,7 @@ impl Local {
             resolved: match review.kind {
                 ReviewKind::Approve => Some(true),
                 ReviewKind::RequestChanges => Some(false),
-                ReviewKind::Comment => None,
+                ReviewKind::Comment | ReviewKind::Withdraw => None,
             },
             ..Comment::default()
         };

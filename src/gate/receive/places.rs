@@ -245,6 +245,7 @@ fn same_proposal(was: &Proposal, is: &Proposal) -> bool {
         head: _,
         opened_at,
         updated_at: _,
+        fork: _,
         state: _,
     } = was;
     (number, title, description, author) == (&is.number, &is.title, &is.description, &is.author)

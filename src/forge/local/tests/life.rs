@@ -24,6 +24,7 @@ async fn a_proposal_lives_from_branch_to_merge() {
             head: first.clone(),
             opened_at: world.clock.now(),
             updated_at: None,
+            fork: None,
             state: ProposalState::Open,
         }
     );
