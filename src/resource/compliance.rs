@@ -11,13 +11,14 @@ use crate::document::limits;
 use crate::document::markdown::{Labels, Outline, Sort, Tick, split_label};
 use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef, SystemName};
-use crate::resource::form::{Context, Form, Reading, Source};
+use crate::resource::form::{Context, Form, NotWritten, Reading, Rewrite, Source};
 use crate::resource::mention::Directory;
 use crate::resource::page::{Page, document_name, spec};
 use crate::resource::wording::{Label, differences, label, quoted, text, word};
 use crate::resource::{Direction, Kind, Language};
 
 mod checklist;
+mod tick;
 
 use checklist::{Item, items};
 
@@ -252,6 +253,15 @@ impl Form for ComplianceForm {
                 ))
             })
             .collect()
+    }
+
+    fn rewrite(
+        &self,
+        source: Source<'_>,
+        context: Context<'_>,
+        rewrite: &Rewrite<'_>,
+    ) -> Result<String, NotWritten> {
+        tick::rewrite(self, source, context, rewrite)
     }
 }
 

@@ -337,6 +337,28 @@ fn lists_and_yaml_keep_their_comments() {
 }
 
 #[test]
+fn a_tick_is_set_and_nothing_else_of_a_checklist() {
+    let compiled = sound(&snapshot());
+    let items = compiled.bundle.resources();
+    let item = items
+        .into_iter()
+        .find(|r| r.item.id.kind() == "ComplianceItem");
+    let item = &item.unwrap().item;
+    let mut spec = item.spec.value();
+    spec["done"] = json!(true);
+    let edits = [(item.id.as_str(), Some(spec.clone()))];
+    assert_eq!(
+        text("compliance/law.md", &edits),
+        LAW.replace("- [ ] medical", "- [x] medical")
+    );
+    spec["action"] = json!("keep no log");
+    let adoption = adopted(&[(item.id.as_str(), Some(spec))]);
+    assert_eq!(adoption.left[0].why, Why::Written(NotWritten::ByHand));
+    let adoption = adopted(&[(item.id.as_str(), None)]);
+    assert_eq!(adoption.left[0].why, Why::Written(NotWritten::ByHand));
+}
+
+#[test]
 fn what_can_not_be_written_is_left_and_says_why() {
     let adoption = adopted(&[
         (

@@ -13,10 +13,13 @@ use crate::view::markdown::code;
 
 /// How many resources a title names, and how many of each list are told one by one.
 const NAMED: usize = 2;
-const TOLD: usize = 40;
+const TOLD: usize = 20;
 
 /// Characters of one value, and of one reason.
-const VALUE: usize = 300;
+const VALUE: usize = 200;
+
+/// Characters of all of it: forges have a limit, above this.
+const DESCRIPTION: usize = 60_000;
 
 pub(super) fn title(system: &SystemName, adoption: &Adoption) -> String {
     let names = adoption
@@ -76,7 +79,7 @@ pub(super) fn description(
         }
         more(&mut out, adoption.left.len());
     }
-    out
+    clip(&out, DESCRIPTION)
 }
 
 fn more(out: &mut String, count: usize) {
@@ -94,7 +97,7 @@ fn one_adopted(adopted: &Adopted, bundle: &Bundle) -> String {
         keeps,
     } = adopted;
     let mut out = told(change, bundle);
-    out.push_str(&format!("  - {}\n", code(document.as_str())));
+    out.push_str(&format!("  - {}\n", code(&clip(document.as_str(), VALUE))));
     let names = |systems: &BTreeSet<SystemName>, comma: &str| {
         let names: Vec<String> = systems.iter().map(|s| code(s.as_str())).collect();
         names.join(comma)
@@ -140,7 +143,7 @@ fn told(change: &Change, bundle: &Bundle) -> String {
         let text = item.as_ref().map(|i| clip(i.spec.as_str(), VALUE));
         text.map_or_else(|| "∅".to_owned(), |text| code(&text))
     };
-    let mut out = format!("- {}\n", code(change.id.as_str()));
+    let mut out = format!("- {}\n", code(&clip(change.id.as_str(), VALUE)));
     if let Some(kind) = bundle.kind(change.id.kind()) {
         let line = |language| {
             let line = kind.describe(change.id.name(), before.as_ref(), after.as_ref(), language);
