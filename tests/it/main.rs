@@ -5,6 +5,8 @@
     reason = "what a test does not expect ends it"
 )]
 
+#[cfg(test)]
+mod ci;
 mod crash;
 mod drift;
 mod engine;
