@@ -390,7 +390,7 @@ fn denials_stand_at_the_lines_they_are_about() {
         resource: resource.map(str::to_owned),
     };
     view.report = sample_view();
-    view.verdict.warnings.clear();
+    view.verdict.warnings = vec![denial("mind", None)];
     view.verdict.denials = vec![
         denial("too much: 25%\n::stop", Some("FeatureFlag/ai_assistant")),
         denial("needed", Some("FeatureFlag/old_banner")),
@@ -400,18 +400,19 @@ fn denials_stand_at_the_lines_they_are_about() {
     let judged = view.judged(|_| Some(&source));
     let denied: Vec<String> = annotations::annotations(&judged, Language::English)
         .lines()
-        .filter(|line| line.contains("rollout/step") || line.contains("policy/denied"))
+        .filter(|line| line.contains("rollout/step") || line.contains("title=policy/"))
         .map(str::to_owned)
         .collect();
     assert_eq!(
         denied,
         [
             "::error file=config/feature-flags.json,title=policy/denied::not now",
+            "::warning file=config/feature-flags.json,title=policy/warned::mind",
             "::error file=config/feature-flags.json,title=rollout/step::needed",
             "::error file=config/feature-flags.json,line=12,col=3,endLine=12,endColumn=21,title=rollout/step::too much: 25%25%0A::stop",
         ]
     );
-    assert_eq!(judged.findings.len(), 6);
+    assert_eq!(judged.findings.len(), 7);
 }
 
 fn in_shared_config(view: &ReportView) -> ReportView {
