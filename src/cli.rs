@@ -17,8 +17,10 @@ use crate::settings::Settings;
 mod apply;
 mod audit;
 mod check;
+mod codeowners;
 mod demo;
 mod explain;
+mod gate;
 mod hook;
 pub mod init;
 mod input;
@@ -88,6 +90,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Keep every system in step, until told to stop.
     Run(run::RunArgs),
+    /// Judge what lies between two revisions, for CI: findings, policies and plan; missing approvals are told, and are no failure.
+    Gate(gate::GateArgs),
     /// Open a proposal from the work tree or from `--set` edits.
     Propose(propose::ProposeArgs),
     /// List, show, review, merge or close proposals.
@@ -100,6 +104,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make a bare repository refuse pushes that have not passed the gate.
     Hook(hook::HookArgs),
+    /// Write CODEOWNERS from `people:` and from whom the policies ask.
+    Codeowners(codeowners::CodeownersArgs),
     /// Test the policies, or write what they judge by.
     Policy(policy::PolicyArgs),
     /// Serve the reference system, or test a real one.
@@ -178,6 +184,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Check(args) => check::run(&args, &env),
         Command::Plan(args) => plan::run(&args, &env),
+        Command::Gate(args) => gate::run(&args, &env),
         Command::Apply(args) => wait_for(apply::run(args, env)),
         Command::Run(args) => wait_for(run::run(args, env)),
         Command::Propose(args) => wait_for(propose::run(args, env)),
@@ -186,6 +193,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Release(args) => wait_for(release::run(args, env)),
         Command::Explain(args) => explain::run(&args, &env),
         Command::Hook(args) => hook::run(&args, &env),
+        Command::Codeowners(args) => codeowners::run(&args, &env),
         Command::Policy(args) => policy::run(&args, &env),
         Command::System(args) => wait_for(system::run(args, env)),
         Command::Audit(args) => wait_for(audit::run(args, env)),

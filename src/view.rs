@@ -9,8 +9,10 @@ use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::resource::Language;
 
 pub mod annotations;
+pub mod codeowners;
 pub mod explain;
 pub mod json;
+mod judged;
 pub mod markdown;
 mod plan;
 mod printable;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
         Format::Human => view::text::report(&report, env.language),
         Format::Json => view::json::check(&report, &compiled.bundle.counts),
         Format::Sarif => view::sarif::sarif(&in_git()),
-        Format::Github => view::annotations::annotations(&in_git()),
+        Format::Github => view::annotations::annotations(&in_git(), env.language),
     };
     print(&text)?;
     let passes = found.passes();

@@ -61,6 +61,7 @@ impl CaseArgs {
                 gate::judge_between(
                     &repo,
                     (&repo.resolve(base)?, &repo.resolve(head)?),
+                    None,
                     SystemClock.now(),
                     env.language,
                     app::addresses(&env.settings),

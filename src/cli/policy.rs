@@ -4,9 +4,12 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::input::{CaseArgs, InputArgs};
 use super::{Env, Exit, print, talk};
+use crate::document::Snapshot;
+use crate::finding::{Finding, Report, Span};
 use crate::ids::Digest;
 use crate::policy::PolicySet;
 use crate::policy::testing::{self, Outcome, TestReport};
+use crate::view::{self, ReportView};
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -23,6 +26,7 @@ enum PolicyCommand {
         /// Show how much of each policy the tests reach, by line.
         #[arg(long)]
         coverage: bool,
+        /// How to print: for people, for programs, for code scanning, or as annotations of a GitHub workflow.
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
@@ -51,6 +55,8 @@ enum InputFormat {
 enum Format {
     Human,
     Json,
+    Sarif,
+    Github,
 }
 
 pub(crate) fn run(args: &PolicyArgs, env: &Env) -> anyhow::Result<Exit> {
@@ -92,15 +98,45 @@ fn write_input(case: &CaseArgs, all: bool, format: InputFormat, env: &Env) -> an
 fn test(input: &InputArgs, coverage: bool, format: Format, env: &Env) -> anyhow::Result<Exit> {
     let input = input.read(env)?;
     let report = testing::run_tests(&input.snapshot.policies);
+    let failures = || {
+        let found = ReportView::new(&failures(&report, &input.snapshot), |path| {
+            input.snapshot.text(path)
+        });
+        found.with_paths(|path| input.repo.git_path(path))
+    };
     print(&match format {
         Format::Human => text(&report, coverage),
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+        Format::Sarif => view::sarif::sarif(&failures()),
+        Format::Github => view::annotations::annotations(&failures(), env.language),
     })?;
     Ok(if report.passed() {
         Exit::Done
     } else {
         Exit::Findings
     })
+}
+
+/// Tests that failed, as findings at the lines where they begin.
+fn failures(report: &TestReport, snapshot: &Snapshot) -> Report {
+    let failed = report.results.iter();
+    let failed = failed.filter(|result| result.outcome == Outcome::Failed);
+    let findings = failed.map(|result| {
+        let at = snapshot
+            .text(&result.file)
+            .and_then(|text| line_of(text, result.line));
+        let why = result.message.as_deref().unwrap_or("it failed");
+        let message = format!("{}: {why}", result.name);
+        Finding::error("policy/test-failed", &result.file, at, message)
+    });
+    Report::new(findings.chain(report.findings.iter().cloned()).collect())
+}
+
+fn line_of(text: &str, line: u32) -> Option<Span> {
+    let nth = usize::try_from(line).ok()?.checked_sub(1)?;
+    let start: usize = text.split('\n').take(nth).map(|l| l.len() + 1).sum();
+    let length = text.split('\n').nth(nth)?.trim_end().len();
+    Some(Span::in_source(text, start..start + length))
 }
 
 fn text(report: &TestReport, coverage: bool) -> String {

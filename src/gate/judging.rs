@@ -133,10 +133,11 @@ pub(super) fn judge(
 }
 
 /// Judges what lies between two revisions as if the author of the last commit had just proposed it: nobody has approved anything, and nothing is
-/// known of the systems. Blocking: git and parsing.
+/// known of the systems. `by` is who proposed it instead, by their account on the forge. Blocking: git and parsing.
 pub fn judge_between(
     repo: &Repo,
     (base, head): (&Revision, &Revision),
+    by: Option<&str>,
     now: Timestamp,
     language: Language,
     addresses: Vec<String>,
@@ -146,7 +147,7 @@ pub fn judge_between(
         number: 0,
         title: commit.subject().to_owned(),
         description: String::new(),
-        author: commit.author.name,
+        author: by.map_or(commit.author.name, str::to_owned),
         labels: Vec::new(),
         branch: String::new(),
         base: base.clone(),
@@ -161,7 +162,7 @@ pub fn judge_between(
         language,
         addresses,
         own: Arc::default(),
-        logins: Logins::Own,
+        logins: by.map_or(Logins::Own, |_| Logins::Hosted),
     };
     judge(repo, proposal, Vec::new(), outside)
 }

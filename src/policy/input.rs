@@ -237,7 +237,7 @@ impl PolicyInput {
     }
 
     /// Whether an entry of an approval's `from` means this person.
-    pub(super) fn is_meant(&self, who: &str, person: &str) -> bool {
+    pub fn is_meant(&self, who: &str, person: &str) -> bool {
         self.people.get(person).is_some_and(|facts| {
             who == "*"
                 || who == person

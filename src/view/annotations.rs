@@ -7,10 +7,15 @@ use std::fmt::Write as _;
 use super::printable::printable;
 use super::report::{FindingView, Place, ReportView};
 use crate::finding::Severity;
+use crate::forge::{Status, StatusState};
+use crate::resource::Language;
 
-/// One line for each finding. Paths are taken to be from the git repository's root, as the forge counts them
-/// ([`ReportView::with_paths`]).
-pub fn annotations(report: &ReportView) -> String {
+/// How many annotations of each kind GitHub shows for a step; the log has all of them.
+const SHOWN: usize = 10;
+
+/// One line for each finding, and a last one where GitHub will not show all of them. Paths are taken to be from the git repository's
+/// root, as the forge counts them ([`ReportView::with_paths`]).
+pub fn annotations(report: &ReportView, language: Language) -> String {
     let mut out = String::new();
     for finding in &report.findings {
         let FindingView {
@@ -45,7 +50,37 @@ pub fn annotations(report: &ReportView) -> String {
         }
         out.push('\n');
     }
+    out.push_str(&unshown(report, language));
     out
+}
+
+/// A status that is not green, as a notice about no line.
+pub fn statuses(statuses: &[Status]) -> String {
+    let open = statuses.iter().filter(|s| s.state != StatusState::Success);
+    open.map(|s| {
+        let (context, said) = (property(&s.context), data(&s.description));
+        format!("::notice title={context}::{said}\n")
+    })
+    .collect()
+}
+
+/// What stands in the log only.
+fn unshown(report: &ReportView, language: Language) -> String {
+    let beyond = |severity| report.count(severity).saturating_sub(SHOWN);
+    let errors = beyond(Severity::Error);
+    let warnings = beyond(Severity::Warning);
+    let notes = beyond(Severity::Note);
+    if errors + warnings + notes == 0 {
+        return String::new();
+    }
+    match language {
+        Language::English => format!(
+            "GitHub shows {SHOWN} of each kind for a step; only in this log: {errors} more errors, {warnings} more warnings, {notes} more notes\n"
+        ),
+        Language::Japanese => format!(
+            "GitHub が表示するのは種類ごとに {SHOWN} 件までです。このログにだけあるもの: エラー {errors} 件、警告 {warnings} 件、メモ {notes} 件\n"
+        ),
+    }
 }
 
 /// Line breaks are part of a message and have an escape of their own here; other control characters are shown.

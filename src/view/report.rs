@@ -1,9 +1,10 @@
 //! Findings with what a reader needs beside them: the place, and the stretch of the line that is meant.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::printable::{columns, is_unsafe, push};
-use crate::finding::{Finding, Report, Severity, Span};
+use crate::finding::{Finding, LineIndex, Report, Severity, Span};
 use crate::ids::DocPath;
 
 /// A report as it is shown.
@@ -16,7 +17,8 @@ pub struct ReportView {
 /// One finding as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingView {
-    pub rule: &'static str,
+    /// Of a finding its rule; of what a policy says its code.
+    pub rule: Cow<'static, str>,
     pub severity: Severity,
     pub path: DocPath,
     /// Absent where the finding concerns the whole file.
@@ -109,14 +111,10 @@ impl FindingView {
             hint,
         } = finding;
         Self {
-            rule,
+            rule: Cow::Borrowed(*rule),
             severity: *severity,
             path: location.path.clone(),
-            place: location.span.map(|span| Place {
-                line: span.line,
-                column: span.column,
-                end: source.map(|text| end_of(text, span)),
-            }),
+            place: location.span.map(|span| Place::of(span, source)),
             message: message.clone(),
             hint: hint.clone(),
             excerpt: location
@@ -124,6 +122,27 @@ impl FindingView {
                 .and_then(|span| source.and_then(|text| Excerpt::new(text, span))),
         }
     }
+}
+
+impl Place {
+    fn of(span: Span, source: Option<&str>) -> Self {
+        Self {
+            line: span.line,
+            column: span.column,
+            end: source.map(|text| end_of(text, span)),
+        }
+    }
+}
+
+/// A line of a source without the space around it, as a place; `None` where there is no such line.
+pub(super) fn whole_line(source: &str, line: u32) -> Option<(Place, Option<Excerpt>)> {
+    let nth = usize::try_from(line).ok()?.checked_sub(1)?;
+    let text = source.split('\n').nth(nth)?;
+    let before: usize = source.split('\n').take(nth).map(|l| l.len() + 1).sum();
+    let start = before + text.len() - text.trim_start().len();
+    let end = (before + text.trim_end().len()).max(start);
+    let span = LineIndex::new(source).span(start..end);
+    Some((Place::of(span, Some(source)), Excerpt::new(source, span)))
 }
 
 /// The text of a span; empty where its offsets don't fit the source.

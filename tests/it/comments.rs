@@ -113,7 +113,8 @@ fn comments_are_those_in_the_docs() {
         let repo = Repo::open(at).unwrap();
         let now = "2026-11-02T00:10:00Z".parse().unwrap();
         for (language, suffix) in [(Language::English, "en"), (Language::Japanese, "ja")] {
-            let judged = judge_between(&repo, (&base, &head), now, language, Vec::new()).unwrap();
+            let judged =
+                judge_between(&repo, (&base, &head), None, now, language, Vec::new()).unwrap();
             let text = comment(&view_of(&judged, language));
             assert!(text.chars().count() <= COMMENT_CHARS, "{}", case.name);
             let name = format!("docs/comments/{}.{suffix}.md", case.name);

@@ -32,6 +32,11 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(crate) use events::{Delivery, example, sign};
 pub(crate) use fault::{Fault, What};
 
+/// Something that `./test` cut out of what others publish; `None` where it is not installed and the test may be left out.
+pub(crate) fn published(name: &str) -> Option<String> {
+    emulator::is_installed().then(|| emulator::generated(name))
+}
+
 /// The App that is installed on the organisation.
 pub(crate) const APP: u64 = 12345;
 pub(crate) const INSTALLATION: u64 = 100;

@@ -6,6 +6,8 @@
 )]
 
 mod adopt;
+#[cfg(test)]
+mod ci;
 mod comments;
 mod crash;
 mod drift;

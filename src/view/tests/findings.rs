@@ -252,7 +252,7 @@ fn workflow_commands_escape_what_would_end_them() {
         .warning(),
     ]);
     let view = ReportView::new(&report, |_| Some(SOURCE));
-    assert_snapshot!(annotations::annotations(&in_shared_config(&view)), @r#"
+    assert_snapshot!(annotations::annotations(&in_shared_config(&view), Language::English), @r#"
     ::error file=shared-config/a%2Cb%3Ac/%25.json,title=x/y::100%25 wrong,%0Asee: here%0A::stop-commands::x
     ::warning file=shared-config/a.json,line=2,col=19,endLine=3,title=x/z::two lines
     ::error file=shared-config/a.json,line=4,col=13,endLine=4,endColumn=16,title=x/y::one line
@@ -263,84 +263,156 @@ fn workflow_commands_escape_what_would_end_them() {
 fn sarif_has_what_readers_ask_for() {
     let report = Report::new(vec![
         Finding::error("x/y", &path("設定/a b.json"), at(SOURCE, "\"百\""), "one").with_hint("two"),
-        Finding::error("a/b", &path("c.json"), None, "whole file").warning(),
+        Finding::error("flag/b", &path("c.json"), None, "whole file").warning(),
     ]);
     let view = ReportView::new(&report, |_| Some(SOURCE));
-    assert_snapshot!(sarif::sarif(&in_shared_config(&view)), @r#"
-    {
-      "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-      "runs": [
-        {
-          "columnKind": "unicodeCodePoints",
-          "results": [
+    let text = sarif::sarif(&in_shared_config(&view));
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["version"], "2.1.0");
+    let run = &document["runs"][0];
+    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 2);
+    for rule in rules {
+        for told in ["shortDescription", "fullDescription", "help"] {
+            assert!(!rule[told]["text"].as_str().unwrap().is_empty(), "{rule}");
+        }
+    }
+    assert_eq!(rules[0]["id"], "flag/b");
+    assert_eq!(
+        run["results"],
+        json!([
             {
-              "level": "warning",
-              "locations": [
-                {
-                  "physicalLocation": {
-                    "artifactLocation": {
-                      "uri": "shared-config/c.json",
-                      "uriBaseId": "%SRCROOT%"
-                    }
-                  }
-                }
-              ],
-              "message": {
-                "text": "whole file"
-              },
-              "ruleId": "a/b",
-              "ruleIndex": 0
+                "level": "warning",
+                "locations": [{"physicalLocation": {
+                    "artifactLocation": {"uri": "shared-config/c.json", "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": 1},
+                }}],
+                "message": {"text": "whole file"},
+                "partialFingerprints": run["results"][0]["partialFingerprints"],
+                "ruleId": "flag/b",
+                "ruleIndex": 0,
             },
             {
-              "level": "error",
-              "locations": [
-                {
-                  "physicalLocation": {
+                "level": "error",
+                "locations": [{"physicalLocation": {
                     "artifactLocation": {
-                      "uri": "shared-config/%E8%A8%AD%E5%AE%9A/a%20b.json",
-                      "uriBaseId": "%SRCROOT%"
+                        "uri": "shared-config/%E8%A8%AD%E5%AE%9A/a%20b.json",
+                        "uriBaseId": "%SRCROOT%",
                     },
-                    "region": {
-                      "endColumn": 16,
-                      "endLine": 4,
-                      "startColumn": 13,
-                      "startLine": 4
-                    }
-                  }
-                }
-              ],
-              "message": {
-                "text": "one\ntwo"
-              },
-              "ruleId": "x/y",
-              "ruleIndex": 1
-            }
-          ],
-          "tool": {
-            "driver": {
-              "name": "Lockstep",
-              "rules": [
-                {
-                  "id": "a/b",
-                  "shortDescription": {
-                    "text": "a b"
-                  }
-                },
-                {
-                  "id": "x/y",
-                  "shortDescription": {
-                    "text": "x y"
-                  }
-                }
-              ],
-              "version": "0.1.0"
-            }
-          }
+                    "region": {"endColumn": 16, "endLine": 4, "startColumn": 13, "startLine": 4},
+                }}],
+                "message": {"text": "one\ntwo"},
+                "partialFingerprints": run["results"][1]["partialFingerprints"],
+                "ruleId": "x/y",
+                "ruleIndex": 1,
+            },
+        ])
+    );
+}
+
+/// The fingerprints of findings at each place where a needle stands.
+fn fingerprints(source: &str, needles: &[&str]) -> Vec<String> {
+    let findings = needles.iter().flat_map(|needle| {
+        source.match_indices(needle).map(|(start, _)| {
+            let span = Span::in_source(source, start..start + needle.len());
+            let message = format!("wrong at {start}");
+            Finding::error("x/y", &path("a.json"), Some(span), message)
+        })
+    });
+    let view = ReportView::new(&Report::new(findings.collect()), |_| Some(source));
+    let document: Value = serde_json::from_str(&sarif::sarif(&view)).unwrap();
+    let results = document["runs"][0]["results"].as_array().unwrap();
+    results
+        .iter()
+        .map(|r| r["partialFingerprints"]["primaryLocationLineHash"].to_string())
+        .collect()
+}
+
+#[test]
+fn a_fingerprint_outlives_lines_that_come_and_go() {
+    let before = fingerprints("{\n  bad: 1,\n  worse: 2,\n  bad: 1\n}", &["bad", "worse"]);
+    let after = fingerprints(
+        "{\n\n  new: 0,\n    bad: 1,\n  worse: 2,\n\n  bad: 1\n}",
+        &["bad", "worse"],
+    );
+    assert_eq!(before.len(), 3);
+    assert_eq!(before[0], after[0]);
+    assert_eq!(before[1], after[1]);
+    // The same line once more is another finding.
+    let different: std::collections::BTreeSet<&String> = before.iter().collect();
+    assert_eq!(different.len(), 3, "{before:?}");
+    assert_ne!(before[1], fingerprints("worse: 3", &["worse"])[0]);
+}
+
+#[test]
+fn what_code_scanning_would_not_take_is_left_out_the_lightest_first() {
+    let findings = (0..6_000).map(|n| {
+        let finding = Finding::error("x/y", &path("a.json"), None, format!("{n:05}"));
+        if n < 5_000 {
+            finding.warning()
+        } else {
+            finding
         }
-      ],
-      "version": "2.1.0"
-    }
-    "#);
+    });
+    let view = ReportView::new(&Report::new(findings.collect()), |_| None);
+    let document: Value = serde_json::from_str(&sarif::sarif(&view)).unwrap();
+    let run = &document["runs"][0];
+    let results = run["results"].as_array().unwrap();
+    let errors = results.iter().filter(|r| r["level"] == "error");
+    assert_eq!((results.len(), errors.count()), (5_000, 1_000));
+    assert_eq!(run["properties"]["leftOut"], 1_000);
+}
+
+#[test]
+fn annotations_that_github_does_not_show_are_counted() {
+    let flood = |errors: usize| {
+        let findings =
+            (0..errors).map(|n| Finding::error("x/y", &path("a.json"), None, format!("{n}")));
+        let view = ReportView::new(&Report::new(findings.collect()), |_| None);
+        annotations::annotations(&view, Language::English)
+    };
+    assert!(flood(10).lines().all(|line| line.starts_with("::error ")));
+    let out = flood(13);
+    let last = out.lines().last().unwrap();
+    assert_eq!(out.lines().count(), 14);
+    assert!(last.contains("3 more errors, 0 more warnings"), "{last}");
+    assert!(!last.starts_with("::"));
+}
+
+/// A denial of a change, of a delete, and one about nothing in particular.
+#[test]
+fn denials_stand_at_the_lines_they_are_about() {
+    let mut view = markdown::sample(Language::English);
+    let denial = |msg: &str, resource: Option<&str>| MessageView {
+        msg: msg.to_owned(),
+        code: resource.map(|_| "rollout/step".to_owned()),
+        resource: resource.map(str::to_owned),
+    };
+    view.report = sample_view();
+    view.verdict.warnings = vec![denial("mind", None)];
+    view.verdict.denials = vec![
+        denial("too much: 25%\n::stop", Some("FeatureFlag/ai_assistant")),
+        denial("needed", Some("FeatureFlag/old_banner")),
+        denial("not now", None),
+    ];
+    let source = format!("{}  \"ai_assistant\": 1,  \r\n}}\n", "\n".repeat(11));
+    let judged = view.judged(|_| Some(&source));
+    let denied: Vec<String> = annotations::annotations(&judged, Language::English)
+        .lines()
+        .filter(|line| line.contains("rollout/step") || line.contains("title=policy/"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        denied,
+        [
+            "::error file=config/feature-flags.json,title=policy/denied::not now",
+            "::warning file=config/feature-flags.json,title=policy/warned::mind",
+            "::error file=config/feature-flags.json,title=rollout/step::needed",
+            "::error file=config/feature-flags.json,line=12,col=3,endLine=12,endColumn=21,title=rollout/step::too much: 25%25%0A::stop",
+        ]
+    );
+    assert_eq!(judged.findings.len(), 7);
 }
 
 fn in_shared_config(view: &ReportView) -> ReportView {

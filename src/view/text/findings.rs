@@ -83,7 +83,7 @@ fn render(finding: &FindingView, renderer: &Renderer, words: &Words) -> String {
     };
     let level = level.with_name(words.severity(*severity));
     let message = printable(message);
-    let title = level.clone().primary_title(&*message).id(*rule);
+    let title = level.clone().primary_title(&*message).id(&**rule);
     let mut out = renderer.render(&[Group::with_title(title)]);
 
     // The place is written here and not by the renderer, which would count columns in the excerpt: that of a long line starts

@@ -10,8 +10,12 @@ use crate::view::{ApprovalView, GateView, MessageView};
 pub fn gate(view: &GateView) -> String {
     let words = words(view.language);
     let mut out = format!(
-        "{} {}\n{} · {}…{}\n\n",
-        styled(BOLD, &format!("#{}", view.number)),
+        "{}{}\n{} · {}…{}\n\n",
+        // What lies between two revisions has no number.
+        match view.number {
+            0 => String::new(),
+            number => format!("{} ", styled(BOLD, &format!("#{number}"))),
+        },
         styled(BOLD, &printable(&view.title)),
         (words.proposed_by)(&printable(&view.author)),
         view.base.short(),

