@@ -24,6 +24,7 @@ mod comments;
 pub mod delivery;
 mod fault;
 mod mirror;
+mod pause;
 mod pulls;
 mod queue;
 mod remembered;

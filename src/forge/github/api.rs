@@ -21,6 +21,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::fault::{ApiError, Seen, Wait, judge_answer, skew};
+use super::pause::Pauses;
 use super::remembered::{Answer, Remembered};
 use super::wire;
 use crate::settings::{Access, GithubSettings};
@@ -69,7 +70,7 @@ pub(super) struct Api {
     base: url::Url,
     repository: Mutex<String>,
     remembered: Mutex<Remembered>,
-    pause: Mutex<Option<Pause>>,
+    pause: Pauses,
     writer: Semaphore,
     written: Mutex<VecDeque<Instant>>,
     me: OnceCell<String>,
@@ -86,14 +87,6 @@ impl Unanswered {
     fn quickly(why: String) -> Self {
         Self { slow: false, why }
     }
-}
-
-/// Why nothing is sent for a while.
-struct Pause {
-    until: Instant,
-    why: String,
-    /// How often in a row GitHub could not be reached.
-    failures: u32,
 }
 
 impl Api {
@@ -157,7 +150,7 @@ impl Api {
             base,
             repository: Mutex::new(settings.repository.clone()),
             remembered: Mutex::default(),
-            pause: Mutex::default(),
+            pause: Pauses::default(),
             writer: Semaphore::new(1),
             written: Mutex::default(),
             me: OnceCell::new(),
@@ -399,7 +392,7 @@ impl Api {
         let mut renamed = false;
         let mut tried = 0;
         loop {
-            self.may_send()?;
+            self.pause.may_send()?;
             tried += 1;
             let sent = self.send_once(crab, method, &path, body, etag).await;
             let again = repeat == Repeat::Safe && tried < TRIES;
@@ -414,7 +407,7 @@ impl Api {
                     continue;
                 }
                 Err(Unanswered { why: error, .. }) => {
-                    self.failed(&error);
+                    self.pause.failed(&error);
                     return Err(match repeat {
                         Repeat::Safe => ApiError::Transient(error),
                         Repeat::Never => ApiError::Lost(error),
@@ -438,7 +431,7 @@ impl Api {
             }
             match judge_answer(method, &path, &seen) {
                 Ok(()) => {
-                    self.answered();
+                    self.pause.answered();
                     return Ok(seen);
                 }
                 Err((error, Some(Wait { after, why }))) => {
@@ -446,12 +439,12 @@ impl Api {
                         tokio::time::sleep(after).await;
                         continue;
                     }
-                    self.keep_quiet(after, why);
+                    self.pause.keep_quiet(after, why);
                     return Err(error);
                 }
                 Err((error, None)) => {
                     if server_error {
-                        self.failed(&error.to_string());
+                        self.pause.failed(&error.to_string());
                         // It may have been done all the same.
                         if repeat == Repeat::Never {
                             return Err(ApiError::Lost(error.to_string()));
@@ -460,62 +453,6 @@ impl Api {
                     return Err(error);
                 }
             }
-        }
-    }
-
-    /// The error that nothing is sent, while nothing is.
-    fn may_send(&self) -> Result<(), ApiError> {
-        match &*lock(&self.pause) {
-            Some(pause) if pause.until > Instant::now() => {
-                let left = pause.until - Instant::now();
-                Err(ApiError::Transient(format!(
-                    "{}; asked again in {} s",
-                    pause.why,
-                    left.as_secs() + 1
-                )))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// GitHub is away: the next calls fail at once, for longer each time, so that nothing that does not need it waits for it.
-    fn failed(&self, why: &str) {
-        let mut pause = lock(&self.pause);
-        let failures = pause.as_ref().map_or(0, |p| p.failures).saturating_add(1);
-        let wait = Duration::from_secs(1 << failures.min(6)).min(Duration::from_secs(60));
-        let until = Instant::now() + wait / 2;
-        // What GitHub asked for is longer, and stays.
-        if pause.as_ref().is_some_and(|p| p.until > until) {
-            return;
-        }
-        *pause = Some(Pause {
-            until,
-            why: why.to_owned(),
-            failures,
-        });
-    }
-
-    /// GitHub wants to be left alone. Whatever another request was answered meanwhile does not change that.
-    fn keep_quiet(&self, after: Duration, why: String) {
-        let mut pause = lock(&self.pause);
-        let until = Instant::now() + after;
-        if pause.as_ref().is_none_or(|p| p.until < until) {
-            *pause = Some(Pause {
-                until,
-                why,
-                failures: 0,
-            });
-        }
-    }
-
-    /// It is there again.
-    fn answered(&self) {
-        let mut pause = lock(&self.pause);
-        if pause
-            .as_ref()
-            .is_some_and(|p| p.failures > 0 || p.until <= Instant::now())
-        {
-            *pause = None;
         }
     }
 

@@ -135,6 +135,30 @@ async fn github_down_for_long_loses_nothing_and_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_forge_that_does_not_answer_keeps_no_system_waiting() {
+    let Some(place) = Place::new(POLLED).await else {
+        return;
+    };
+    let mut server = place.run().await;
+    place.has_rollout(10).await;
+    server.process.kill();
+    let medical = place.world.system("medical");
+    let mut spec = medical.resources().await["FeatureFlag/ai_assistant"].clone();
+    spec["rollout"] = json!(70);
+    medical.edit("FeatureFlag/ai_assistant", spec).await;
+    let forever = What::Slow(Duration::from_secs(3600));
+    place.hub.fail(Fault::new("", "/", forever));
+    let mut server = place.start().await;
+    place.has_rollout(10).await;
+    // And it ends when it is told to.
+    server.process.terminate();
+    let ended = server.process.ended_within(Duration::from_secs(30)).await;
+    assert!(ended.success(), "{ended}");
+    place.hub.heal();
+    place.finish();
+}
+
+#[tokio::test]
 async fn a_repository_that_was_renamed_is_followed_and_said() {
     let Some(place) = Place::new(POLLED).await else {
         return;

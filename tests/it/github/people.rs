@@ -8,6 +8,7 @@ async fn the_commands_about_proposals_work_as_on_the_local_forge() {
     let Some(place) = Place::new(POLLED).await else {
         return;
     };
+    let _server = place.run().await;
     let said = place
         .world
         .run(&[
@@ -221,5 +222,116 @@ async fn an_account_that_has_a_persons_key_for_a_name_is_a_stranger() {
     tokio::time::sleep(A_WHILE).await;
     let (state, said) = place.statuses(&head).await["lockstep/approval"].clone();
     assert_eq!(state, "pending", "{said}");
+    place.finish();
+}
+
+#[tokio::test]
+async fn a_review_that_was_dismissed_brings_nothing_back() {
+    let Some(place) = Place::new(POLLED).await else {
+        return;
+    };
+    let _server = place.run().await;
+    let (number, head) = place.propose("sato", "more", 25).await;
+    place.hub.approve("tanaka", number).await;
+    place.shown(&head, "lockstep/approval", "success").await;
+    let path = format!("{REPO}/pulls/{number}/reviews");
+    let body = json!({"event": "REQUEST_CHANGES", "body": "not like this"});
+    let review = place.hub.done("tanaka", "POST", &path, Some(body)).await;
+    place.shown(&head, "lockstep/approval", "failure").await;
+    let path = format!("{path}/{}/dismissals", review["id"]);
+    let body = json!({"message": "never mind"});
+    place.hub.done("admin", "PUT", &path, Some(body)).await;
+    // Neither the objection nor the approval before it.
+    place.shown(&head, "lockstep/approval", "pending").await;
+    place.finish();
+}
+
+#[tokio::test]
+async fn who_proposes_somebody_elses_commit_changes_nothing_of_its_statuses() {
+    let Some(place) = Place::new(POLLED).await else {
+        return;
+    };
+    let _server = place.run().await;
+    let (number, head) = place.propose("sato", "more", 25).await;
+    place.hub.approve("suzuki", number).await;
+    place.shown(&head, "lockstep/approval", "success").await;
+    place.hub.fork("outsider").await;
+    let url = place.hub.git_url_as("outsider", "outsider/config");
+    place
+        .world
+        .git_in("work", &["fetch", "--quiet", "origin", "more"]);
+    place.world.git_in(
+        "work",
+        &["push", "--quiet", &url, "FETCH_HEAD:refs/heads/copy"],
+    );
+    let body = json!({"title": "Mine", "head": "outsider:copy", "base": "main"});
+    let path = format!("{REPO}/pulls");
+    let copy = place.hub.done("outsider", "POST", &path, Some(body)).await;
+    assert_eq!(copy["head"]["sha"], json!(head));
+    let number = copy["number"].as_u64().unwrap();
+    place.told(number, "10% → 25%").await;
+    tokio::time::sleep(A_WHILE).await;
+    let (state, said) = place.statuses(&head).await["lockstep/approval"].clone();
+    assert_eq!(state, "success", "{said}");
+    // Two of the repository's own: the worst of them.
+    let path = format!("{REPO}/git/refs");
+    let body = json!({"ref": "refs/heads/again", "sha": head});
+    place.hub.done("admin", "POST", &path, Some(body)).await;
+    place
+        .hub
+        .open("tanaka", "again", "The same once more")
+        .await;
+    place.shown(&head, "lockstep/approval", "pending").await;
+    place.finish();
+}
+
+#[tokio::test]
+async fn a_hold_binds_who_merges_by_command_from_elsewhere() {
+    let Some(place) = Place::new(POLLED).await else {
+        return;
+    };
+    let _server = place.run().await;
+    let (number, head) = place.propose("sato", "more", 25).await;
+    place.hub.approve("tanaka", number).await;
+    place.shown(&head, "lockstep/approval", "success").await;
+    place.say("tanaka", number, "/lockstep hold").await;
+    place.shown(&head, "lockstep/approval", "failure").await;
+    // A clone of suzuki's, with a store that knows nothing of it.
+    let settings = std::fs::read_to_string(place.world.path("lockstep.toml")).unwrap();
+    let settings = settings
+        .replace("store.db", "other.db")
+        .replace("github-token", "suzuki-token");
+    std::fs::write(place.world.path("suzuki.toml"), settings).unwrap();
+    std::fs::write(place.world.path("suzuki-token"), place.hub.token("suzuki")).unwrap();
+    let folder = place.world.dir.path().to_owned();
+    let run = async |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command
+            .args(args)
+            .args([
+                "--repo",
+                "other.git",
+                "--settings",
+                "suzuki.toml",
+                "--lang",
+                "en",
+            ])
+            .current_dir(&folder)
+            .env("NO_COLOR", "1");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        Ended::of(&output.await.unwrap())
+    };
+    let number = number.to_string();
+    run(&["proposal", "show", &number]).await;
+    let merged = run(&["proposal", "merge", &number]).await;
+    assert_eq!(merged.code, Some(1), "{} {}", merged.out, merged.err);
+    assert!(merged.err.contains("held by tanaka"), "{}", merged.err);
+    let (state, said) = place.statuses(&head).await["lockstep/approval"].clone();
+    assert_eq!(state, "failure", "{said}");
+    let ours = place.comments(number.parse().unwrap()).await;
+    let ours = ours
+        .iter()
+        .filter(|(_, text)| text.contains("<!-- lockstep -->"));
+    assert_eq!(ours.count(), 1);
     place.finish();
 }
