@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, KindName, SystemName};
 
+mod called;
 pub mod connectors;
 pub mod places;
 pub mod read;
+
+pub use called::Called;
 
 /// The time zone of an IANA name. From the database that is compiled in: a repo means the same on every host, whatever is installed
 /// there, and reading it touches no file.
@@ -31,6 +34,8 @@ pub struct Config {
     pub documents: Vec<DocumentMapping>,
     pub safety: Safety,
     pub freezes: Vec<Freeze>,
+    /// Which system a name, title or alias means; worked out of `systems` when it is first asked for.
+    pub called: Called,
 }
 
 /// A connected system.

@@ -15,6 +15,7 @@ use git2::{ErrorCode, Oid, RepositoryInitOptions, RepositoryOpenFlags};
 
 use crate::ids::{DocPath, Revision};
 
+mod bring;
 mod edits;
 mod follow;
 mod history;

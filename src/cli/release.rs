@@ -13,7 +13,7 @@ pub(crate) struct ReleaseArgs {
     #[arg(long, value_name = "DIGEST")]
     plan: String,
     /// Why it may pass; goes into the ledger.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     because: String,
     /// Who releases it; from `LOCKSTEP_USER` or git's `user.name` by default.
     #[arg(long = "as", value_name = "PERSON")]
@@ -41,4 +41,12 @@ pub(crate) async fn run(args: ReleaseArgs, env: Env) -> anyhow::Result<Exit> {
         "released {plan}; the next pass applies it if it is still that plan"
     ));
     Ok(Exit::Done)
+}
+
+/// A reason has words: it is all that the ledger will know.
+fn reason(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("say why this plan may pass, in words; the ledger keeps them"),
+        words => Ok(words.to_owned()),
+    }
 }

@@ -105,11 +105,27 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The members of a top-level object whose keys are names.
-    fn named<'n>(&mut self, top: &Fields<'n>, key: &str) -> &'n [Member] {
-        top.get(key)
+    /// The members of a top-level object whose keys are names. Those beyond the limit are reported and not read.
+    fn named<'n>(&mut self, top: &Fields<'n>, key: &str, limit: usize) -> &'n [Member] {
+        let members: &[Member] = top
+            .get(key)
             .and_then(|m| Fields::open(self.faults, &m.value, &format!("`{key}`")))
-            .map_or(&[], |f| f.members())
+            .map_or(&[], |f| f.members());
+        let Some((read, beyond)) = members.split_at_checked(limit) else {
+            return members;
+        };
+        if let Some(first) = beyond.first() {
+            self.faults.error(
+                "config/too-many",
+                first.key_span.clone(),
+                format!(
+                    "`{key}` has {} entries; {limit} are read, and this is the first beyond them",
+                    members.len()
+                ),
+                Some("take out what is not used any more, or divide the config repo".to_owned()),
+            );
+        }
+        read
     }
 
     /// A name as a type; what is none is reported where it stands.

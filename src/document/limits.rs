@@ -24,6 +24,11 @@ pub const PATH_BYTES: usize = 4096;
 /// Bytes of the paths of a config repo together: folders in folders can make few names into many long paths.
 pub const ALL_PATHS_BYTES: usize = 256 << 20;
 
+/// Systems, groups and people of `lockstep.yaml`: documents are checked against all of them.
+pub const SYSTEMS: usize = 1_000;
+pub const GROUPS: usize = 1_000;
+pub const PEOPLE: usize = 10_000;
+
 /// How deep a document's values, or its lists and quotes, may nest.
 pub const NESTING: usize = 64;
 /// Findings kept of one document; one more says how many were left out.

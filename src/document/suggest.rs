@@ -7,12 +7,19 @@ mod tests;
 
 /// Names longer than this are not compared: nobody mistypes them, and the comparison is quadratic.
 const LONGEST: usize = 64;
+/// Among more names than this none is suggested: every fault would be compared with all of them.
+const CANDIDATES: usize = 300;
 
 /// The candidate that differs least from `name`, if one is near enough to be what was meant: at most a third of its
-/// characters inserted, dropped, replaced or swapped with a neighbour. Width and case do not count.
+/// characters inserted, dropped, replaced or swapped with a neighbour. Width and case do not count. None among more than
+/// [`CANDIDATES`].
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = fold(name);
     if wanted.is_empty() || wanted.len() > LONGEST {
+        return None;
+    }
+    let candidates: Vec<&str> = candidates.into_iter().take(CANDIDATES + 1).collect();
+    if candidates.len() > CANDIDATES {
         return None;
     }
     let mut best: Option<(usize, &'a str)> = None;
@@ -42,10 +49,11 @@ pub fn hint<'a>(
     if let Some(near) = nearest(name, candidates.clone()) {
         return Some(format!("did you mean `{near}`?"));
     }
-    let mut all: Vec<&str> = candidates.into_iter().collect();
+    let mut all: Vec<&str> = candidates.into_iter().take(CANDIDATES + 1).collect();
+    let few = all.len() <= CANDIDATES;
     all.sort_unstable();
     all.dedup();
-    (!all.is_empty() && all.len() <= 12).then(|| format!("known: {}", all.join(", ")))
+    (few && !all.is_empty() && all.len() <= 12).then(|| format!("known: {}", all.join(", ")))
 }
 
 /// Width and case taken away, as a name is compared.

@@ -86,7 +86,6 @@ fn way_out(hold: &Hold, language: Language) -> String {
         | Rule::OwnAccess => None,
     });
     let frozen_only = rules().all(|rule| matches!(rule, Rule::Freeze { .. }));
-    let admin = rules().any(|rule| *rule == Rule::LastAdmin);
     if rules().any(|rule| *rule == Rule::OwnAccess) {
         return match language {
             Language::English => {
@@ -98,16 +97,26 @@ fn way_out(hold: &Hold, language: Language) -> String {
         }
         .to_owned();
     }
+    if rules().any(Rule::is_final) {
+        return match language {
+            Language::English => {
+                "Add the next admin first: nobody can release a plan that leaves a system without one."
+            }
+            Language::Japanese => {
+                "先に次の管理者を追加してください。管理者がいなくなる計画は誰も解除できません。"
+            }
+        }
+        .to_owned();
+    }
     let digest = hold.plan.0.short();
     let roles = RELEASERS.join(", ");
     match language {
         Language::English => {
-            let instead = match (hours.max(), admin, frozen_only) {
-                (_, true, _) => "Add the next admin first; or once".to_owned(),
+            let instead = match (hours.max(), frozen_only) {
                 (Some(hours), ..) => {
                     format!("Propose it in parts, more than {hours} h apart; or once")
                 }
-                (None, _, true) => {
+                (None, true) => {
                     "After the freeze it is planned again and goes ahead by itself; to let it pass sooner, once".to_owned()
                 }
                 (None, ..) => "Once".to_owned(),
@@ -117,10 +126,9 @@ fn way_out(hold: &Hold, language: Language) -> String {
             )
         }
         Language::Japanese => {
-            let instead = match (hours.max(), admin, frozen_only) {
-                (_, true, _) => "先に次の管理者を追加してください。または、",
+            let instead = match (hours.max(), frozen_only) {
                 (Some(_), ..) => "時間をあけて少しずつ提案してください。または、",
-                (None, _, true) => {
+                (None, true) => {
                     "凍結期間が終われば、計画し直して自動で反映されます。それより早く進めるには、"
                 }
                 (None, ..) => "",

@@ -56,7 +56,10 @@ pub struct PastChange {
 pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Breach> {
     let shares = plan.systems.iter();
     let mut breaches: Vec<Breach> = shares
-        .flat_map(|(system, share)| context.own.breaches(system, share, config))
+        .flat_map(|(system, share)| {
+            let own = context.own.breaches(system, share, config);
+            own.into_iter().chain(last_admin(system, share, context))
+        })
         .collect();
     if context.released.is_some() && context.released == Some(plan.digest()) {
         return breaches;
@@ -72,7 +75,6 @@ pub fn guard(plan: &Plan, config: &Config, context: &GuardContext<'_>) -> Vec<Br
             let active = config.freezes.iter().filter(|f| f.is_on(context.now));
             breaches.extend(active.filter_map(|freeze| tally.frozen(freeze, &changes)));
         }
-        breaches.extend(last_admin(system, share, context));
     }
     breaches
 }
@@ -262,7 +264,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// A system that has an admin keeps one, or nobody can mend what a later change breaks.
+/// A system that has an admin keeps one, or nobody can mend what a later change breaks. Nobody can release that either.
 fn last_admin(
     system: &SystemName,
     share: &SystemPlan,

@@ -18,6 +18,9 @@ pub type Refs = BTreeMap<String, Option<Revision>>;
 /// Before the stores on disk, which libgit2 gives 1 and 2.
 const MEMORY_FIRST: i32 = 1_000;
 
+/// How many tags may lead to a commit one by the other.
+const TAGS_OF_TAGS: usize = 16;
+
 /// How a branch would go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Steps {
@@ -152,6 +155,32 @@ impl Repo {
                 Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
                 Err(error) => Err(error).doing("reading what was pushed"),
             }
+        })
+    }
+
+    /// Whether an object is a commit, or a tag that leads to one.
+    pub fn leads_to_commit(&self, object: &Revision) -> Result<bool, RepoError> {
+        self.with(|git| {
+            let odb = git.odb().doing("reading what was pushed")?;
+            let mut oid = to_oid(object)?;
+            for _ in 0..TAGS_OF_TAGS {
+                // By its header: a blob may be of any size.
+                let kind = match odb.read_header(oid) {
+                    Ok((_, kind)) => kind,
+                    Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
+                    Err(error) => return Err(error).doing("reading what was pushed"),
+                };
+                match kind {
+                    ObjectType::Commit => return Ok(true),
+                    ObjectType::Tag => {}
+                    ObjectType::Any | ObjectType::Tree | ObjectType::Blob => return Ok(false),
+                }
+                let Ok(tag) = git.find_tag(oid) else {
+                    return Ok(false);
+                };
+                oid = tag.target_id();
+            }
+            Ok(false)
         })
     }
 

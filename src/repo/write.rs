@@ -127,33 +127,6 @@ impl Repo {
         })
     }
 
-    /// Makes a new branch here of one that another repository on this machine has: a push, seen from where it arrives, so that it
-    /// does not matter whether there is a work tree.
-    pub fn bring_branch(&self, from: &Repo, branch: &str) -> Result<(), RepoError> {
-        self.writable()?;
-        let name = branch_ref(branch)?;
-        let Some(path) = from.path().to_str() else {
-            return Err(RepoError::Invalid(format!(
-                "{} can't be fetched from: its path must be UTF-8",
-                from.path().display()
-            )));
-        };
-        self.with(|git| {
-            if ref_oid(git, &name)?.is_some() {
-                return Err(RepoError::Moved {
-                    name: branch.into(),
-                });
-            }
-            let mut remote = git.remote_anonymous(path).doing("bringing a branch over")?;
-            let mut options = git2::FetchOptions::new();
-            options.download_tags(git2::AutotagOption::None);
-            options.update_fetchhead(false);
-            remote
-                .fetch(&[format!("{name}:{name}")], Some(&mut options), None)
-                .doing("bringing a branch over")
-        })
-    }
-
     /// What merging `head` into `base` would give, without moving anything.
     pub fn merged_tree(&self, base: &Revision, head: &Revision) -> Result<MergedTree, RepoError> {
         self.with(|git| merge_trees(git, to_oid(base)?, to_oid(head)?))

@@ -10,7 +10,6 @@ use super::form::Source;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::config::read::fold;
 use crate::document::faults::{Faults, spans};
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::tree::Node;
@@ -65,7 +64,7 @@ impl<'c> Targets<'c> {
     ) -> Option<SystemSet> {
         let mut set = BTreeSet::new();
         for name in names {
-            let system = system_called(self.config, name)?;
+            let system = self.config.system_called(name)?;
             if !self.all.contains(system) || !set.insert(system.clone()) {
                 return None;
             }
@@ -153,7 +152,7 @@ pub(super) fn listed_system<'c>(
     kind: &str,
     placed: &Placed<'_>,
 ) -> Option<&'c SystemName> {
-    let Some(system) = system_called(config, placed.text) else {
+    let Some(system) = config.system_called(placed.text) else {
         let known = config.systems.iter().flat_map(|(name, system)| {
             let others = system.title.iter().chain(&system.aliases);
             [name.as_str()]
@@ -193,25 +192,6 @@ pub(super) fn listed_system<'c>(
         return None;
     }
     Some(system)
-}
-
-/// The system with this name, title or alias. Width and case of titles and aliases do not count.
-pub(crate) fn system_called<'c>(config: &'c Config, text: &str) -> Option<&'c SystemName> {
-    if let Some((name, _)) = config.systems.get_key_value(text) {
-        return Some(name);
-    }
-    let names = |system: &'c crate::config::System| system.title.iter().chain(&system.aliases);
-    let exact = config
-        .systems
-        .iter()
-        .find(|(_, system)| names(system).any(|n| n == text));
-    let found = exact.or_else(|| {
-        let wanted = fold(text);
-        config.systems.iter().find(|(name, system)| {
-            fold(name.as_str()) == wanted || names(system).any(|n| fold(n) == wanted)
-        })
-    });
-    found.map(|(name, _)| name)
 }
 
 /// The name of a resource; what can't be one is reported where it stands.

@@ -9,6 +9,9 @@ use crate::document::suggest;
 use crate::ids::SystemName;
 use crate::resource::SystemSet;
 
+/// How many systems are listed where a word means none.
+const LISTED: usize = 12;
+
 /// The systems of a config repo by everything that they are called.
 pub(crate) struct Directory<'c> {
     config: &'c Config,
@@ -55,8 +58,19 @@ impl<'c> Directory<'c> {
         self.near(word)
             .map(|near| format!("did you mean `{near}`?"))
             .or_else(|| {
-                let names: Vec<&str> = self.config.systems.keys().map(SystemName::as_str).collect();
-                (!names.is_empty()).then(|| format!("known systems: {}", names.join(", ")))
+                let systems = &self.config.systems;
+                let names: Vec<&str> = systems
+                    .keys()
+                    .take(LISTED)
+                    .map(SystemName::as_str)
+                    .collect();
+                let more = systems.len().saturating_sub(names.len());
+                let more = if more > 0 {
+                    format!(", … and {more} more")
+                } else {
+                    String::new()
+                };
+                (!names.is_empty()).then(|| format!("known systems: {}{more}", names.join(", ")))
             })
     }
 

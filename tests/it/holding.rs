@@ -74,6 +74,70 @@ async fn nobody_shuts_lockstep_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn promise_08_nobody_can_release_that_no_admin_is_left() {
+    let world =
+        World::with("safety: {default: {deletes: {percent: 100, count: 9}, small: 0}}\n").await;
+    let access = |admins: &str| {
+        format!(
+            "{{ \"admin_users\": [{admins}], \"readonly_users\": [\"user009\"], \"blocked_ips\": [] }}\n"
+        )
+    };
+    world.write("config/access-control.json", &access("\"user001\""));
+    world.commit("one admin");
+    world.ok(&["apply"]).await;
+    world.write("config/access-control.json", &access(""));
+    world.commit("none");
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended
+            .out
+            .contains("none would be left; nobody can release that"),
+        "{ended:?}"
+    );
+    let plan = ended.out.split("plan ").nth(1).unwrap();
+    let plan = plan.split_whitespace().next().unwrap();
+    let released = world
+        .run_as("tanaka", &["release", "--plan", plan, "--because", "sure"])
+        .await;
+    assert_eq!(released.status.code(), Some(2), "{released:?}");
+    assert_eq!(world.apply().await.code, Some(1));
+    let admins = |resources: &std::collections::BTreeMap<String, serde_json::Value>| {
+        let named = |id: &str| id.starts_with("AccessGrant/admin/");
+        resources
+            .keys()
+            .filter(|id| named(id))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let medical = world.system("medical").resources().await;
+    assert_eq!(admins(&medical), ["AccessGrant/admin/user001"]);
+    // The next one first, and the other may go.
+    world.write("config/access-control.json", &access("\"user002\""));
+    world.commit("another");
+    assert_eq!(world.apply().await.code, Some(0));
+    let medical = world.system("medical").resources().await;
+    assert_eq!(admins(&medical), ["AccessGrant/admin/user002"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_without_a_reason_is_none() {
+    let world = World::new().await;
+    for blank in ["", "  ", "\u{3000}\n"] {
+        let released = world
+            .run_as(
+                "tanaka",
+                &["release", "--plan", "00000000", "--because", blank],
+            )
+            .await;
+        assert_eq!(released.status.code(), Some(2), "{released:?}");
+        let said = String::from_utf8_lossy(&released.stderr).into_owned();
+        assert!(said.contains("say why this plan may pass"), "{said}");
+    }
+    assert!(world.entries("plan.released").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn promise_08_a_ceiling_loosened_in_the_same_merge_still_holds() {
     let safety = |percent: u32| {
         format!(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Reader, key, names};
 use crate::config::{Consistency, Group, OnFailure, System};
 use crate::document::fields::{self, Fields, Placed};
-use crate::document::suggest;
 use crate::document::tree::Member;
+use crate::document::{limits, suggest};
 use crate::ids::{GroupName, KindName, SystemName};
 
 const GROUP: &[&str] = &["systems", "consistency", "on_failure", "urgent"];
@@ -20,7 +20,7 @@ impl Reader<'_, '_> {
         let mut groups = BTreeMap::new();
         let mut member_of: BTreeMap<SystemName, String> = BTreeMap::new();
         let mut taken = names::Taken::default();
-        for member in self.named(top, "groups") {
+        for member in self.named(top, "groups", limits::GROUPS) {
             let name = self.name::<GroupName>(&key(member));
             self.looks_like_another(member, taken.claim(&member.key, &member.key), "group");
             let group = self.group(member, systems, &mut member_of);
@@ -102,18 +102,21 @@ impl Reader<'_, '_> {
         if let Some((name, _)) = systems.get_key_value(placed.text) {
             return Some(name.clone());
         }
+        let wanted = super::fold(placed.text);
         let called = |s: &System| {
-            let wanted = super::fold(placed.text);
             s.title
                 .iter()
                 .chain(&s.aliases)
                 .any(|a| super::fold(a) == wanted)
         };
-        let hint = systems
-            .iter()
-            .find(|(_, system)| called(system))
-            .map(|(name, _)| format!("did you mean `{name}`?"))
-            .or_else(|| suggest::hint(placed.text, systems.keys().map(SystemName::as_str)));
+        let hint = || {
+            let named = systems.iter().find(|(_, system)| called(system));
+            named
+                .map(|(name, _)| format!("did you mean `{name}`?"))
+                .or_else(|| suggest::hint(placed.text, systems.keys().map(SystemName::as_str)))
+        };
+        // What is only counted needs none, and to look for it takes all systems.
+        let hint = if self.faults.is_full() { None } else { hint() };
         self.faults.error(
             "reference/unknown-system",
             placed.at.clone(),

@@ -19,7 +19,7 @@ impl Reader<'_, '_> {
         top: &Fields<'_>,
         systems: &BTreeMap<SystemName, System>,
     ) -> Safety {
-        let members = self.named(top, "safety");
+        let members = self.named(top, "safety", usize::MAX);
         let mut safety = Safety::default();
         if let Some(member) = members.iter().find(|m| m.key == "default") {
             safety.default = self.ceiling(member, Ceiling::DEFAULT);
@@ -139,20 +139,19 @@ impl Reader<'_, '_> {
         let Some(member) = top.get("freezes") else {
             return Vec::new();
         };
+        let held: BTreeSet<&str> = people
+            .values()
+            .flat_map(|p| p.roles.iter().map(String::as_str))
+            .collect();
         let expected = "a list of {name, from, until}";
         fields::items(self.faults, &member.value, "`freezes`", expected)
             .unwrap_or_default()
             .iter()
-            .filter_map(|item| self.freeze(item, timezone, people))
+            .filter_map(|item| self.freeze(item, timezone, &held))
             .collect()
     }
 
-    fn freeze(
-        &mut self,
-        item: &Node,
-        timezone: &str,
-        people: &BTreeMap<String, Person>,
-    ) -> Option<Freeze> {
+    fn freeze(&mut self, item: &Node, timezone: &str, held: &BTreeSet<&str>) -> Option<Freeze> {
         let what = "a freeze";
         let fields = Fields::read(
             self.faults,
@@ -165,7 +164,7 @@ impl Reader<'_, '_> {
             .and_then(|m| fields::text(self.faults, m));
         let from = self.moment(&fields, "from", timezone);
         let until = self.moment(&fields, "until", timezone);
-        let except = self.exceptions(&fields, people);
+        let except = self.exceptions(&fields, held);
         let (name, from, until) = (name?, from?, until?);
         if until <= from {
             let at = fields.get("until").map_or(0..0, |m| m.value.span.clone());
@@ -189,11 +188,7 @@ impl Reader<'_, '_> {
     }
 
     /// What a freeze does not stop: classes of change, and people of a role as `role:security`.
-    fn exceptions(
-        &mut self,
-        fields: &Fields<'_>,
-        people: &BTreeMap<String, Person>,
-    ) -> Vec<String> {
+    fn exceptions(&mut self, fields: &Fields<'_>, held: &BTreeSet<&str>) -> Vec<String> {
         let Some(listed) = fields.texts(self.faults, "except") else {
             return Vec::new();
         };
@@ -201,10 +196,6 @@ impl Reader<'_, '_> {
             .into_iter()
             .partition(|placed| placed.text.starts_with(ROLE));
         let mut except = self.known_classes(classes, &["a role as role:security"]);
-        let held: BTreeSet<&str> = people
-            .values()
-            .flat_map(|p| p.roles.iter().map(String::as_str))
-            .collect();
         for placed in roles {
             let role = placed.text.strip_prefix(ROLE).unwrap_or_default();
             // Only a warning: an exception that nobody has leaves the freeze as strict as it can be.

@@ -7,6 +7,7 @@ use ssh_key::{Algorithm, EcdsaCurve, PublicKey};
 use super::{Reader, key, names, owned};
 use crate::config::{Person, System};
 use crate::document::fields::{self, Fields};
+use crate::document::limits;
 use crate::document::tree::Member;
 use crate::ids::{Actor, SystemName};
 
@@ -22,11 +23,12 @@ impl Reader<'_, '_> {
         // An approval is looked up by key, then by login: one that could mean two people would count for either. Forges tell no
         // upper from lower case in a login.
         let (mut keys, mut logins) = (names::Taken::default(), names::Taken::default());
-        for member in self.named(top, "people") {
+        let members = self.named(top, "people", limits::PEOPLE);
+        for member in members {
             self.looks_like_another(member, keys.claim(&member.key, &member.key), "person");
         }
         let mut signing: BTreeMap<String, String> = BTreeMap::new();
-        for member in self.named(top, "people") {
+        for member in members {
             let name = self.name::<Actor>(&key(member));
             let Some(person) = self.person(member, systems) else {
                 continue;

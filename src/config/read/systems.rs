@@ -8,8 +8,8 @@ use super::{Reader, key, names, owned};
 use crate::config::connectors::{CONNECTORS, ConnectorForm, Setting};
 use crate::config::{DriftPolicy, Mode, System};
 use crate::document::fields::{self, Fields, Placed};
-use crate::document::suggest;
 use crate::document::tree::{Member, Node, NodeValue};
+use crate::document::{limits, suggest};
 use crate::ids::{KindName, SystemName};
 
 /// The fields of a system that are not its connector's.
@@ -27,7 +27,8 @@ impl Reader<'_, '_> {
     pub(super) fn systems(&mut self, top: &Fields<'_>) -> BTreeMap<SystemName, System> {
         let mut systems = BTreeMap::new();
         let mut taken = names::Taken::default();
-        for member in self.named(top, "systems") {
+        let members = self.named(top, "systems", limits::SYSTEMS);
+        for member in members {
             let name = self.name::<SystemName>(&key(member));
             self.looks_like_another(member, taken.claim(&member.key, &member.key), "system");
             if let Some(system) = self.system(member)
@@ -37,7 +38,7 @@ impl Reader<'_, '_> {
             }
         }
         // Only now, so that an alias that is the name of a later system is seen.
-        for member in self.named(top, "systems") {
+        for member in members {
             self.aliases_are_unique(member, &mut taken);
         }
         systems

@@ -405,3 +405,68 @@ people:
         ]
     );
 }
+
+/// What is beyond the limits is found at its line and not read, and what does not exist among so many gets no suggestion.
+#[test]
+fn systems_groups_and_people_have_a_limit_each() {
+    use std::fmt::Write as _;
+    let mut text = "version: 1\nsystems:\n".to_owned();
+    for n in 0..1_003 {
+        let _ = writeln!(
+            text,
+            "  s{n}: {{connector: http, url: \"http://127.0.0.1:1\", kinds: [Notice]}}"
+        );
+    }
+    text.push_str("groups:\n");
+    for n in 0..1_002 {
+        let system = if n % 2 == 0 { "nobody" } else { "s" };
+        let _ = writeln!(text, "  g{n}: {{systems: [{system}{n}]}}");
+    }
+    text.push_str("people:\n");
+    for n in 0..10_001 {
+        let _ = writeln!(text, "  p{n}: {{}}");
+    }
+    let path: DocPath = "lockstep.yaml".parse().unwrap();
+    let (config, findings) = read(&path, &text, &kinds());
+    assert_eq!((config.systems.len(), config.groups.len()), (1_000, 1_000));
+    assert_eq!(config.people.len(), 10_000);
+    let too_many: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "config/too-many")
+        .map(|f| {
+            (
+                f.severity,
+                f.location.span.unwrap().line,
+                f.message.as_str(),
+            )
+        })
+        .collect();
+    let said = |key: &str, has: usize, limit: usize| {
+        format!("`{key}` has {has} entries; {limit} are read, and this is the first beyond them")
+    };
+    assert_eq!(
+        too_many,
+        [
+            (
+                Severity::Error,
+                1_003,
+                said("systems", 1_003, 1_000).as_str()
+            ),
+            (
+                Severity::Error,
+                2_007,
+                said("groups", 1_002, 1_000).as_str()
+            ),
+            (
+                Severity::Error,
+                12_010,
+                said("people", 10_001, 10_000).as_str()
+            ),
+        ]
+    );
+    assert!(findings.iter().all(|f| {
+        f.hint
+            .as_deref()
+            .is_none_or(|h| !h.contains("did you mean"))
+    }));
+}

@@ -45,3 +45,20 @@ fn where_nothing_is_near_the_few_known_names_are_listed() {
     );
     assert_eq!(hint("zzz", []), None);
 }
+
+/// What is asked of the names is bounded however many there are, so many faults times many names stay affordable.
+#[test]
+fn among_too_many_names_none_is_looked_for() {
+    let asked = std::cell::Cell::new(0);
+    let many: Vec<String> = (0..100_000).map(|n| format!("name{n}")).collect();
+    let names = || {
+        many.iter()
+            .map(|n| n.as_str())
+            .inspect(|_| asked.set(asked.get() + 1))
+    };
+    assert_eq!(nearest("name00", names()), None);
+    assert_eq!(asked.take(), CANDIDATES + 1);
+    assert_eq!(hint("name00", names().collect::<Vec<_>>()), None);
+    let few = || names().take(CANDIDATES);
+    assert_eq!(nearest("naem17", few()), Some("name17"));
+}

@@ -56,11 +56,14 @@ pub(super) fn check(
 
 fn one(now: &Repo, after: &Repo, update: &Update, branch: &str) -> Result<Option<Why>, RepoError> {
     let name = update.reference.as_str();
-    if name.starts_with("refs/heads/") {
-        return Ok(None);
+    if let Some(short) = name.strip_prefix("refs/heads/") {
+        let shadows = update.to.is_some() && is_another_s_name(after, short, branch)?;
+        return Ok(shadows.then(|| Why::BranchShadows {
+            branch: short.to_owned(),
+        }));
     }
     if let Some(tag) = name.strip_prefix("refs/tags/") {
-        return tag_shadows(after, update, tag, branch);
+        return one_tag(now, after, update, tag, branch);
     }
     if KEPT_NOTES.contains(&name) {
         return notes(now, update);
@@ -85,25 +88,42 @@ fn one(now: &Repo, after: &Repo, update: &Update, branch: &str) -> Result<Option
     Ok((!other_notes).then_some(Why::Elsewhere))
 }
 
-/// A tag that would be taken for a branch where somebody names one.
-fn tag_shadows(
+/// A tag that would be taken for a branch where somebody names one, or that leads to no commit, where everything that fetches all references
+/// expects one.
+fn one_tag(
+    now: &Repo,
     after: &Repo,
     update: &Update,
     tag: &str,
     branch: &str,
 ) -> Result<Option<Why>, RepoError> {
-    let mains = [
-        branch.to_owned(),
-        format!("heads/{branch}"),
-        format!("refs/heads/{branch}"),
-        "HEAD".to_owned(),
-    ];
-    let shadows = update.to.is_some()
-        && (mains.iter().any(|main| main == tag)
-            || after.read_ref(&format!("refs/heads/{tag}"))?.is_some());
-    Ok(shadows.then(|| Why::Shadows {
-        tag: tag.to_owned(),
-    }))
+    let Some(to) = &update.to else {
+        return Ok(None);
+    };
+    let shadows = tag == branch
+        || is_another_s_name(after, tag, branch)?
+        || after.read_ref(&format!("refs/heads/{tag}"))?.is_some();
+    Ok(if shadows {
+        Some(Why::Shadows {
+            tag: tag.to_owned(),
+        })
+    } else if now.leads_to_commit(to)? {
+        None
+    } else {
+        Some(Why::NoCommit)
+    })
+}
+
+/// Whether the name of a branch or tag, short as people write it, is a longer way to write another reference: git then says that it means two, and
+/// refuses to push or to fetch by that name.
+fn is_another_s_name(after: &Repo, name: &str, branch: &str) -> Result<bool, RepoError> {
+    if name == "HEAD" || name.starts_with("refs/") {
+        return Ok(true);
+    }
+    let Some(inner) = name.strip_prefix("heads/") else {
+        return Ok(false);
+    };
+    Ok(inner == branch || after.read_ref(&format!("refs/heads/{inner}"))?.is_some())
 }
 
 fn notes(now: &Repo, update: &Update) -> Result<Option<Why>, RepoError> {

@@ -107,6 +107,10 @@ pub enum Why {
     HeadBack {
         number: u64,
     },
+    /// A branch by whose name another reference could be meant.
+    BranchShadows {
+        branch: String,
+    },
     /// A tag of a branch's name.
     Shadows {
         tag: String,
@@ -245,6 +249,10 @@ impl Why {
             Self::HeadBack { number } => format!(
                 "it would not follow the branch of proposal {number}: it goes forward, or to where that branch is"
             ),
+            Self::BranchShadows { branch } => format!(
+                "a branch named {:?} would be taken for another reference, and git would refuse to push by that name; name it otherwise",
+                view::printable(branch)
+            ),
             Self::Shadows { tag } => format!(
                 "a tag named {:?} would be taken for the branch; name it otherwise",
                 view::printable(tag)
@@ -355,6 +363,10 @@ impl Why {
             Self::HeadGone => "提案の先頭を残すための参照なので削除できません".to_owned(),
             Self::HeadBack { number } => format!(
                 "提案 {number} のブランチに従っていません。前に進めるか、ブランチの位置に合わせてください"
+            ),
+            Self::BranchShadows { branch } => format!(
+                "{:?} という名前のブランチは別の参照と紛れ、git がその名前で push できなくなります。別の名前にしてください",
+                view::printable(branch)
             ),
             Self::Shadows { tag } => format!(
                 "{:?} という名前のタグはブランチと紛れます。別の名前にしてください",

@@ -44,12 +44,28 @@ pub enum Rule {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         roles: Vec<String>,
     },
-    /// No admin would be left.
+    /// No admin would be left. No release lets this pass.
     LastAdmin,
     /// The revision that was applied last can't be read, so what held before and what it declared are not known.
     Lost { revision: Revision },
     /// Lockstep itself would be shut out. No release lets this pass.
     OwnAccess,
+}
+
+impl Rule {
+    /// Whether no release lets it pass.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::LastAdmin | Self::OwnAccess => true,
+            Self::Emptied
+            | Self::SmallTable { .. }
+            | Self::DeleteCount { .. }
+            | Self::DeleteShare { .. }
+            | Self::UpdateShare { .. }
+            | Self::Freeze { .. }
+            | Self::Lost { .. } => false,
+        }
+    }
 }
 
 /// People with one of these roles may release any held plan.
@@ -70,7 +86,7 @@ pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
         | Rule::Lost { .. }
         | Rule::OwnAccess => false,
     };
-    if breaches.iter().any(|b| b.rule == Rule::OwnAccess) {
+    if breaches.iter().any(|b| b.rule.is_final()) {
         return false;
     }
     RELEASERS.iter().any(|role| has(role))
@@ -135,7 +151,9 @@ impl Breach {
                 "{system}: widens {count} {kind} during the freeze {name}, which lasts until {until}"
             ),
             Rule::LastAdmin => {
-                format!("{system}: takes away {count} of {rows} admins, and none would be left")
+                format!(
+                    "{system}: takes away {count} of {rows} admins, and none would be left; nobody can release that, add the next admin first"
+                )
             }
             Rule::Lost { revision } => format!(
                 "{system}: {}, which it is at, {LOST}, so its ceilings and what it declared are not known: fetch it back, or \
@@ -178,7 +196,9 @@ impl Breach {
                 "{system}: 凍結期間「{name}」({until}まで)中に{kind} {count}件の権限や範囲を広げます"
             ),
             Rule::LastAdmin => {
-                format!("{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります")
+                format!(
+                    "{system}: 管理者{rows}人のうち{count}人を外すと、管理者がいなくなります。誰にも解除できません。先に次の管理者を追加してください"
+                )
             }
             Rule::Lost { revision } => format!(
                 "{system}: 適用済みの{}がリポジトリにもうないため、その上限と宣言内容が分かりません。取得し直すか、変更{count}件をすべて確認して解除してください。そのリビジョンだけが宣言していたものはシステムに残ります",

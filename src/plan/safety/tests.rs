@@ -277,10 +277,17 @@ fn the_last_admin_stays() {
     let case = |before: &[&str], after: &[&str]| {
         Case::new(state(vec![admins(before)]), &state(vec![admins(after)])).messages()
     };
-    insta::assert_snapshot!(case(&["sato", "suzuki"], &[]), @"medical: takes away 2 of 2 admins, and none would be left");
+    insta::assert_snapshot!(case(&["sato", "suzuki"], &[]), @"medical: takes away 2 of 2 admins, and none would be left; nobody can release that, add the next admin first");
     assert_eq!(case(&["sato", "suzuki"], &["suzuki"]), "");
     assert_eq!(case(&["sato"], &["suzuki"]), "");
     assert_eq!(case(&[], &[]), "");
+    // Like Lockstep's own access, nobody can release that, whatever their roles.
+    let mut gone = Case::new(state(vec![admins(&["sato"])]), &state(vec![admins(&[])]));
+    gone.released = Some(gone.plan.digest());
+    let breaches = gone.breaches();
+    assert_eq!(breaches.len(), 1);
+    assert_eq!(breaches[0].rule, Rule::LastAdmin);
+    assert!(!may_release(&RELEASERS.map(str::to_owned), &breaches));
 }
 
 #[test]

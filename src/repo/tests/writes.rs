@@ -183,3 +183,41 @@ fn histories_that_share_nothing_are_not_merged() {
         Err(RepoError::Invalid(_))
     ));
 }
+
+#[test]
+fn a_branch_is_brought_over_whatever_other_references_lead_to() {
+    let (here, there) = (Bare::new(), Bare::new());
+    here.commit("main", &[("config/a.json", Some("{}"))]);
+    there.git(&[
+        "fetch",
+        "-q",
+        here.repo.path().to_str().unwrap(),
+        "main:main",
+    ]);
+    for side in [&here, &there] {
+        let main = side.git(&["rev-parse", "main^{tree}"]);
+        side.git(&["update-ref", "refs/tags/of-a-tree", main.trim()]);
+        let blob = side.git(&["rev-parse", "main:config/a.json"]);
+        side.git(&["update-ref", "refs/tags/of-a-file", blob.trim()]);
+        side.git(&["tag", "-a", "-m", "x", "annotated", "of-a-tree"]);
+    }
+    // What only the one has is of no use to the other.
+    here.commit("aside", &[("config/b.json", Some("{}"))]);
+    there.commit("idea", &[("config/c.json", Some("{}"))]);
+    let head = there.commit("idea", &[("config/deep/d.json", Some("[]"))]);
+    here.repo.bring_branch(&there.repo, "idea").unwrap();
+    assert_eq!(here.repo.head("idea").unwrap(), Some(head));
+    assert_eq!(here.git(&["show", "idea:config/deep/d.json"]), "[]");
+    here.git(&["fsck", "--connectivity-only"]);
+    // It is new, or nothing: and one that begins here needs nothing more.
+    let again = here.repo.bring_branch(&there.repo, "idea");
+    assert!(matches!(again, Err(RepoError::Moved { .. })));
+    there.git(&["branch", "same", "main"]);
+    here.repo.bring_branch(&there.repo, "same").unwrap();
+    assert_eq!(
+        here.repo.head("same").unwrap(),
+        there.repo.head("main").unwrap()
+    );
+    let none = here.repo.bring_branch(&there.repo, "nowhere");
+    assert!(matches!(none, Err(RepoError::NotFound(_))));
+}

@@ -14,7 +14,7 @@ use crate::document::tree::{Node, NodeValue};
 use crate::ids::{ResourceRef, SystemName};
 use crate::resource::SystemSet;
 use crate::resource::declare::{
-    Targets, canonical, duplicate, listed_system, no_system, resource, system_called, systems_for,
+    Targets, canonical, duplicate, listed_system, no_system, resource, systems_for,
 };
 use crate::resource::form::{Context, Declared, Reading, Source};
 
@@ -77,7 +77,9 @@ fn default_systems(
     let (grants, blocks) = (systems_for(config, GRANT), systems_for(config, BLOCK));
     let mut named: Vec<&SystemName> = Vec::new();
     for placed in &names {
-        let takes_blocks = system_called(config, placed.text).filter(|s| blocks.contains(*s));
+        let takes_blocks = config
+            .system_called(placed.text)
+            .filter(|s| blocks.contains(*s));
         named.extend(takes_blocks.or_else(|| listed_system(faults, config, GRANT, placed)));
     }
     let only = |all: &SystemSet| -> SystemSet {

@@ -54,6 +54,80 @@ fn a_tag_is_no_branch() {
     assert_eq!(server.state(1), "merged");
 }
 
+/// Each of them would make git say, in everybody's clone, that a name means more than one reference.
+#[test]
+fn a_branch_has_no_name_by_which_another_is_meant() {
+    let server = Server::new();
+    server.approved();
+    let clone = server.clone("names");
+    let side = clone.git(&["rev-parse", "origin/main"]);
+    clone.pushes(&[&format!("{side}:refs/heads/side")]);
+    for name in [
+        "HEAD",
+        "refs/heads/main",
+        "refs/tags/v1",
+        "refs/x",
+        "heads/main",
+        "heads/side",
+    ] {
+        clone.is_refused(
+            &server,
+            &[&format!("{side}:refs/heads/{name}")],
+            &["would be taken for another reference", &format!("{name:?}")],
+        );
+    }
+    for name in ["refs/heads/side", "refs/x", "heads/side"] {
+        clone.is_refused(
+            &server,
+            &[&format!("{side}:refs/tags/{name}")],
+            &["would be taken for the branch", &format!("{name:?}")],
+        );
+    }
+    // Names that only begin alike are fine.
+    clone.pushes(&[
+        &format!("{side}:refs/heads/heads/other"),
+        &format!("{side}:refs/heads/refs-x"),
+        &format!("{side}:refs/heads/main2"),
+    ]);
+    // One that was there before the hook can be taken away.
+    server
+        .bare
+        .git(&["update-ref", "refs/heads/refs/heads/main", &side]);
+    clone.pushes(&[":refs/heads/refs/heads/main"]);
+    clone.fetch();
+    clone.merge_by_hand(1);
+    clone.pushes(&["main"]);
+    assert_eq!(server.state(1), "merged");
+}
+
+/// What fetches all references expects commits behind them.
+#[test]
+fn a_tag_leads_to_a_commit() {
+    let server = Server::new();
+    let clone = server.clone("tags-of");
+    for of in ["origin/main^{tree}", "origin/main:lockstep.yaml"] {
+        let object = clone.git(&["rev-parse", of]);
+        clone.git(&["tag", "-f", "-a", "-m", "x", "annotated", &object]);
+        clone.git(&["tag", "-f", "-a", "-m", "x", "twice", "annotated"]);
+        for from in [object.as_str(), "refs/tags/annotated", "refs/tags/twice"] {
+            clone.is_refused(
+                &server,
+                &[&format!("{from}:refs/tags/odd")],
+                &["refs/tags/odd: ", "something that is no commit"],
+            );
+        }
+    }
+    clone.git(&["tag", "-f", "-a", "-m", "x", "annotated", "origin/main"]);
+    clone.git(&["tag", "-f", "-a", "-m", "x", "twice", "annotated"]);
+    clone.pushes(&["refs/tags/annotated", "refs/tags/twice"]);
+    // One that was there before the hook is in nobody's way when a proposal brings its branch.
+    let blob = server.bare.git(&["rev-parse", "main:lockstep.yaml"]);
+    server.bare.git(&["update-ref", "refs/tags/odd", &blob]);
+    server.approved();
+    assert_eq!(server.state(1), "open");
+    clone.pushes(&[":refs/tags/odd"]);
+}
+
 #[test]
 fn references_that_nothing_here_reads_are_not_kept() {
     let server = Server::new();
