@@ -19,6 +19,7 @@ mod audit;
 mod check;
 mod demo;
 mod explain;
+mod held;
 mod hook;
 pub mod init;
 mod input;
