@@ -21,6 +21,7 @@ mod codeowners;
 mod demo;
 mod explain;
 mod gate;
+mod held;
 mod hook;
 pub mod init;
 mod input;

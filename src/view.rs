@@ -30,7 +30,8 @@ mod tests;
 pub use plan::{ChangeView, PlanView, SystemTotals};
 pub use report::{Excerpt, FindingView, Place, ReportView};
 pub use status::{
-    GroupStatus, HistoryEntry, HistoryView, LastChange, Outcome, Standing, StatusView, SystemStatus,
+    GroupStatus, HeldChange, HeldPlan, HistoryEntry, HistoryView, LastChange, Outcome, Standing,
+    StatusView, SystemStatus,
 };
 
 /// One line of text from outside, safe to show.

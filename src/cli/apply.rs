@@ -4,10 +4,11 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::signals::Signals;
-use super::{Env, Exit, print, talk};
+use super::{Env, Exit, held, print, talk};
 use crate::app::App;
 use crate::engine::{EngineError, GroupReport, pass_once};
-use crate::record::Trigger;
+use crate::record::{ConditionState, Outcome, Trigger};
+use crate::view;
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {}
@@ -15,6 +16,7 @@ pub(crate) struct ApplyArgs {}
 pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     // Before anything is begun that a signal could interrupt.
     let signals = Signals::listen()?;
+    let language = env.language;
     let app = App::open(env.settings).await?;
     let (stop, stopped) = watch::channel(false);
     let passed = tokio::select! {
@@ -32,10 +34,22 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
         }
         Some(passed) => passed?,
     };
+    let mut is_held = false;
     for report in &reports {
         print(&line(report))?;
+        let outcome = report.outcome.as_ref().map(ToString::to_string);
+        is_held |= matches!(report.outcome, Some(Outcome::Held { .. }));
         for (system, condition) in report.conditions.iter().filter(|(_, c)| !c.is_in_step()) {
-            talk(&format!("  {system}: {}", condition.message));
+            is_held |= condition.state == ConditionState::Held;
+            // Said of the group already.
+            if outcome.as_ref() != Some(&condition.message) {
+                talk(&format!("  {system}: {}", condition.message));
+            }
+        }
+    }
+    if is_held {
+        for plan in held::of(&app, &app.head().await?.config).await? {
+            print(&view::text::held(&plan, language))?;
         }
     }
     Ok(if reports.iter().all(GroupReport::in_step) {

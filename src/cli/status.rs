@@ -1,15 +1,19 @@
 //! `lockstep status`: for each system its revision, whether it is in step or why not, and its last change, as the store knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
 use super::{Env, Exit, print};
 use crate::app::App;
-use crate::ids::SystemName;
-use crate::store::{EntryFilter, Order, SystemState};
+use crate::ids::{GroupName, Revision, SystemName};
+use crate::record::{Condition, Run};
+use crate::store::{EntryFilter, Order, Reach, SystemState};
 use crate::view::{self, GroupStatus, LastChange, Standing, StatusView, SystemStatus};
+
+/// How many of a group's latest urgent runs are looked through.
+const URGENT: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -63,6 +67,7 @@ pub(crate) async fn of(
     let mut groups = Vec::new();
     for (name, group) in config.effective_groups() {
         let state = app.store.group_state(&name).await?;
+        let ahead = ahead(app, &name, &head).await?;
         let mut systems = Vec::new();
         for system in &group.systems {
             let known = states.get(system);
@@ -75,7 +80,7 @@ pub(crate) async fn of(
                     .unwrap_or_default(),
                 revision: known.and_then(|k| k.revision.clone()),
                 digest: known.and_then(|k| k.digest),
-                standing: standing(known, &head),
+                standing: standing(known, &head, ahead.get(system)),
                 last_change: last_change(app, system).await?,
             });
         }
@@ -92,6 +97,7 @@ pub(crate) async fn of(
         language,
         timezone: timezone(&config.timezone),
         groups,
+        held: super::held::of(app, &config).await?,
     })
 }
 
@@ -99,9 +105,38 @@ pub(crate) fn timezone(name: &str) -> TimeZone {
     crate::config::time_zone(name).unwrap_or(TimeZone::UTC)
 }
 
-fn standing(known: Option<&SystemState>, head: &crate::ids::Revision) -> Standing {
-    let condition = known.and_then(|k| serde_json::from_value(k.condition.clone()).ok());
-    Standing::of(condition, known.and_then(|k| k.revision.as_ref()), head)
+fn standing(known: Option<&SystemState>, head: &Revision, ahead: Option<&String>) -> Standing {
+    let condition: Option<Condition> =
+        known.and_then(|k| serde_json::from_value(k.condition.clone()).ok());
+    let revision = known.and_then(|k| k.revision.as_ref());
+    let nothing_waits = condition.as_ref().is_some_and(Condition::is_in_step);
+    if let (Some(ahead), true) = (ahead, nothing_waits && revision != Some(head)) {
+        return Standing::Behind { why: ahead.clone() };
+    }
+    Standing::of(condition, revision, head)
+}
+
+/// The systems that have got all that the head wants of them, because it was urgent, while their group has not moved: with what the commit's own
+/// status says of them.
+async fn ahead(
+    app: &App,
+    group: &GroupName,
+    head: &Revision,
+) -> anyhow::Result<BTreeMap<SystemName, String>> {
+    let mut ahead = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for stored in app.store.recent_runs(group, Reach::Urgent, URGENT).await? {
+        let Ok(run) = serde_json::from_value::<Run>(stored.run.body) else {
+            continue;
+        };
+        for (system, condition) in run.conditions() {
+            // Of each system the newest run counts.
+            if seen.insert(system.clone()) && run.revision == *head && condition.is_in_step() {
+                ahead.insert(system, condition.message);
+            }
+        }
+    }
+    Ok(ahead)
 }
 
 async fn last_change(app: &App, system: &SystemName) -> anyhow::Result<Option<LastChange>> {

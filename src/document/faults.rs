@@ -70,6 +70,11 @@ impl<'a> Faults<'a> {
         self.found.len() >= limits::FINDINGS
     }
 
+    /// Whether it is not worth the while any more to look for what was meant: a hundred hints help as much as a thousand.
+    pub fn has_hints_enough(&self) -> bool {
+        self.found.len() >= limits::HINTS
+    }
+
     /// Notes an error at a byte range.
     pub fn error(
         &mut self,

@@ -33,6 +33,8 @@ pub const PEOPLE: usize = 10_000;
 pub const NESTING: usize = 64;
 /// Findings kept of one document; one more says how many were left out.
 pub const FINDINGS: usize = 1_000;
+/// Findings of one document for which what was meant is looked for among the systems.
+pub const HINTS: usize = 100;
 /// Findings kept of a whole revision before those of each further document are summed up in one.
 pub const ALL_FINDINGS: usize = 20_000;
 

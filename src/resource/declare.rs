@@ -160,7 +160,7 @@ pub(super) fn listed_system<'c>(
                 .chain(others.map(String::as_str))
         });
         let names = config.systems.keys().map(SystemName::as_str);
-        let hint = if faults.is_full() {
+        let hint = if faults.has_hints_enough() {
             None
         } else {
             match suggest::nearest(placed.text, known) {

@@ -190,7 +190,7 @@ impl<'a> Page<'a> {
         let found = self.directory.find(&phrase.text).cloned();
         if found.is_none() {
             let message = format!("there is no system `{}`", phrase.text);
-            let shown = self.faults.len() < limits::FINDINGS;
+            let shown = !self.faults.has_hints_enough();
             let hint = shown.then(|| self.directory.hint(&phrase.text)).flatten();
             self.faults.error(
                 "reference/unknown-system",

@@ -5,8 +5,10 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::config::Mode;
-use crate::ids::{Digest, GroupName, Revision, SystemName};
-use crate::record::{Condition, ConditionReason, ConditionState};
+use crate::ids::{Digest, GroupName, PlanDigest, ResourceRef, Revision, SystemName};
+use crate::plan::Op;
+use crate::plan::safety::Breach;
+use crate::record::{Condition, ConditionReason, ConditionState, Run};
 use crate::resource::Language;
 
 /// All groups with their systems.
@@ -18,6 +20,67 @@ pub struct StatusView {
     #[serde(skip)]
     pub timezone: TimeZone,
     pub groups: Vec<GroupStatus>,
+    /// The plans that wait for a person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldPlan>,
+}
+
+/// A plan that a person has to release, and what it would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldPlan {
+    pub plan: PlanDigest,
+    pub group: GroupName,
+    pub deletes: usize,
+    pub creates: usize,
+    pub updates: usize,
+    /// The first of them, deletes before all others.
+    pub changes: Vec<HeldChange>,
+    /// Whether a release would let it pass: nobody can release what would lock everybody out.
+    pub releasable: bool,
+}
+
+/// One change of a plan that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldChange {
+    pub op: Op,
+    pub system: SystemName,
+    pub id: ResourceRef,
+}
+
+impl HeldPlan {
+    /// How many changes are shown.
+    const SHOWN: usize = 20;
+
+    /// From the run that was held.
+    pub fn new(run: &Run, breaches: &[Breach]) -> Self {
+        let mut changes: Vec<HeldChange> = run
+            .members
+            .iter()
+            .flat_map(|(system, member)| member.changes.iter().map(move |change| (system, change)))
+            .map(|(system, change)| HeldChange {
+                op: change.op,
+                system: system.clone(),
+                id: change.id.clone(),
+            })
+            .collect();
+        let count = |op| changes.iter().filter(|c| c.op == op).count();
+        let (deletes, creates, updates) = (count(Op::Delete), count(Op::Create), count(Op::Update));
+        changes.sort_by(|a, b| (a.op, &a.system, &a.id).cmp(&(b.op, &b.system, &b.id)));
+        changes.truncate(Self::SHOWN);
+        Self {
+            plan: run.plan,
+            group: run.group.clone(),
+            deletes,
+            creates,
+            updates,
+            changes,
+            releasable: !breaches.iter().any(|b| b.rule.is_final()),
+        }
+    }
+
+    pub(super) fn more(&self) -> usize {
+        (self.deletes + self.creates + self.updates).saturating_sub(self.changes.len())
+    }
 }
 
 /// One group.

@@ -12,7 +12,7 @@ pub use explain::explain;
 pub use findings::report;
 pub use gate::gate;
 pub use plan::plan;
-pub use status::{history, status};
+pub use status::{held, history, status};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -91,6 +91,12 @@ pub(super) struct Words {
     pub enforce: &'static str,
     /// Systems in step, of all.
     pub group_in_step: fn(usize, usize) -> String,
+    /// Group, the plan's digest.
+    pub held_plan: fn(&str, &str) -> String,
+    /// So many more changes, not shown.
+    pub more_changes: fn(usize) -> String,
+    pub released_by: &'static str,
+    pub released_by_nobody: &'static str,
     pub no_history: &'static str,
     pub more_history: fn(usize) -> String,
 

@@ -118,6 +118,10 @@ pub(super) static WORDS: Words = Words {
             format!("{n} of {all} in step")
         }
     },
+    held_plan: |group, plan| format!("{group} waits for a person: plan {plan}"),
+    more_changes: |n| format!("… and {n} more; all of them: lockstep plan --live"),
+    released_by: "to let it pass:",
+    released_by_nobody: "Nobody can release it: mend it in the repo.",
     no_history: "Nothing has been recorded yet.",
     more_history: |n| format!("… {} before these", some(n, "entry")),
 

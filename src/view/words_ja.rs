@@ -105,6 +105,10 @@ pub(super) static WORDS: Words = Words {
             format!("{all} 件中 {n} 件が同期済み")
         }
     },
+    held_plan: |group, plan| format!("{group} は人の判断を待っています: 計画 {plan}"),
+    more_changes: |n| format!("… ほか {n} 件。すべて見るには: lockstep plan --live"),
+    released_by: "解放するには:",
+    released_by_nobody: "誰にも解放できません。リポジトリを直してください。",
     no_history: "記録はまだありません。",
     more_history: |n| format!("… これより前に {n} 件"),
 

@@ -280,6 +280,20 @@ async fn a_plan_past_a_ceiling_waits_for_a_named_person() {
     assert_eq!(world.states(&revision), FAILURE);
     let plan = held_plan(&ended.out);
     assert_eq!(world.standing("medical").await.0, "held");
+    // What it would do and how to let it pass is said by both commands, once.
+    let status = world.run(&["status"]).await;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    for said in [&ended.out, &status] {
+        let all: Vec<&str> = said
+            .lines()
+            .filter(|l| l.contains("lockstep release --plan "))
+            .collect();
+        assert_eq!(all.len(), 1, "{said}");
+        let digest = all[0].split_whitespace().find(|w| w.len() == 64).unwrap();
+        assert!(digest.starts_with(&plan), "{said}");
+        assert!(said.contains("\n  - medical: FeatureFlag/"), "{said}");
+        assert_eq!(said.matches("held until plan").count(), 1, "{said}");
+    }
 
     // Not by just anybody, and not another plan.
     let release = |plan: &str| {

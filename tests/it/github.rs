@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::hub::{APP, Hub, INSTALLATION};
-use crate::world::{FLAGS, Process, World, eventually};
+use crate::world::{DEADLINE, FLAGS, Process, World, eventually};
 
 mod adopting;
 mod app;
@@ -223,17 +223,29 @@ impl Place {
 
     /// Waits until the one comment says this.
     pub(super) async fn told(&self, number: u64, text: &str) -> String {
-        eventually(
-            &format!("the comment on #{number} says {text:?}"),
-            async || {
-                let comments = self.comments(number).await;
-                let ours = comments
-                    .into_iter()
-                    .find(|(_, body)| body.contains("<!-- lockstep -->"))?;
-                ours.1.contains(text).then_some(ours.1)
-            },
-        )
-        .await
+        let start = std::time::Instant::now();
+        loop {
+            let comments = self.comments(number).await;
+            let ours = comments
+                .into_iter()
+                .find(|(_, body)| body.contains("<!-- lockstep -->"));
+            match ours {
+                Some((_, body)) if body.contains(text) => return body,
+                shown => assert!(
+                    start.elapsed() < DEADLINE,
+                    "the comment on #{number} never says {text:?}: {shown:#?}\n{}",
+                    self.warnings()
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The last warnings in the server's log.
+    fn warnings(&self) -> String {
+        let log = self.log();
+        let warned: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+        warned[warned.len().saturating_sub(10)..].join("\n")
     }
 
     /// Waits until so many commands were taken in on a proposal, answered or not.

@@ -416,3 +416,34 @@ async fn a_group_does_not_wait_for_another() {
         lockstep.output()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_got_all_of_it_is_told_so_in_the_same_words_everywhere() {
+    let mut world = world().await;
+    world.system_mut("voicedrive").kill();
+    world.write(
+        "config/access-control.json",
+        &MANY.replace("\"user002\", ", ""),
+    );
+    let revision = world.commit("user002 leaves");
+    for _ in 0..2 {
+        assert_eq!(world.apply().await.code, Some(1));
+        let (state, said) = world.statuses(&revision)["lockstep/apply/medical"].clone();
+        assert_eq!(
+            (state.as_str(), said.as_str()),
+            ("success", "1 urgent change verified, ahead of the others")
+        );
+        assert_eq!(world.standing("medical").await.1, said);
+    }
+    // The next merge is another matter: nothing of it is there yet.
+    world.set_rollout(25);
+    let revision = world.commit("raise");
+    let why = world.standing("medical").await.1;
+    assert!(
+        why.starts_with(&revision[..10]) && why.ends_with("is merged and not applied yet"),
+        "{why}"
+    );
+    world.system_mut("voicedrive").restart().await;
+    assert_eq!(world.apply().await.code, Some(0));
+    assert_eq!(world.standing("medical").await.0, "in_step");
+}

@@ -115,8 +115,12 @@ impl Reader<'_, '_> {
                 .map(|(name, _)| format!("did you mean `{name}`?"))
                 .or_else(|| suggest::hint(placed.text, systems.keys().map(SystemName::as_str)))
         };
-        // What is only counted needs none, and to look for it takes all systems.
-        let hint = if self.faults.is_full() { None } else { hint() };
+        // To look for it takes all systems.
+        let hint = if self.faults.has_hints_enough() {
+            None
+        } else {
+            hint()
+        };
         self.faults.error(
             "reference/unknown-system",
             placed.at.clone(),

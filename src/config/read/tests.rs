@@ -470,3 +470,21 @@ fn systems_groups_and_people_have_a_limit_each() {
             .is_none_or(|h| !h.contains("did you mean"))
     }));
 }
+
+#[test]
+fn what_was_meant_is_looked_for_a_hundred_times_at_most() {
+    use std::fmt::Write as _;
+    let mut text = "version: 1\nsystems:\n  medical: {connector: http, url: \"http://127.0.0.1:1\", kinds: [Notice]}\ngroups:\n".to_owned();
+    for n in 0..150 {
+        let _ = writeln!(text, "  g{n}: {{systems: [medicl]}}");
+    }
+    let path: DocPath = "lockstep.yaml".parse().unwrap();
+    let (_, findings) = read(&path, &text, &kinds());
+    let unknown: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "reference/unknown-system")
+        .collect();
+    let hint = Some("did you mean `medical`?".to_owned());
+    assert_eq!(unknown.len(), 150);
+    assert_eq!(unknown.iter().filter(|f| f.hint == hint).count(), 100);
+}

@@ -3,7 +3,8 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::*;
 use crate::config::Mode;
-use crate::ids::Digest;
+use crate::ids::{Digest, PlanDigest};
+use crate::plan::Op;
 
 fn tokyo() -> TimeZone {
     TimeZone::fixed(Offset::constant(9))
@@ -54,6 +55,7 @@ fn sample_status(language: Language) -> StatusView {
                 systems: vec![fresh, system("bi", Standing::InStep)],
             },
         ],
+        held: vec![],
     }
 }
 
@@ -91,6 +93,66 @@ fn status_japanese() {
       attendance  –           未同期    観察のみ  –             なし
       bi          c0ffeec0ff  同期済み  適用      d9065d6da185  2026-11-22 13:00:00 sato：ai_assistant: rollout 10% → 25%
     "#);
+}
+
+fn held_view(language: Language, releasable: bool) -> StatusView {
+    let change = |op, system: &str, id: &str| HeldChange {
+        op,
+        system: system.parse().unwrap(),
+        id: id.parse().unwrap(),
+    };
+    let mut view = sample_status(language);
+    view.groups.truncate(1);
+    for system in &mut view.groups[0].systems {
+        system.standing = Standing::Held {
+            why: "held until plan ba5eba5eba5e is released".to_owned(),
+        };
+    }
+    view.held = vec![HeldPlan {
+        plan: PlanDigest(Digest::of(b"plan")),
+        group: "hospital".parse().unwrap(),
+        deletes: 1,
+        creates: 0,
+        updates: 30,
+        changes: vec![
+            change(Op::Delete, "voicedrive", "FeatureFlag/night_mode"),
+            change(Op::Update, "medical", "FeatureFlag/ai_assistant"),
+        ],
+        releasable,
+    }];
+    view
+}
+
+/// Why is said once, and what is held with the command that lets it pass.
+#[test]
+fn what_is_held_is_shown_once() {
+    let said = |language, releasable| {
+        let text = plain(&text::status(&held_view(language, releasable)));
+        let from = text
+            .find("medical, voicedrive")
+            .or(text.find("medical、voicedrive"));
+        text[from.unwrap()..].to_owned()
+    };
+    assert_snapshot!(said(Language::English, true), @r"
+    medical, voicedrive: held until plan ba5eba5eba5e is released
+
+    hospital waits for a person: plan 64879f7d6b960a01909762d911a32d4582c20010c5641ee90278b644a9e3b525
+      1 to delete, 0 to create, 30 to update
+      - voicedrive: FeatureFlag/night_mode
+      ~ medical: FeatureFlag/ai_assistant
+      … and 29 more; all of them: lockstep plan --live
+      to let it pass: lockstep release --plan 64879f7d6b960a01909762d911a32d4582c20010c5641ee90278b644a9e3b525 --because …
+    ");
+    assert_snapshot!(said(Language::Japanese, false), @r"
+    medical、voicedrive：held until plan ba5eba5eba5e is released
+
+    hospital は人の判断を待っています: 計画 64879f7d6b960a01909762d911a32d4582c20010c5641ee90278b644a9e3b525
+      削除 1 件、追加 0 件、変更 30 件
+      - voicedrive：FeatureFlag/night_mode
+      ~ medical：FeatureFlag/ai_assistant
+      … ほか 29 件。すべて見るには: lockstep plan --live
+      誰にも解放できません。リポジトリを直してください。
+    ");
 }
 
 #[test]

@@ -5,9 +5,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
+use crate::plan::Op;
+use crate::resource::Language;
 use crate::view::printable::{pad, printable, width};
 use crate::view::status::{
-    GroupStatus, HistoryEntry, HistoryView, Outcome, Standing, StatusView, SystemStatus,
+    GroupStatus, HeldChange, HeldPlan, HistoryEntry, HistoryView, Outcome, Standing, StatusView,
+    SystemStatus,
 };
 use crate::view::words::{Words, words};
 
@@ -40,12 +43,62 @@ pub fn status(view: &StatusView) -> String {
             .map(|system| row(system, &view.timezone, words))
             .collect();
         table(&mut out, header, &rows);
-        for system in &group.systems {
-            if let Some(why) = system.standing.why().filter(|why| !why.is_empty()) {
-                let line = format!("{}{}{}", system.system, words.colon, printable(why));
-                out.push_str(&format!("  {}\n", styled(standing(system, words).0, &line)));
-            }
+        reasons(&mut out, group, words);
+    }
+    for plan in &view.held {
+        out.push('\n');
+        out.push_str(&held(plan, view.language));
+    }
+    out
+}
+
+/// Why systems are not in step: once for all for which it is the same.
+fn reasons(out: &mut String, group: &GroupStatus, words: &Words) {
+    let mut said: Vec<(&str, Style, Vec<&str>)> = Vec::new();
+    for system in &group.systems {
+        let Some(why) = system.standing.why().filter(|why| !why.is_empty()) else {
+            continue;
+        };
+        let name = system.system.as_str();
+        match said.iter_mut().find(|(other, ..)| *other == why) {
+            Some((.., names)) => names.push(name),
+            None => said.push((why, standing(system, words).0, vec![name])),
         }
+    }
+    for (why, style, names) in said {
+        let names = names.join(words.comma);
+        let line = format!("{names}{}{}", words.colon, printable(why));
+        out.push_str(&format!("  {}\n", styled(style, &line)));
+    }
+}
+
+/// A plan that waits for a person: what it would do, deletes first, and the command that lets it pass.
+pub fn held(plan: &HeldPlan, language: Language) -> String {
+    let words = words(language);
+    let digest = plan.plan.to_string();
+    let title = (words.held_plan)(plan.group.as_str(), &digest);
+    let mut out = format!("{}\n", styled(BOLD, &title));
+    let totals = (words.totals)(plan.deletes, plan.creates, plan.updates);
+    out.push_str(&format!("  {totals}\n"));
+    for HeldChange { op, system, id } in &plan.changes {
+        let (style, sign) = match op {
+            Op::Delete => (RED, "-"),
+            Op::Create => (GREEN, "+"),
+            Op::Update => (YELLOW, "~"),
+        };
+        let line = format!("{sign} {system}{}{}", words.colon, printable(id.as_str()));
+        out.push_str(&format!("  {}\n", styled(style, &line)));
+    }
+    if plan.more() > 0 {
+        out.push_str(&format!("  {}\n", (words.more_changes)(plan.more())));
+    }
+    if plan.releasable {
+        out.push_str(&format!(
+            "  {} lockstep release --plan {digest} --because …\n",
+            words.released_by
+        ));
+    } else {
+        out.push_str(&format!("  {}\n", words.released_by_nobody));
     }
     out
 }
