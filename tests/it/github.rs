@@ -161,6 +161,14 @@ impl Place {
         .await
     }
 
+    /// The same, approved and known to be.
+    pub(super) async fn approved(&self, branch: &str, rollout: u32) -> (u64, String) {
+        let (number, head) = self.propose("sato", branch, rollout).await;
+        self.hub.approve("suzuki", number).await;
+        self.shown(&head, "lockstep/approval", "success").await;
+        (number, head)
+    }
+
     pub(super) async fn propose_files(
         &self,
         login: &str,

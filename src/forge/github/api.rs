@@ -174,7 +174,7 @@ impl Api {
         }
         let crab = self.crab().await?;
         let minted = crab.installation_token().await;
-        minted.map_err(|error| self.unreachable("the App's installation token", &error))
+        minted.map_err(|error| self.unreachable("installation token for the App", &error))
     }
 
     /// The login that comments and pull requests of ours carry.
@@ -210,7 +210,7 @@ impl Api {
                     None => self.installation().await?.id,
                 };
                 app.installation(InstallationId(id))
-                    .map_err(|e| self.unreachable("the App's installation", &e))
+                    .map_err(|e| self.unreachable("installation of the App", &e))
             })
             .await
     }

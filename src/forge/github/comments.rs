@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,6 +16,9 @@ use super::pulls::query_escaped;
 use super::wire;
 use crate::forge::{COMMENT_MARKER, ForgeError, Remark};
 use crate::ids::Digest;
+
+/// How far apart the times of a comment that nobody edited may be: they are whole seconds, and taken one after the other.
+const MADE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What begins a remark that is meant for Lockstep.
 const ADDRESSED: &str = "/lockstep";
@@ -190,7 +193,7 @@ pub(super) async fn remarks(api: &Api, since: Timestamp) -> Result<Vec<Remark>, 
             at: comment.created_at,
             edited: comment
                 .updated_at
-                .is_some_and(|at| at != comment.created_at),
+                .is_some_and(|at| at.duration_since(comment.created_at) > MADE),
             text,
         })
     });

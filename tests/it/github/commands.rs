@@ -8,9 +8,7 @@ async fn a_proposal_is_held_and_let_go_by_people_and_by_nobody_else() {
         return;
     };
     let _server = place.run().await;
-    let (number, head) = place.propose("sato", "more", 25).await;
-    place.hub.approve("suzuki", number).await;
-    place.shown(&head, "lockstep/approval", "success").await;
+    let (number, head) = place.approved("more", 25).await;
 
     place.say("outsider", number, "/lockstep hold").await;
     place.heard(number, 1).await;
@@ -68,7 +66,7 @@ async fn a_comment_that_was_edited_is_not_followed() {
         .unwrap()["id"]
         .clone();
     // GitHub's times are whole seconds.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     let path = format!("{REPO}/issues/comments/{id}");
     let body = json!({"body": "/lockstep hold"});
     place.hub.done("admin", "PATCH", &path, Some(body)).await;

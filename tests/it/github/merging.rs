@@ -9,9 +9,7 @@ async fn squash_and_rebase_merges_have_their_statuses_on_the_commit_that_main_go
     };
     let _server = place.run().await;
     for (method, rollout) in [("squash", 20), ("rebase", 30)] {
-        let (number, head) = place.propose("sato", method, rollout).await;
-        place.hub.approve("suzuki", number).await;
-        place.shown(&head, "lockstep/approval", "success").await;
+        let (number, _) = place.approved(method, rollout).await;
         let merged = place.hub.merge("sato", number, method).await;
         assert_eq!(merged, place.main().await);
         place.shown(&merged, "lockstep/apply", "success").await;
@@ -27,9 +25,7 @@ async fn a_revision_that_was_overtaken_says_by_which() {
     };
     let _server = place.run().await;
     place.world.system_mut("voicedrive").kill();
-    let (first, head) = place.propose("sato", "first", 20).await;
-    place.hub.approve("suzuki", first).await;
-    place.shown(&head, "lockstep/approval", "success").await;
+    let (first, _) = place.approved("first", 20).await;
     let overtaken = place.hub.merge("sato", first, "merge").await;
     let said = place.shown(&overtaken, "lockstep/apply", "failure").await;
     assert!(said.contains("voicedrive"), "{said}");
@@ -143,9 +139,7 @@ async fn a_merge_that_cannot_be_applied_is_proposed_to_be_taken_back() {
     let mut server = place.run().await;
     let faults = json!({"fail_commit": 1000});
     place.world.system("voicedrive").set_faults(faults).await;
-    let (number, head) = place.propose("sato", "more", 25).await;
-    place.hub.approve("suzuki", number).await;
-    place.shown(&head, "lockstep/approval", "success").await;
+    let (number, _) = place.approved("more", 25).await;
     let merged = place.hub.merge("sato", number, "merge").await;
     place.shown(&merged, "lockstep/apply", "failure").await;
     let reverting = eventually("a pull request takes it back", async || {

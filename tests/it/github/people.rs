@@ -79,6 +79,11 @@ async fn the_commands_about_proposals_work_as_on_the_local_forge() {
         Ended::of(&place.world.run(&["proposal", "approve", "1"]).await).code,
         Some(0)
     );
+    // The server has its say too.
+    let path = format!("{REPO}/pulls/1");
+    let pull = place.hub.done("admin", "GET", &path, None).await;
+    let head = pull["head"]["sha"].as_str().unwrap();
+    place.shown(head, "lockstep/approval", "success").await;
     let merged = Ended::of(&place.world.run(&["proposal", "merge", "1"]).await);
     assert_eq!(merged.code, Some(0), "{}", merged.err);
     assert_eq!(merged.out.trim(), place.main().await);
@@ -252,9 +257,7 @@ async fn who_proposes_somebody_elses_commit_changes_nothing_of_its_statuses() {
         return;
     };
     let _server = place.run().await;
-    let (number, head) = place.propose("sato", "more", 25).await;
-    place.hub.approve("suzuki", number).await;
-    place.shown(&head, "lockstep/approval", "success").await;
+    let (_, head) = place.approved("more", 25).await;
     place.hub.fork("outsider").await;
     let url = place.hub.git_url_as("outsider", "outsider/config");
     place

@@ -215,7 +215,8 @@ fn a_forged_approval_does_not_count_and_is_named() {
 fn a_signature_is_good_for_one_proposal_and_what_it_said() {
     let (server, _keys) = approved();
     server.bare.propose(0, &["access.admin_users+=user666"]);
-    // The same change again, with the same plan.
+    // The same change again, with the same plan; in another second, since it would be the same commit otherwise.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     server.bare.propose(0, &["flag.ai_assistant.rollout=25"]);
     let clone = server.clone("replay");
     let lines: Vec<Value> = clone

@@ -11,6 +11,8 @@ pub(crate) enum What {
     Status(u16, Value),
     /// 403 that asks to wait so many seconds.
     SecondaryLimit { retry_after: u64 },
+    /// 429 that asks to wait so many seconds.
+    TooMany { retry_after: u64 },
     /// 403 with nothing left in this hour; in so many seconds there is again.
     PrimaryLimit { reset: i64 },
     /// The true answer as far as the middle of its body, and the end of the connection.

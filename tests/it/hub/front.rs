@@ -86,6 +86,9 @@ fn instead(shared: &Shared, ask: &Ask, what: Option<&What>) -> Option<Answer> {
             Answer::refused(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
                 .with("retry-after", retry_after.to_string()),
         ),
+        What::TooMany { retry_after } => Some(
+            Answer::refused(429, "Too many requests").with("retry-after", retry_after.to_string()),
+        ),
         What::PrimaryLimit { reset } => Some(limits::exhausted(*reset)),
         What::Renamed => {
             let rest = ask.path.splitn(5, '/').nth(4).unwrap_or_default();
@@ -132,6 +135,7 @@ fn spoiled(shared: &Shared, ask: &Ask, mut answer: Answer, what: Option<What>) -
         Some(
             What::Status(..)
             | What::SecondaryLimit { .. }
+            | What::TooMany { .. }
             | What::PrimaryLimit { .. }
             | What::Renamed
             | What::Slow(_),
