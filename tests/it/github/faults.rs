@@ -36,7 +36,7 @@ macro_rules! passes {
 
 passes! {
     server_errors_are_tried_again: vec![
-        Fault::new("", REPO, What::Status(502, json!({"message": "Bad Gateway"}))).times(4),
+        Fault::new("GET", "/pulls?", What::Status(502, json!({"message": "Bad Gateway"}))).times(4),
         Fault::new("POST", "/statuses/", What::Status(500, json!({}))).times(2),
     ];
     a_secondary_limit_is_waited_for: vec![
