@@ -182,6 +182,35 @@ pub struct Remark {
     pub text: String,
 }
 
+/// A description as long as a forge takes it, with a sign where something was cut off. Counted in Unicode scalars, as GitHub does.
+pub fn shortened(text: &str) -> String {
+    if text.chars().count() <= DESCRIPTION_CHARS {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(DESCRIPTION_CHARS - 1).collect();
+    short.push('…');
+    short
+}
+
+/// Writes what differs between what Lockstep shows on a commit and what it should show.
+pub async fn show(
+    forge: &dyn Forge,
+    commit: &Revision,
+    wanted: Vec<Status>,
+) -> Result<(), ForgeError> {
+    let shown = forge.shown(commit).await?;
+    let is_shown = |status: &Status| {
+        let same = |s: &Status| (s.state, &s.description) == (status.state, &status.description);
+        let shown = shown.iter().find(|s| s.context == status.context);
+        shown.is_some_and(same)
+    };
+    let differing: Vec<Status> = wanted.into_iter().filter(|s| !is_shown(s)).collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    forge.set_statuses(commit, differing).await
+}
+
 /// A new proposal: the branch exists already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewProposal {

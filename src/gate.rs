@@ -3,7 +3,7 @@
 //! Snapshot, compile, plan, policy, approvals: everything that judges is read at the base commit, and what is judged is the tree that
 //! the merge would give, not the branch alone. Above the forge's port, so every forge has the same gate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::compile::Compiled;
 use crate::document::Snapshot;
 use crate::finding::{Finding, Report, Severity};
 use crate::forge::{
-    Annotation, Forge, ForgeError, Level, Logins, Proposal, ProposalState, Review, Status,
+    self, Annotation, Forge, ForgeError, Level, Logins, Proposal, ProposalState, Review, Status,
     StatusState,
 };
 use crate::ids::{PlanDigest, Revision};
@@ -46,6 +46,7 @@ pub use commands::{Command, Outcome as CommandOutcome, Said, parse as parse_comm
 pub use draft::Draft;
 pub use foresight::{Foresight, Hold};
 pub use judging::judge_between;
+pub use people::known as person_of;
 pub use refusal::Refusal;
 pub use signature::{NAMESPACE, SignatureFault, signed_text};
 pub use summary::{json_of, view_of};
@@ -374,22 +375,7 @@ impl Gate {
 
     /// Puts statuses on a commit where it shows others.
     async fn show(&self, head: &Revision, wanted: Vec<Status>) -> Result<(), GateError> {
-        let shown: BTreeMap<String, Status> = self
-            .forge
-            .shown(head)
-            .await?
-            .into_iter()
-            .map(|s| (s.context.clone(), s))
-            .collect();
-        let differing = wanted.into_iter().filter(|status| {
-            let shown = shown.get(&status.context);
-            !shown.is_some_and(|s| s.state == status.state && s.description == status.description)
-        });
-        let differing: Vec<Status> = differing.collect();
-        if !differing.is_empty() {
-            self.forge.set_statuses(head, differing).await?;
-        }
-        Ok(())
+        Ok(forge::show(&*self.forge, head, wanted).await?)
     }
 
     /// On a forge of others the server's word is needed as well: it knows what was said to it, such as that the proposal is held.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Env, Exit, talk};
 use crate::app::App;
-use crate::forge::Logins;
+use crate::gate::person_of;
 use crate::ops::release::{Releaser, release};
 
 #[derive(Debug, Args)]
@@ -24,10 +24,7 @@ pub(crate) async fn run(args: ReleaseArgs, env: Env) -> anyhow::Result<Exit> {
     let app = App::open(env.settings).await?;
     let user = app.user(args.as_user.as_deref()).await?;
     let config = app.base_config().await?;
-    let found = match app.forge.logins() {
-        Logins::Own => config.person(&user),
-        Logins::Hosted => config.person_of_login(&user),
-    };
+    let found = person_of(&config, &user, app.forge.logins());
     let Some((person, known)) = found else {
         anyhow::bail!("{user} is not in people: of the main branch, so may release nothing");
     };

@@ -8,6 +8,7 @@ use super::source::Head;
 use super::statuses::{self, Ahead, GroupAt, RunAt};
 use super::{Engine, EngineError};
 use crate::config::Group;
+use crate::forge;
 use crate::ids::{GroupName, Revision, RunId, SystemName};
 use crate::record::Run;
 use crate::store::{GroupState, Reach};
@@ -122,10 +123,10 @@ impl Engine {
                 })
                 .collect();
             if published.get(&revision) != Some(&summary) {
-                match statuses::write(&*self.forge, &revision, wanted).await {
+                match forge::show(&*self.forge, &revision, wanted).await {
                     Ok(()) => {}
                     Err(error) => {
-                        fault.get_or_insert(error);
+                        fault.get_or_insert(error.into());
                         continue;
                     }
                 }

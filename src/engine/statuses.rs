@@ -5,11 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::config::Group;
-use crate::forge::{DESCRIPTION_CHARS, Forge, Status, StatusState};
+use crate::forge::{Status, StatusState, shortened};
 use crate::ids::{Revision, SystemName};
 use crate::record::{Condition, ConditionState, Outcome, Run, Scope};
-
-use super::EngineError;
 
 /// The status of a whole revision; each system has one of its own under it.
 pub(super) const CONTEXT: &str = "lockstep/apply";
@@ -199,35 +197,7 @@ fn whole(
     )
 }
 
+/// One line of it.
 fn cut(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= DESCRIPTION_CHARS {
-        return line.to_owned();
-    }
-    let mut cut: String = line.chars().take(DESCRIPTION_CHARS - 1).collect();
-    cut.push('…');
-    cut
-}
-
-/// Writes what differs between what a commit shows and what it should show.
-pub(super) async fn write(
-    forge: &dyn Forge,
-    revision: &Revision,
-    wanted: Vec<Status>,
-) -> Result<(), EngineError> {
-    let shown: BTreeMap<String, Status> = forge
-        .shown(revision)
-        .await?
-        .into_iter()
-        .map(|s| (s.context.clone(), s))
-        .collect();
-    let differing = wanted.into_iter().filter(|status| {
-        let shown = shown.get(&status.context);
-        !shown.is_some_and(|s| s.state == status.state && s.description == status.description)
-    });
-    let differing: Vec<Status> = differing.collect();
-    if !differing.is_empty() {
-        forge.set_statuses(revision, differing).await?;
-    }
-    Ok(())
+    shortened(text.lines().next().unwrap_or_default())
 }

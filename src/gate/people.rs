@@ -8,11 +8,7 @@ use crate::forge::{Logins, Proposal};
 use crate::repo::{Repo, RepoError};
 
 /// The person behind a name that the forge gives.
-pub(super) fn known<'c>(
-    config: &'c Config,
-    who: &str,
-    logins: Logins,
-) -> Option<(&'c str, &'c Person)> {
+pub fn known<'c>(config: &'c Config, who: &str, logins: Logins) -> Option<(&'c str, &'c Person)> {
     match logins {
         Logins::Own => config.person(who),
         Logins::Hosted => config.person_of_login(who),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{CONTEXTS, Judgement, Standing, commands};
 use crate::finding::{Finding, Severity};
-use crate::forge::{DESCRIPTION_CHARS, ReviewKind, Status, StatusState};
+use crate::forge::{ReviewKind, Status, StatusState, shortened};
 use crate::plan::Op;
 use crate::policy::{ApprovalNeed, Message};
 use crate::resource::Language;
@@ -51,19 +51,9 @@ fn status(context: &str, state: StatusState, text: String, at: Timestamp) -> Sta
     Status {
         context: context.to_owned(),
         state,
-        description: shortened(text),
+        description: shortened(&text),
         at,
     }
-}
-
-/// At most as long as a forge takes, with a sign where something was cut off.
-fn shortened(text: String) -> String {
-    if text.chars().count() <= DESCRIPTION_CHARS {
-        return text;
-    }
-    let mut short: String = text.chars().take(DESCRIPTION_CHARS - 1).collect();
-    short.push('…');
-    short
 }
 
 type Told = (StatusState, String);

@@ -14,8 +14,8 @@ use super::release::{Releaser, release};
 use crate::clock::Clock;
 use crate::config::{Config, Person};
 use crate::engine::{EngineError, read_head};
-use crate::forge::{Forge, ForgeError, Logins, ProposalState, Remark};
-use crate::gate::{Command, CommandOutcome, Gate, GateError, Said, parse_command};
+use crate::forge::{Forge, ForgeError, ProposalState, Remark};
+use crate::gate::{Command, CommandOutcome, Gate, GateError, Said, parse_command, person_of};
 use crate::repo::Repo;
 use crate::resource::Language;
 use crate::store::{NewEntry, SaidRow, Store, StoreError};
@@ -107,10 +107,7 @@ impl Listener<'_> {
 
     async fn obey(&self, remark: &Remark, command: Command) -> Result<(), RemarkError> {
         let config = self.base().await?;
-        let known = match self.forge.logins() {
-            Logins::Own => config.person(&remark.author),
-            Logins::Hosted => config.person_of_login(&remark.author),
-        };
+        let known = person_of(&config, &remark.author, self.forge.logins());
         let outcome = match known {
             // Kept, so that it is looked at once, and not answered: anybody can comment.
             None => refused("", ""),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::api::Repeat;
 use super::fault::ApiError;
-use super::mirror::PULLS;
+use super::mirror::{PULLS, is_gone};
 use super::{GithubForge, wire};
 use crate::forge::{ForgeError, NewProposal, Proposal, ProposalState};
 use crate::ids::Revision;
@@ -65,7 +65,7 @@ impl GithubForge {
     pub(super) async fn bring_branch(&self, branch: &str) -> Result<(), ForgeError> {
         let refspec = format!("+refs/heads/{branch}:refs/heads/{branch}");
         match self.bring(&[refspec]).await {
-            Err(ForgeError::Transient(why)) if why.contains("couldn't find remote ref") => Ok(()),
+            Err(ForgeError::Transient(why)) if is_gone(&why) => Ok(()),
             brought => brought,
         }
     }

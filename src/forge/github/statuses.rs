@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::api::{Api, Repeat};
 use super::fault::ApiError;
 use super::wire;
-use crate::forge::{DESCRIPTION_CHARS, ForgeError, Status, StatusState};
+use crate::forge::{ForgeError, Status, StatusState, shortened};
 use crate::ids::Revision;
 
 /// How long what this process wrote is believed to stand. Then it is read again: somebody else may have written over it.
@@ -117,7 +117,7 @@ impl Shown {
             let mut body = json!({
                 "state": status.state,
                 "context": status.context,
-                "description": cut(&status.description),
+                "description": shortened(&status.description),
             });
             if let (Some(link), Some(body)) = (link, body.as_object_mut()) {
                 let url = format!("{link}/revisions/{commit}");
@@ -191,14 +191,4 @@ fn status(found: wire::Status) -> Status {
         description: found.description.unwrap_or_default(),
         at: found.updated_at,
     }
-}
-
-/// By Unicode scalars, as GitHub counts.
-fn cut(text: &str) -> String {
-    if text.chars().count() <= DESCRIPTION_CHARS {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(DESCRIPTION_CHARS - 1).collect();
-    cut.push('…');
-    cut
 }
