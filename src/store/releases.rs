@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::engine::{Doing as _, query};
 use super::values::{id, ms, time};
-use super::{Durability, Store, StoreError};
+use super::{Durability, Store, StoreError, Topic, news};
 use crate::ids::{Actor, PlanDigest, RunId};
 
 /// A person's word that a held plan may go ahead.
@@ -38,6 +38,7 @@ impl Store {
         .execute(&mut tx)
         .await
         .doing(doing)?;
+        news::told(&mut tx, Topic::Again).await?;
         tx.commit().await.doing(doing)?;
         Ok(done == 1)
     }

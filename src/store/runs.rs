@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::engine::{Doing as _, Query, Tx, query};
 use super::values::{id, json, ms, number, signed, time};
 use super::{
-    Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups,
-    leases, ledger, outbox, ownership, systems,
+    Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, Topic,
+    groups, leases, ledger, news, outbox, ownership, systems,
 };
 use crate::ids::{Fence, GroupName, Revision, RunId, SystemName};
 use crate::plan::safety::PastChange;
@@ -246,6 +246,7 @@ impl Store {
         ownership::put(&mut tx, claims).await?;
         ledger::put(&mut tx, entries).await?;
         outbox::put(&mut tx, deliveries, *at).await?;
+        news::told(&mut tx, Topic::Runs).await?;
         tx.commit().await.doing(doing)?;
         Ok(Finished::Now)
     }

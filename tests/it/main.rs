@@ -25,6 +25,7 @@ mod hub;
 mod left;
 mod ownership;
 mod promises;
+mod replicas;
 mod secrets;
 mod stopping;
 mod tidy;

@@ -34,6 +34,8 @@ pub(crate) struct Seen {
 struct Inner {
     /// Stop at the nth request from now (from 1).
     hold: Option<(usize, Side)>,
+    /// Stop at the next request whose path ends so.
+    hold_at: Option<(String, Side)>,
     counted: usize,
     log: Vec<Seen>,
 }
@@ -81,6 +83,12 @@ impl Proxy {
         let mut inner = self.shared.inner.lock().unwrap();
         inner.hold = Some((nth, side));
         inner.counted = 0;
+    }
+
+    /// Stops the world at the next request whose path ends like this, the changeset's id left out.
+    pub(crate) fn hold_at(&self, what: &str, side: Side) {
+        self.shared.stopped.send_replace(false);
+        self.shared.inner.lock().unwrap().hold_at = Some((what.to_owned(), side));
     }
 
     /// Lets everything through again, also what is held; nobody may be left to hear the answer.
@@ -147,6 +155,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         let hold = inner
             .hold
             .and_then(|(nth, side)| (counted == nth).then_some(side));
+        let is_at = inner
+            .hold_at
+            .as_ref()
+            .is_some_and(|(what, _)| plain(&path).ends_with(what));
+        let here = is_at.then(|| inner.hold_at.take()).flatten();
+        let hold = hold.or(here.map(|(_, side)| side));
         (hold, place, shared.resumed.subscribe())
     };
     if hold == Some(Side::Before) {
