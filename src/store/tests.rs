@@ -35,9 +35,11 @@ macro_rules! on_each_engine {
     };
 }
 
+mod copies;
 mod known;
 mod ledger;
 mod opening;
+mod replicas;
 mod runs;
 #[path = "../../tests/it/world/postgres.rs"]
 mod server;
