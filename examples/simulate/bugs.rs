@@ -33,6 +33,7 @@ pub(crate) enum Bug {
     StoreIgnoresFences,
     SystemsIgnoreFences,
     FenceNotRaised,
+    FenceKeptInDoubt,
     CommitTakesEffectAgain,
     ProposalTakenForMain,
     MovesBackwards,
@@ -61,7 +62,7 @@ pub(crate) struct Planted {
 use Promise as P;
 
 #[rustfmt::skip]
-pub(crate) const ALL: [Planted; 34] = [
+pub(crate) const ALL: [Planted; 35] = [
     planted(Bug::PrepareNotAwaited, "prepare-not-awaited", "decides when the first system has prepared", &[P::InStep]),
     planted(Bug::RefusalTakenForYes, "refusal-taken-for-yes", "takes a refused prepare for a prepared one", &[P::InStep]),
     planted(Bug::CommitBeforeDecision, "commit-before-decision", "commits first and writes the decision down after", &[P::DecidedFirst]),
@@ -81,6 +82,7 @@ pub(crate) const ALL: [Planted; 34] = [
     planted(Bug::StoreIgnoresFences, "store-ignores-fences", "the store takes writes of a holder that was passed", &[P::Fenced]),
     planted(Bug::SystemsIgnoreFences, "systems-ignore-fences", "systems do what a holder asks that was passed", &[P::Fenced]),
     planted(Bug::FenceNotRaised, "fence-not-raised", "a new holder gets the number of the one before", &[P::Fenced]),
+    planted(Bug::FenceKeptInDoubt, "fence-kept-in-doubt", "goes on under the fence of a run that left a system in doubt", &[P::InStep]),
     planted(Bug::CommitTakesEffectAgain, "commit-takes-effect-again", "a commit that is repeated is done again", &[P::OnceOnly]),
     planted(Bug::ProposalTakenForMain, "proposal-taken-for-main", "applies the newest revision, merged or not", &[P::MergedOnly]),
     planted(Bug::MovesBackwards, "moves-backwards", "goes to the main branch as it knows it, though the group is further", &[P::NeverBackwards]),

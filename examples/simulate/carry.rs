@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use lockstep::ids::{Digest, Fence, Stage};
 use lockstep::protocol::{Answer as Heard, Call as Ask2, Effect, Event as Step};
-use lockstep::record::{ConnectorError, Decision, Leaves, Next, Outcome, Phase, Receipt, Run};
+use lockstep::record::{
+    ConnectorError, Decision, Leaves, Member, Next, Outcome, Phase, Receipt, Run,
+};
 
 use super::bugs::{self, Bug};
 use super::faults::Fault;
@@ -437,15 +439,26 @@ impl World {
         let inc = self.replicas[replica].inc;
         self.queue
             .push(self.now + 1, Event::SendOwed { replica, inc });
-        if let Some((held, rest)) = carry.rest {
+        let own = carry.rest.is_none().then(|| outcome.next());
+        if own.is_some() {
+            let revision = revision_index(&carry.run.revision);
+            self.replicas[replica].turns[group].outcome = Some((revision, outcome));
+        }
+        let in_doubt = |m: &Member| m.state.leaves() == Leaves::Unknown;
+        let is_in_doubt = carry.run.members.values().any(in_doubt);
+        if is_in_doubt && !self.has(Bug::FenceKeptInDoubt) {
+            let turn = &mut self.replicas[replica].turns[group];
+            turn.pass += 1;
+            turn.job = Job::Returning(own);
+            let (to, fence) = (self.token(replica, group), carry.run.fence.0);
+            let holder = (replica, to.inc);
+            self.ask_store(to, Call::GiveBack { group, holder, fence });
+        } else if let Some((held, rest)) = carry.rest {
             self.replicas[replica].turns[group].pass += 1;
             self.recover(replica, group, held, rest);
-            return;
+        } else {
+            self.end_pass(replica, group, own);
         }
-        let next = outcome.next();
-        let revision = revision_index(&carry.run.revision);
-        self.replicas[replica].turns[group].outcome = Some((revision, outcome));
-        self.end_pass(replica, group, Some(next));
     }
 
     // What systems are asked.

@@ -35,7 +35,7 @@ impl World {
         self.judge_records(run, row, &known.members)?;
         self.judge_outcome(run, row, &outcome)?;
         self.tally.count_outcome(outcome.name());
-        self.note_success(run, &outcome);
+        self.note_end(run, &outcome);
         Ok(())
     }
 
@@ -219,30 +219,39 @@ impl World {
         system.pretends.is_some() || system.disturbed.is_some_and(|at| at >= since)
     }
 
-    /// Takes what a success means into account: what is declared is Lockstep's, what was deleted counts for ceilings.
-    fn note_success(&mut self, run: RunKey, outcome: &Outcome) {
+    /// Takes what an end means into account: whose resources are, and what counts for ceilings.
+    fn note_end(&mut self, run: RunKey, outcome: &Outcome) {
         let (Some(known), Some(row)) = (self.ghost.run(run), self.store.row(run)) else {
             return;
         };
-        if !outcome.is_success() {
-            return;
+        // What may be there after all was made by Lockstep, whatever is put in its place later.
+        let mut made = Vec::new();
+        for member in &known.members {
+            let record = row.run.members.get(&system_name(member.system));
+            let may_hold = record.is_some_and(|r| r.state.leaves() == Leaves::Unknown);
+            let (base, target) = (member.base.own(), member.target.own());
+            let creates = |slot: &usize| may_hold && base[*slot] == 0 && target[*slot] != 0;
+            made.extend((0..OWN).filter(creates).map(|slot| (member.system, slot)));
         }
         let (group, revision, now) = (known.group, known.revision, self.now);
-        let is_released = self
-            .store
-            .releases
-            .iter()
-            .any(|(plan, _)| *plan == row.run.plan);
-        let deleted = known
-            .members
-            .iter()
-            .filter(|m| m.deletes != 0 && !is_released);
+        let mut releases = self.store.releases.iter();
+        let counts = outcome.is_success() && !releases.any(|(plan, _)| *plan == row.run.plan);
+        let deleted = known.members.iter().filter(|m| counts && m.deletes != 0);
         let deleted: Vec<_> = deleted.map(|m| (now, m.system, m.deletes)).collect();
+        let gone: Vec<_> = known.members.iter().map(|m| (m.system, m.deletes)).collect();
         self.ghost.deleted.extend(deleted);
-        for system in &self.groups[group].systems {
-            let declared = self.forge.revisions[revision].contents[*system];
-            for (slot, content) in declared.iter().enumerate() {
-                self.ghost.ours[*system] |= u8::from(*content != 0) << slot;
+        for (system, slot) in made {
+            self.ghost.ours[system] |= 1 << slot;
+        }
+        if outcome.is_success() {
+            for (system, deletes) in gone {
+                self.ghost.ours[system] &= !deletes;
+            }
+            for system in &self.groups[group].systems {
+                let declared = self.forge.revisions[revision].contents[*system];
+                for (slot, content) in declared.iter().enumerate() {
+                    self.ghost.ours[*system] |= u8::from(*content != 0) << slot;
+                }
             }
         }
     }

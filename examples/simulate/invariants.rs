@@ -586,8 +586,6 @@ impl World {
             }
             if !was && is {
                 *ours |= bit;
-            } else if was && !is {
-                *ours &= !bit;
             }
         }
         Ok(())

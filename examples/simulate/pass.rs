@@ -175,6 +175,11 @@ impl World {
                 turn.outcome = Some((revision, outcome));
                 self.end_pass(replica, group, Some(next));
             }
+            (Job::Returning(None), _) => self.take_lease(replica, group),
+            (Job::Returning(next), _) => {
+                turn.lease = None;
+                self.end_pass(replica, group, next);
+            }
             // An answer that fits no question.
             _ => self.drop_pass(replica, group),
         }
