@@ -43,6 +43,10 @@ enum Came {
     Event(Step),
     Deadline(Phase, u64),
     Renewal,
+    /// The backoff before asking again is over.
+    Again(usize, Ask2),
+    /// A system has prepared to undo.
+    UndoStaged(usize),
 }
 
 /// What the store was asked that nothing goes on without.
@@ -52,6 +56,7 @@ enum Waits {
     Save,
     Decide(Decision),
     UseRelease,
+    GiveBack,
     Finish,
     Owe,
     Renew,
@@ -219,6 +224,10 @@ impl World {
                     carry.waits = Waits::UseRelease;
                     let run = Rc::new(carry.run.clone());
                     self.ask_store(to, Call::UseRelease { run });
+                } else if is_in_doubt(&carry.run) && !self.has(Bug::FenceKeptInDoubt) {
+                    // The next run is to be of a newer fence than what is still under way to that system. Written first, so that nobody
+                    // sees the run's end without it.
+                    self.give_back(replica, group);
                 } else {
                     self.finish(replica, group, false);
                 }
@@ -237,6 +246,16 @@ impl World {
     fn leave_open(&mut self, replica: usize, group: usize) {
         self.replicas[replica].turns[group].lease = None;
         self.end_pass(replica, group, Some(Next::Retry));
+    }
+
+    fn give_back(&mut self, replica: usize, group: usize) {
+        let to = self.token(replica, group);
+        let Some(carry) = self.carry(replica, group) else {
+            return;
+        };
+        carry.waits = Waits::GiveBack;
+        let (fence, holder) = (carry.run.fence.0, (replica, to.inc));
+        self.ask_store(to, Call::GiveBack { group, holder, fence });
     }
 
     fn finish(&mut self, replica: usize, group: usize, released: bool) {
@@ -320,6 +339,10 @@ impl World {
                 self.finish(replica, group, matches!(answer, Answer::Is(true)));
                 return;
             }
+            Waits::GiveBack => {
+                self.finish(replica, group, false);
+                return;
+            }
             Waits::Finish if owes_after => {
                 carry.waits = Waits::Owe;
                 let run = store::key(&carry.run);
@@ -357,8 +380,19 @@ impl World {
             return;
         };
         match came {
-            Came::Event(_) if turn != carry.turn => {}
+            Came::Event(_) | Came::Again(..) | Came::UndoStaged(_) if turn != carry.turn => {}
             Came::Event(event) => self.advance(replica, group, event),
+            Came::Again(system, call) => self.call(to, system, call),
+            Came::UndoStaged(system) => {
+                let (run, fence) = (store::key(&carry.run), carry.run.fence.0);
+                let request = Request {
+                    run,
+                    stage: Stage::Undo,
+                    ask: Ask::Commit,
+                    fence,
+                };
+                self.ask_system(to, Tag::Call(Ask2::Undo), system, request);
+            }
             Came::Deadline(_, armed) if armed != carry.armed => {}
             Came::Deadline(phase, _) => {
                 say!(self, "r{replica} g{group}   time is up for {phase:?}");
@@ -419,11 +453,10 @@ impl World {
         }
     }
 
-    /// The backoff is over.
+    /// Like all that was begun, what is to be asked again waits while the store is waited for.
     pub(crate) fn again(&mut self, to: Token, system: usize, call: Ask2) {
-        let turn = self.carry(to.replica, to.group).map(|c| c.turn);
-        if self.is_current(to) && turn == Some(to.turn) {
-            self.call(to, system, call);
+        if self.is_current(to) {
+            self.came(to, Came::Again(system, call));
         }
     }
 
@@ -439,25 +472,22 @@ impl World {
         let inc = self.replicas[replica].inc;
         self.queue
             .push(self.now + 1, Event::SendOwed { replica, inc });
-        let own = carry.rest.is_none().then(|| outcome.next());
-        if own.is_some() {
-            let revision = revision_index(&carry.run.revision);
-            self.replicas[replica].turns[group].outcome = Some((revision, outcome));
+        let turn = &mut self.replicas[replica].turns[group];
+        let is_in_doubt = is_in_doubt(&carry.run) && self.bug != Some(Bug::FenceKeptInDoubt);
+        if is_in_doubt {
+            turn.lease = None;
         }
-        let in_doubt = |m: &Member| m.state.leaves() == Leaves::Unknown;
-        let is_in_doubt = carry.run.members.values().any(in_doubt);
-        if is_in_doubt && !self.has(Bug::FenceKeptInDoubt) {
-            let turn = &mut self.replicas[replica].turns[group];
-            turn.pass += 1;
-            turn.job = Job::Returning(own);
-            let (to, fence) = (self.token(replica, group), carry.run.fence.0);
-            let holder = (replica, to.inc);
-            self.ask_store(to, Call::GiveBack { group, holder, fence });
-        } else if let Some((held, rest)) = carry.rest {
-            self.replicas[replica].turns[group].pass += 1;
-            self.recover(replica, group, held, rest);
+        let Some((held, rest)) = carry.rest else {
+            let (revision, next) = (revision_index(&carry.run.revision), outcome.next());
+            turn.outcome = Some((revision, outcome));
+            self.end_pass(replica, group, Some(next));
+            return;
+        };
+        turn.pass += 1;
+        if is_in_doubt {
+            self.take_lease(replica, group);
         } else {
-            self.end_pass(replica, group, own);
+            self.recover(replica, group, held, rest);
         }
     }
 
@@ -528,20 +558,7 @@ impl World {
             Tag::UndoPrepare => match reply {
                 Reply::Error(error) => Heard::Undone(Err(error)),
                 Reply::Done(_) | Reply::Seen(_) => {
-                    let Some(carry) = self
-                        .carry(to.replica, to.group)
-                        .filter(|c| c.turn == to.turn)
-                    else {
-                        return;
-                    };
-                    let (run, fence) = (store::key(&carry.run), carry.run.fence.0);
-                    let request = Request {
-                        run,
-                        stage: Stage::Undo,
-                        ask: Ask::Commit,
-                        fence,
-                    };
-                    self.ask_system(to, Tag::Call(Ask2::Undo), system, request);
+                    self.came(to, Came::UndoStaged(system));
                     return;
                 }
             },
@@ -606,6 +623,12 @@ impl World {
             announced
         }
     }
+}
+
+/// Whether a run leaves a system of which nobody knows where it stands: what it was sent may still arrive there.
+fn is_in_doubt(run: &Run) -> bool {
+    let unknown = |m: &Member| m.state.leaves() == Leaves::Unknown;
+    run.members.values().any(unknown)
 }
 
 fn words(answer: &Heard) -> String {

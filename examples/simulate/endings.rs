@@ -224,14 +224,20 @@ impl World {
         let (Some(known), Some(row)) = (self.ghost.run(run), self.store.row(run)) else {
             return;
         };
-        // What may be there after all was made by Lockstep, whatever is put in its place later.
-        let mut made = Vec::new();
+        // What may be there after all was made by Lockstep, whatever is put in its place later. What a system showed to be gone is nobody's,
+        // though it be there.
+        let (mut made, mut disowned) = (Vec::new(), Vec::new());
         for member in &known.members {
             let record = row.run.members.get(&system_name(member.system));
-            let may_hold = record.is_some_and(|r| r.state.leaves() == Leaves::Unknown);
+            let left = record.map(|r| r.state.leaves());
             let (base, target) = (member.base.own(), member.target.own());
-            let creates = |slot: &usize| may_hold && base[*slot] == 0 && target[*slot] != 0;
-            made.extend((0..OWN).filter(creates).map(|slot| (member.system, slot)));
+            let created = (0..OWN).filter(|slot| base[*slot] == 0 && target[*slot] != 0);
+            let created = created.map(|slot| (member.system, slot));
+            if left == Some(Leaves::Unknown) {
+                made.extend(created);
+            } else if left == Some(Leaves::Base) {
+                disowned.extend(created);
+            }
         }
         let (group, revision, now) = (known.group, known.revision, self.now);
         let mut releases = self.store.releases.iter();
@@ -242,6 +248,9 @@ impl World {
         self.ghost.deleted.extend(deleted);
         for (system, slot) in made {
             self.ghost.ours[system] |= 1 << slot;
+        }
+        for (system, slot) in disowned {
+            self.ghost.strange[system] |= u8::from(self.systems[system].state.own()[slot] != 0) << slot;
         }
         if outcome.is_success() {
             for (system, deletes) in gone {
@@ -308,7 +317,7 @@ impl World {
             let bit = 1 << slot;
             // What nobody declares stays, where it is somebody else's.
             let may_stay =
-                self.ghost.ours[system] & bit == 0 || self.ghost.by_hand[system] & bit != 0;
+                self.ghost.ours[system] & bit == 0 || self.ghost.strange[system] & bit != 0;
             wanted[slot] == has[slot] || (wanted[slot] == 0 && may_stay)
         };
         let wrong = (0..OWN).find(|slot| !is_right(*slot))?;

@@ -215,8 +215,8 @@ pub(crate) struct Ghost {
     runs: Vec<GhostRun>,
     /// Resources on each system that are Lockstep's: it made them, or a revision that held there declared them.
     pub(crate) ours: Vec<u8>,
-    /// Resources that somebody has changed by hand.
-    pub(crate) by_hand: Vec<u8>,
+    /// Resources that somebody has changed by hand, or that a system falsely showed to be gone: they may stay.
+    pub(crate) strange: Vec<u8>,
     /// When which resources were deleted where, as far as that counts for ceilings.
     pub(crate) deleted: Vec<(u64, usize, u8)>,
     pub(crate) entries: usize,
@@ -228,7 +228,7 @@ impl Ghost {
         Self {
             runs: Vec::new(),
             ours: vec![0; systems],
-            by_hand: vec![0; systems],
+            strange: vec![0; systems],
             deleted: Vec::new(),
             entries: 0,
             shown: vec![None; systems],
@@ -305,7 +305,13 @@ impl World {
                     state.words()
                 ),
             ),
-            Fact::Observed { .. } => Ok(()),
+            Fact::Observed { system, state } => {
+                let (has, shown) = (self.systems[*system].state.own(), state.own());
+                for slot in (0..OWN).filter(|slot| has[*slot] != 0 && shown[*slot] == 0) {
+                    self.ghost.strange[*system] |= 1 << slot;
+                }
+                Ok(())
+            }
             Fact::Asked { run, call, is_over } => self.judge_question(*run, *call, *is_over),
             Fact::Showed {
                 run,
@@ -337,7 +343,7 @@ impl World {
                 self.judge_ownership(*stage, *system, *before, *after)
             }
             Fact::Drifted { system, slot } => {
-                self.ghost.by_hand[*system] |= 1 << slot;
+                self.ghost.strange[*system] |= 1 << slot;
                 Ok(())
             }
             Fact::Shown {

@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    fn take_lease(&mut self, replica: usize, group: usize) {
+    pub(crate) fn take_lease(&mut self, replica: usize, group: usize) {
         let turn = &mut self.replicas[replica].turns[group];
         turn.lease = None;
         turn.outcome = None;
@@ -174,11 +174,6 @@ impl World {
                 let next = outcome.next();
                 turn.outcome = Some((revision, outcome));
                 self.end_pass(replica, group, Some(next));
-            }
-            (Job::Returning(None), _) => self.take_lease(replica, group),
-            (Job::Returning(next), _) => {
-                turn.lease = None;
-                self.end_pass(replica, group, next);
             }
             // An answer that fits no question.
             _ => self.drop_pass(replica, group),

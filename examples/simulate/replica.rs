@@ -54,9 +54,6 @@ pub(crate) enum Job {
     Guarding(Box<Scene>, Plan),
     Concluding(usize, Outcome),
     Carrying(Box<Carry>),
-    /// The lease is being given back after a run that left a system in doubt, so that what is still under way to it is of an older fence
-    /// than the next run. Then what came of the pass, or `None` to go on taking up what is open.
-    Returning(Option<Next>),
 }
 
 /// What a pass knows before it plans.
