@@ -21,7 +21,7 @@ pub(crate) enum Bug {
     SentBeforeSaved,
     DecisionForgotten,
     OpenRunsForgotten,
-    RetriesStop,
+    WaitsForEver,
     SilentTakenForUntouched,
     AbortLeftOut,
     SuccessUnverified,
@@ -70,7 +70,7 @@ pub(crate) const ALL: [Planted; 35] = [
     planted(Bug::SentBeforeSaved, "sent-before-saved", "prepares before the run is in the store", &[P::SavedFirst]),
     planted(Bug::DecisionForgotten, "decision-forgotten", "recovers a decided run as one that was not", &[P::AllOrNone, P::Truthful, P::Justified, P::Counted]),
     planted(Bug::OpenRunsForgotten, "open-runs-forgotten", "starts anew without taking up what was left open", &[P::OneAtATime, P::Ends]),
-    planted(Bug::RetriesStop, "retries-stop", "asks nothing a second time and waits for ever", &[P::Ends]),
+    planted(Bug::WaitsForEver, "waits-for-ever", "asks nothing a second time and knows no deadline", &[P::Ends]),
     planted(Bug::SilentTakenForUntouched, "silent-taken-for-untouched", "takes a system that does not answer for one that has not committed", &[P::AllOrNone, P::Truthful]),
     planted(Bug::AbortLeftOut, "abort-left-out", "says that changes were dropped without asking for it", &[P::Truthful]),
     planted(Bug::SuccessUnverified, "success-unverified", "takes a system's word for its commit", &[P::Counted]),
@@ -189,9 +189,10 @@ pub(crate) fn step(bug: Option<Bug>, run: Run, event: Event, at: Timestamp) -> (
         | Phase::Finished
         | Phase::Yielded => {}
     }
-    if bug == Bug::RetriesStop {
+    if bug == Bug::WaitsForEver {
         let again = |e: &Effect| matches!(e, Effect::Ask { attempt, .. } if *attempt > 0);
-        turned.effects.retain(|e| !again(e));
+        let timed = |e: &Effect| matches!(e, Effect::Arm(_));
+        turned.effects.retain(|e| !again(e) && !timed(e));
     }
     (turned.run, turned.effects)
 }

@@ -255,7 +255,14 @@ impl World {
         };
         carry.waits = Waits::GiveBack;
         let (fence, holder) = (carry.run.fence.0, (replica, to.inc));
-        self.ask_store(to, Call::GiveBack { group, holder, fence });
+        self.ask_store(
+            to,
+            Call::GiveBack {
+                group,
+                holder,
+                fence,
+            },
+        );
     }
 
     fn finish(&mut self, replica: usize, group: usize, released: bool) {

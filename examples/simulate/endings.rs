@@ -181,9 +181,7 @@ impl World {
     /// Zero of zero changes: what the revision declares is there.
     fn judge_in_step(&self, run: RunKey, group: usize, revision: usize) -> Result<(), Broken> {
         for system in &self.groups[group].systems {
-            let declared = self.forge.revisions[revision].contents[*system];
-            let has = self.systems[*system].state.own();
-            let is_there = (0..OWN).all(|slot| declared[slot] == 0 || declared[slot] == has[slot]);
+            let is_there = self.differs(*system, revision).is_none();
             // The look was a moment ago.
             let since = self.now.saturating_sub(60_000);
             if !is_there && !self.is_disturbed(*system, since) {
@@ -244,13 +242,18 @@ impl World {
         let counts = outcome.is_success() && !releases.any(|(plan, _)| *plan == row.run.plan);
         let deleted = known.members.iter().filter(|m| counts && m.deletes != 0);
         let deleted: Vec<_> = deleted.map(|m| (now, m.system, m.deletes)).collect();
-        let gone: Vec<_> = known.members.iter().map(|m| (m.system, m.deletes)).collect();
+        let gone: Vec<_> = known
+            .members
+            .iter()
+            .map(|m| (m.system, m.deletes))
+            .collect();
         self.ghost.deleted.extend(deleted);
         for (system, slot) in made {
             self.ghost.ours[system] |= 1 << slot;
         }
         for (system, slot) in disowned {
-            self.ghost.strange[system] |= u8::from(self.systems[system].state.own()[slot] != 0) << slot;
+            self.ghost.strange[system] |=
+                u8::from(self.systems[system].state.own()[slot] != 0) << slot;
         }
         if outcome.is_success() {
             for (system, deletes) in gone {

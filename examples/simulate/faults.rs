@@ -151,10 +151,6 @@ impl Fault {
             "a status arrives again later",
         ),
     ];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
 }
 
 /// How often each sort happens in one seed, in a thousand occasions, or as a number of times for what happens by itself.
@@ -162,8 +158,6 @@ impl Fault {
 pub(crate) struct Profile([u64; Fault::ALL.len()]);
 
 impl Profile {
-    pub(crate) const CALM: Self = Self([0; Fault::ALL.len()]);
-
     /// Each seed has its own weather: most sorts of faults are missing, some are rare, some are all over the place. Everything at
     /// once would only ever show the same few early failures.
     pub(crate) fn drawn(chance: &mut Chance) -> Self {
@@ -183,14 +177,14 @@ impl Profile {
                 Fault::Drift => chance.between(0, 4),
                 // Of a thousand messages.
                 Fault::StoreLost | Fault::StoreUnheard | Fault::StoreLate => chance.between(2, 20),
-                Fault::CallLost
-                | Fault::CallUnheard
-                | Fault::CallLate
-                | Fault::CallTwice
-                | Fault::StaleRead => chance.between(5, 60),
+                Fault::CallLost | Fault::CallUnheard | Fault::CallLate | Fault::CallTwice => {
+                    chance.between(5, 150)
+                }
+                Fault::StaleRead => chance.between(5, 60),
                 Fault::Refusal | Fault::BrokenWord => chance.between(5, 80),
                 Fault::PartialListing => chance.between(5, 40),
-                Fault::StaleMain | Fault::NewsLost => chance.between(20, 300),
+                Fault::StaleMain => chance.between(0, 4),
+                Fault::NewsLost => chance.between(20, 300),
                 Fault::PostLost | Fault::PostUnheard | Fault::PostTwice => chance.between(20, 200),
             };
         }

@@ -24,11 +24,14 @@ const REST: u64 = 3_600_000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Happening {
     Merge,
+    /// The same group's, soon after.
+    MergeAgain(usize),
     /// A person looks at what is held or stuck.
     Person,
     ClockJump,
     StoreCut,
     PowerCut,
+    StaleMain,
     Silence,
     Lie,
     Drift,
@@ -121,6 +124,7 @@ impl World {
             (Fault::ClockJump, Happening::ClockJump),
             (Fault::StoreCut, Happening::StoreCut),
             (Fault::PowerCut, Happening::PowerCut),
+            (Fault::StaleMain, Happening::StaleMain),
             (Fault::Silent, Happening::Silence),
             (Fault::Liar, Happening::Lie),
             (Fault::Drift, Happening::Drift),
@@ -142,16 +146,18 @@ impl World {
     pub(crate) fn happens(&mut self, happening: Happening) {
         match happening {
             Happening::Merge => {
+                // Who merges once often merges again.
                 let group = self.chance.index(self.groups.len());
-                let fate = match self.chance.below(8) {
-                    0 if self.weather.rate(Fault::Refusal) > 0 => Fate::Refused,
-                    1 => Fate::Proposed,
-                    _ => Fate::Merged,
-                };
-                if !self.forge.is_full() {
-                    self.merge(group, fate);
+                if self.chance.of_1000(400) {
+                    let soon = self.now + self.chance.between(1_000, 40_000);
+                    self.queue.push(
+                        soon.min(STORM - 1),
+                        Event::Happens(Happening::MergeAgain(group)),
+                    );
                 }
+                self.merge_into(group);
             }
+            Happening::MergeAgain(group) => self.merge_into(group),
             Happening::Person => self.person(),
             Happening::ClockJump => {
                 let replica = self.chance.index(self.replicas.len());
@@ -165,6 +171,13 @@ impl World {
                 self.replicas[replica].cut_until = self.now + self.chance.between(5_000, 90_000);
                 self.tally.count(Fault::StoreCut);
                 say!(self, "r{replica}      is cut off from the store");
+            }
+            Happening::StaleMain => {
+                let replica = self.chance.index(self.replicas.len());
+                self.replicas[replica].behind_until =
+                    self.now + self.chance.between(20_000, 150_000);
+                self.tally.count(Fault::StaleMain);
+                say!(self, "r{replica}      sees main as it was");
             }
             Happening::PowerCut => {
                 self.store.power_cut();
@@ -188,6 +201,17 @@ impl World {
             Happening::Drift => self.drift(),
             Happening::Calm => self.calm(),
             Happening::Rest => self.rest(),
+        }
+    }
+
+    fn merge_into(&mut self, group: usize) {
+        let fate = match self.chance.below(8) {
+            0 if self.weather.rate(Fault::Refusal) > 0 => Fate::Refused,
+            1 => Fate::Proposed,
+            _ => Fate::Merged,
+        };
+        if !self.forge.is_full() {
+            self.merge(group, fate);
         }
     }
 
@@ -273,6 +297,7 @@ impl World {
         for replica in &mut self.replicas {
             replica.ahead = 0;
             replica.cut_until = 0;
+            replica.behind_until = 0;
         }
         for system in &mut self.systems {
             system.silent_until = 0;

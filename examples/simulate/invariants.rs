@@ -5,7 +5,7 @@ use std::fmt;
 
 use lockstep::ids::Stage;
 use lockstep::protocol::Call;
-use lockstep::record::{Decision, Run};
+use lockstep::record::{Decision, Leaves, Run};
 
 use super::bugs::Bug;
 use super::store::{Row, Wrote, key};
@@ -522,7 +522,24 @@ impl World {
         Ok(())
     }
 
-    fn judge_effect(&self, run: RunKey, stage: Stage, system: usize) -> Result<(), Broken> {
+    /// What was still under way when its run ended may take effect only where that end leaves open where the system stands.
+    fn judge_late_effect(&mut self, run: RunKey, system: usize) -> Result<(), Broken> {
+        let Some(row) = self.store.row(run).filter(|row| row.ends > 0) else {
+            return Ok(());
+        };
+        let name = system_name(system);
+        let left = row.run.members.get(&name).map(|m| m.state.leaves());
+        if left != Some(Leaves::Unknown) {
+            return broken(
+                Promise::Truthful,
+                format!("#{run} took effect on {name}, of which its end says {left:?}"),
+            );
+        }
+        self.systems[system].disturbed = Some(self.now);
+        Ok(())
+    }
+
+    fn judge_effect(&mut self, run: RunKey, stage: Stage, system: usize) -> Result<(), Broken> {
         let name = system_name(system);
         let kept = &self.systems[system].kept;
         if kept.get(&(run, stage)).is_some_and(|k| k.effects > 1) {
@@ -541,9 +558,11 @@ impl World {
                 format!("#{run} took effect on {name} without a decision"),
             );
         }
+        self.judge_late_effect(run, system)?;
         if stage == Stage::Undo {
             return Ok(());
         }
+        let kept = &self.systems[system].kept;
         let newer = kept
             .range((run + 1, Stage::Forward)..)
             .find(|(_, k)| k.was_staged && k.status != Status::Aborted);

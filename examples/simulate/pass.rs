@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::bugs::{self, Bug};
 use super::carry::Carry;
-use super::faults::Fault;
 use super::invariants::Fact;
 use super::replica::{Held, Job, Scene};
 use super::store::{Answer, Call, Claims, Known, LEASE, No, key};
@@ -53,7 +52,7 @@ impl World {
     }
 
     pub(crate) fn begin_pass(&mut self, replica: usize, group: usize) {
-        if !self.strikes(Fault::StaleMain) {
+        if self.now >= self.replicas[replica].behind_until {
             self.replicas[replica].head = match self.bug {
                 Some(Bug::ProposalTakenForMain) => self.forge.revisions.len() - 1,
                 _ => self.forge.head(),

@@ -102,6 +102,8 @@ pub(crate) struct Replica {
     pub(crate) line_free: u64,
     /// The main branch, as it knows it.
     pub(crate) head: usize,
+    /// Until then it sees it as it was.
+    pub(crate) behind_until: u64,
     pub(crate) turns: Vec<Turn>,
     sender: Sender,
 }
@@ -117,6 +119,7 @@ impl Replica {
             cut_until: 0,
             line_free: 0,
             head: 0,
+            behind_until: 0,
             turns: (0..groups).map(|_| Turn::default()).collect(),
             sender: Sender::default(),
         }

@@ -179,6 +179,9 @@ impl Store {
             owes,
         } = finish;
         if let Err(why) = self.guard(group, &run, bug) {
+            if bug == Some(Bug::LedgerNumberLost) {
+                self.next_entry += 1;
+            }
             return no(why);
         }
         let run_key = key(&run);
