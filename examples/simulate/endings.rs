@@ -20,6 +20,15 @@ impl World {
                 format!("#{run} ended, and nobody knows of it"),
             );
         };
+        if self.place(known.revision) == usize::MAX {
+            return broken(
+                Promise::MergedOnly,
+                format!(
+                    "#{run} is for revision {}, which is not on main",
+                    known.revision
+                ),
+            );
+        }
         if row.ends > 1 {
             return broken(Promise::OneOutcome, format!("#{run} ended again"));
         }
@@ -212,7 +221,7 @@ impl World {
             || self.is_disturbed(member.system, started)
     }
 
-    fn is_disturbed(&self, system: usize, since: u64) -> bool {
+    pub(crate) fn is_disturbed(&self, system: usize, since: u64) -> bool {
         let system = &self.systems[system];
         system.pretends.is_some() || system.disturbed.is_some_and(|at| at >= since)
     }

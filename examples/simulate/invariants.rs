@@ -49,7 +49,7 @@ impl Promise {
         (Self::OneAtATime, "at most one open run in a group"),
         (
             Self::MergedOnly,
-            "what is not on the main branch reaches no system",
+            "what is not on the main branch reaches no system, and no run is for it",
         ),
         (
             Self::NeverBackwards,
@@ -529,7 +529,8 @@ impl World {
         };
         let name = system_name(system);
         let left = row.run.members.get(&name).map(|m| m.state.leaves());
-        if left != Some(Leaves::Unknown) {
+        let started = self.ghost.run(run).map_or(0, |known| known.started);
+        if left != Some(Leaves::Unknown) && !self.is_disturbed(system, started) {
             return broken(
                 Promise::Truthful,
                 format!("#{run} took effect on {name}, of which its end says {left:?}"),
