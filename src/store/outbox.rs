@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::engine::{Connection, Doing as _};
 use super::values::{json, ms, number, time};
-use super::{Durability, Store, StoreError};
+use super::{Durability, NewEntry, Store, StoreError, ledger};
 
 /// A delivery to be made. The same destination and key again is the same delivery and changes nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,4 +147,33 @@ pub(super) async fn put(
         .doing("put a delivery in the outbox")?;
     }
     Ok(())
+}
+
+impl Store {
+    /// Owes deliveries, each together with the ledger's entry of it, all or none. One that is owed already, or was made, is neither owed nor
+    /// recorded again.
+    pub async fn enqueue_recorded(
+        &self,
+        news: &[(NewDelivery, NewEntry)],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doing = "put news in the outbox";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        let mut entries = Vec::new();
+        for (delivery, entry) in news {
+            let known: Option<i64> =
+                sqlx::query_scalar("SELECT id FROM outbox WHERE destination = $1 AND key = $2")
+                    .bind(delivery.destination.as_str())
+                    .bind(delivery.key.as_str())
+                    .fetch_optional(&mut *tx)
+                    .await
+                    .doing(doing)?;
+            if known.is_none() {
+                put(&mut tx, std::slice::from_ref(delivery), at).await?;
+                entries.push(entry.clone());
+            }
+        }
+        ledger::put(&mut tx, &entries).await?;
+        tx.commit().await.doing(doing)
+    }
 }

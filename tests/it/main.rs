@@ -10,6 +10,7 @@ mod adopt;
 mod ci;
 mod comments;
 mod crash;
+mod dating;
 mod drift;
 mod engine;
 mod flaky;
