@@ -139,6 +139,7 @@ impl Engine {
                 }
             }
         }
+        memory.carried = self.carried_out(pass.name).await?;
         let recent = self.store.recent_runs(pass.name, Reach::Whole, 1).await?;
         if let Some(last) = recent.into_iter().next() {
             let outcome = last.outcome.map(serde_json::from_value);

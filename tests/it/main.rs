@@ -10,6 +10,7 @@ mod adopt;
 mod ci;
 mod comments;
 mod crash;
+mod dating;
 mod disk;
 mod drift;
 mod engine;
