@@ -17,9 +17,6 @@ use crate::view::DateView;
 /// How long before.
 pub const ANNOUNCED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Where news for people go: whoever delivers them knows by what way.
-const NEWS: &str = "news";
-
 impl Engine {
     /// Announces what begins or ends on the group's systems within a week and was not announced yet. Each goes out once for a resource, its systems
     /// and the moment: a date that is moved is announced anew.
@@ -47,7 +44,7 @@ impl Engine {
             }
             let text = |language| date.sentence(language);
             let body = json!({
-                "type": Action::DATE_ANNOUNCED.as_str(),
+                "topic": Action::DATE_ANNOUNCED.as_str(),
                 "key": key,
                 "group": pass.name,
                 "revision": bundle.revision,
@@ -68,7 +65,7 @@ impl Engine {
                 body: body.clone(),
             };
             let delivery = NewDelivery {
-                destination: NEWS.to_owned(),
+                destination: NewDelivery::NEWS.to_owned(),
                 key,
                 body,
             };

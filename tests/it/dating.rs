@@ -292,8 +292,11 @@ async fn a_date_is_announced_a_week_before_and_once() {
     assert!(english.ends_with("JST on medical, voicedrive"), "{english}");
     let japanese = body["text"]["ja"].as_str().unwrap();
     assert!(japanese.contains("に終わります"), "{japanese}");
-    let due = world.store().await.due(now(), 10).await.unwrap();
-    let news: Vec<_> = due.iter().filter(|d| d.destination == "news").collect();
+    let due = world.store().await.owed_to("news", 10).await.unwrap();
+    let news: Vec<_> = due
+        .iter()
+        .filter(|d| d.key.starts_with("date.announced/"))
+        .collect();
     assert_eq!(news.len(), 1);
     assert_eq!(news[0].body, *body);
 
