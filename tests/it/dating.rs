@@ -275,6 +275,12 @@ async fn a_date_is_announced_a_week_before_and_once() {
     for _ in 0..2 {
         assert_eq!(world.apply().await.code, Some(0));
     }
+    let due = world.store().await.owed_to("news", 10).await.unwrap();
+    let news: Vec<_> = due
+        .iter()
+        .filter(|d| d.key.starts_with("date.announced/"))
+        .collect();
+    assert_eq!(news.len(), 1);
     let lockstep = world.start(&["run"], "run.log");
     eventually("it runs", async || {
         lockstep.output().contains("in step").then_some(())
@@ -284,6 +290,7 @@ async fn a_date_is_announced_a_week_before_and_once() {
     let announced = world.entries("date.announced").await;
     assert_eq!(announced.len(), 1);
     let body = &announced[0].body;
+    assert_eq!(news[0].body, *body);
     assert_eq!(body["resource"], "AccessGrant/readonly/user200");
     assert_eq!(body["effect"], "ends");
     assert_eq!(body["at"], until.as_str());
@@ -292,14 +299,6 @@ async fn a_date_is_announced_a_week_before_and_once() {
     assert!(english.ends_with("JST on medical, voicedrive"), "{english}");
     let japanese = body["text"]["ja"].as_str().unwrap();
     assert!(japanese.contains("に終わります"), "{japanese}");
-    let due = world.store().await.owed_to("news", 10).await.unwrap();
-    let news: Vec<_> = due
-        .iter()
-        .filter(|d| d.key.starts_with("date.announced/"))
-        .collect();
-    assert_eq!(news.len(), 1);
-    assert_eq!(news[0].body, *body);
-
     // The status says so as well.
     let status = world.status().await;
     assert_eq!(status["upcoming"][0]["at"], until.as_str());
