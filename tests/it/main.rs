@@ -26,6 +26,7 @@ mod left;
 mod ownership;
 mod promises;
 mod secrets;
+mod simulate;
 mod stopping;
 mod tidy;
 mod urgent;
