@@ -230,6 +230,12 @@ impl Run {
         self
     }
 
+    /// Whether it leaves a system of which nobody knows where it stands. What it was sent may still be under way, and take effect there.
+    pub fn leaves_doubt(&self) -> bool {
+        let unknown = |m: &Member| m.state.leaves() == Leaves::Unknown;
+        self.members.values().any(unknown)
+    }
+
     /// How many changes it carries, over all systems.
     pub fn changes(&self) -> usize {
         self.members.values().map(|m| m.changes.len()).sum()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lockstep::config::OnFailure;
 use lockstep::ids::{Fence, Stage};
 use lockstep::protocol::{self, Answer, Call, Effect, Event};
-use lockstep::record::{ConnectorError, Decision, Member, MemberState, Phase, Run};
+use lockstep::record::{ConnectorError, Decision, Member, MemberState, Outcome, Phase, Run};
 
 use super::invariants::Promise;
 
@@ -30,6 +30,8 @@ pub(crate) enum Bug {
     SpeaksAfterEnd,
     EndsTwice,
     HoldsInsteadOfRollingBack,
+    LeftUnnamed,
+    TimesNotStored,
     StoreIgnoresFences,
     SystemsIgnoreFences,
     FenceNotRaised,
@@ -62,7 +64,7 @@ pub(crate) struct Planted {
 use Promise as P;
 
 #[rustfmt::skip]
-pub(crate) const ALL: [Planted; 35] = [
+pub(crate) const ALL: [Planted; 37] = [
     planted(Bug::PrepareNotAwaited, "prepare-not-awaited", "decides when the first system has prepared", &[P::InStep]),
     planted(Bug::RefusalTakenForYes, "refusal-taken-for-yes", "takes a refused prepare for a prepared one", &[P::InStep]),
     planted(Bug::CommitBeforeDecision, "commit-before-decision", "commits first and writes the decision down after", &[P::DecidedFirst]),
@@ -79,6 +81,8 @@ pub(crate) const ALL: [Planted; 35] = [
     planted(Bug::SpeaksAfterEnd, "speaks-after-end", "goes on asking when the outcome is known", &[P::QuietAfterEnd]),
     planted(Bug::EndsTwice, "ends-twice", "writes the end of a run that has ended again", &[P::OneOutcome, P::Ledger]),
     planted(Bug::HoldsInsteadOfRollingBack, "holds-instead-of-rolling-back", "calls a person where it should take back", &[P::Justified]),
+    planted(Bug::LeftUnnamed, "left-unnamed", "does not name who was left behind", &[P::AllOrNone]),
+    planted(Bug::TimesNotStored, "times-not-stored", "leaves out of a stored run when systems prepared", &[P::ReadBack]),
     planted(Bug::StoreIgnoresFences, "store-ignores-fences", "the store takes writes of a holder that was passed", &[P::Fenced]),
     planted(Bug::SystemsIgnoreFences, "systems-ignore-fences", "systems do what a holder asks that was passed", &[P::Fenced]),
     planted(Bug::FenceNotRaised, "fence-not-raised", "a new holder gets the number of the one before", &[P::Fenced]),
@@ -179,6 +183,7 @@ pub(crate) fn step(bug: Option<Bug>, run: Run, event: Event, at: Timestamp) -> (
         }
         Phase::Verifying if bug == Bug::SuccessUnverified => turned.take_its_word(),
         Phase::Finished if bug == Bug::SpeaksAfterEnd && !was_over => turned.ask_all(Call::Abort),
+        Phase::Finished if bug == Bug::LeftUnnamed => turned.name_nobody(),
         Phase::Planned
         | Phase::Preparing
         | Phase::Aborting
@@ -228,6 +233,14 @@ impl Turned {
             attempt: 0,
         });
         self.effects.extend(asks);
+    }
+
+    fn name_nobody(&mut self) {
+        if let Some(Outcome::RolledBack { left, .. } | Outcome::Stuck { systems: left }) =
+            &mut self.run.outcome
+        {
+            left.clear();
+        }
     }
 
     fn take_its_word(&mut self) {

@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use lockstep::ids::{Digest, Fence, Stage};
 use lockstep::protocol::{Answer as Heard, Call as Ask2, Effect, Event as Step};
-use lockstep::record::{
-    ConnectorError, Decision, Leaves, Member, Next, Outcome, Phase, Receipt, Run,
-};
+use lockstep::record::{ConnectorError, Decision, Leaves, Next, Outcome, Phase, Receipt, Run};
 
 use super::bugs::{self, Bug};
 use super::faults::Fault;
@@ -103,13 +101,17 @@ impl World {
         self.carry_out(replica, group, Carry::new(run, effects, Some((held, open))));
     }
 
-    /// A run as it comes back from the store. Every tenth is really written and read, which costs more than all else.
+    /// A run as it comes back from the store. One of four is really written and read, which costs more than all else.
     fn read_back(&mut self, stored: &Run) -> Run {
-        if !self.tally.recovered.is_multiple_of(10) {
+        if !store::key(stored).is_multiple_of(4) {
             return stored.clone();
         }
         let text = serde_json::to_string(stored).unwrap_or_default();
-        let read = serde_json::from_str(&text).ok();
+        let mut read: Option<Run> = serde_json::from_str(&text).ok();
+        if let (true, Some(run)) = (self.has(Bug::TimesNotStored), &mut read) {
+            let members = run.members.values_mut();
+            members.for_each(|member| member.prepared_at = None);
+        }
         self.facts.push(Fact::ReadBack {
             is_same: read.as_ref() == Some(stored),
         });
@@ -224,7 +226,7 @@ impl World {
                     carry.waits = Waits::UseRelease;
                     let run = Rc::new(carry.run.clone());
                     self.ask_store(to, Call::UseRelease { run });
-                } else if is_in_doubt(&carry.run) && !self.has(Bug::FenceKeptInDoubt) {
+                } else if carry.run.leaves_doubt() && !self.has(Bug::FenceKeptInDoubt) {
                     // The next run is to be of a newer fence than what is still under way to that system. Written first, so that nobody
                     // sees the run's end without it.
                     self.give_back(replica, group);
@@ -480,7 +482,7 @@ impl World {
         self.queue
             .push(self.now + 1, Event::SendOwed { replica, inc });
         let turn = &mut self.replicas[replica].turns[group];
-        let is_in_doubt = is_in_doubt(&carry.run) && self.bug != Some(Bug::FenceKeptInDoubt);
+        let is_in_doubt = carry.run.leaves_doubt() && self.bug != Some(Bug::FenceKeptInDoubt);
         if is_in_doubt {
             turn.lease = None;
         }
@@ -630,12 +632,6 @@ impl World {
             announced
         }
     }
-}
-
-/// Whether a run leaves a system of which nobody knows where it stands: what it was sent may still arrive there.
-fn is_in_doubt(run: &Run) -> bool {
-    let unknown = |m: &Member| m.state.leaves() == Leaves::Unknown;
-    run.members.values().any(unknown)
 }
 
 fn words(answer: &Heard) -> String {

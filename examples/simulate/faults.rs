@@ -20,6 +20,7 @@ pub(crate) enum Fault {
     Silent,
     Refusal,
     BrokenWord,
+    Nonsense,
     Liar,
     PartialListing,
     StaleRead,
@@ -33,7 +34,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them, with what they are called and what they are.
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 24] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 25] = [
         (
             Self::Crash,
             "crash",
@@ -110,6 +111,11 @@ impl Fault {
             "a system has prepared and refuses to commit",
         ),
         (
+            Self::Nonsense,
+            "nonsense",
+            "a system does what it is asked, and its answer is none",
+        ),
+        (
             Self::Liar,
             "liar",
             "a system says it commits, doesn't, and shows the digest it should have",
@@ -181,8 +187,10 @@ impl Profile {
                     chance.between(5, 150)
                 }
                 Fault::StaleRead => chance.between(5, 60),
-                Fault::Refusal | Fault::BrokenWord => chance.between(5, 80),
+                Fault::Refusal => chance.between(5, 80),
+                Fault::BrokenWord => chance.between(20, 150),
                 Fault::PartialListing => chance.between(5, 40),
+                Fault::Nonsense => chance.between(2, 20),
                 Fault::StaleMain => chance.between(0, 4),
                 Fault::NewsLost => chance.between(20, 300),
                 Fault::PostLost | Fault::PostUnheard | Fault::PostTwice => chance.between(20, 200),

@@ -17,7 +17,7 @@ use super::universe::{OWN, SYSTEMS, StateId, THEIRS, system_name};
 use super::world::{Event, GroupShape, LeaseClock, World, say};
 
 /// How long faults go on, and how long everything may take to come to rest after that.
-const STORM: u64 = 420_000;
+const STORM: u64 = 300_000;
 const REST: u64 = 3_600_000;
 
 /// Something that happens.
@@ -53,8 +53,8 @@ impl World {
                 Some(GroupShape {
                     name: format!("g{n}").parse().ok()?,
                     systems: (first..count.min(SYSTEMS)).collect(),
-                    on_failure: match chance.below(3) {
-                        0 => OnFailure::Hold,
+                    on_failure: match chance.below(5) {
+                        0 | 1 => OnFailure::Hold,
                         _ => OnFailure::Rollback,
                     },
                 })
@@ -148,8 +148,8 @@ impl World {
             Happening::Merge => {
                 // Who merges once often merges again.
                 let group = self.chance.index(self.groups.len());
-                if self.chance.of_1000(400) {
-                    let soon = self.now + self.chance.between(1_000, 40_000);
+                if self.chance.of_1000(500) {
+                    let soon = self.now + self.chance.between(1_000, 30_000);
                     self.queue.push(
                         soon.min(STORM - 1),
                         Event::Happens(Happening::MergeAgain(group)),

@@ -623,7 +623,7 @@ impl World {
         kept.is_some_and(|kept| kept.was_staged)
     }
 
-    /// Whether the ledger's numbers are to be taken from what was handed out.
+    /// Whether this bug is planted.
     pub(crate) fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }

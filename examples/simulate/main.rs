@@ -176,25 +176,19 @@ fn hunt(out: &mut impl Write, from: u64) -> io::Result<ExitCode> {
     })
 }
 
+/// As tables, which `docs/simulator.md` holds.
 fn list(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "faults")?;
+    writeln!(out, "| fault | what happens |\n| --- | --- |")?;
     for (_, name, what) in Fault::ALL {
-        writeln!(out, "  {name:<16} {what}")?;
+        writeln!(out, "| `{name}` | {what} |")?;
     }
-    writeln!(out, "promises")?;
+    writeln!(out, "\n| promise | what must hold |\n| --- | --- |")?;
     for (promise, what) in Promise::ALL {
-        writeln!(out, "  {:<16} {what}", format!("{promise:?}"))?;
+        writeln!(out, "| `{promise:?}` | {what} |")?;
     }
-    writeln!(
-        out,
-        "planted bugs, and the promises of which each breaks one"
-    )?;
+    writeln!(out, "\n| bug | what it does |\n| --- | --- |")?;
     for planted in &BUGS {
-        writeln!(
-            out,
-            "  {:<30} {} {:?}",
-            planted.name, planted.what, planted.breaks
-        )?;
+        writeln!(out, "| `{}` | {} |", planted.name, planted.what)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use lockstep::config::{Ceiling, Config, Consistency, Percent, Safety};
-use lockstep::ids::{Fence, RunId};
+use lockstep::ids::{Fence, PlanDigest, RunId};
 use lockstep::plan::Plan;
 use lockstep::plan::safety::{Breach, GuardContext, Own, PastChange, Rule, guard};
 use lockstep::record::{ConnectorError, Failure, Failures, Next, Opening, Outcome, Run, Trigger};
@@ -166,8 +166,9 @@ impl World {
                 self.look(to, held.fence, *known);
             }
             (Job::Noting(scene), _) => self.consider(replica, group, *scene),
-            (Job::Guarding(scene, plan), Answer::Guard { released, past }) => {
-                self.guarded(replica, group, &scene, plan, released, &past);
+            (Job::Guarding(scene, plan, digest), Answer::Guard { released, past }) => {
+                let released = released.then_some(digest);
+                self.guarded(replica, group, &scene, (plan, digest), released, &past);
             }
             (Job::Concluding(revision, outcome), _) => {
                 let next = outcome.next();
@@ -380,7 +381,7 @@ impl World {
             return;
         }
         let digest = plan.digest();
-        self.replicas[replica].turns[group].job = Job::Guarding(Box::new(scene), plan);
+        self.replicas[replica].turns[group].job = Job::Guarding(Box::new(scene), plan, digest);
         let to = self.token(replica, group);
         self.ask_store(to, Call::Guard { plan: digest });
     }
@@ -390,16 +391,15 @@ impl World {
         replica: usize,
         group: usize,
         scene: &Scene,
-        plan: Plan,
-        released: bool,
+        (plan, digest): (Plan, PlanDigest),
+        released: Option<PlanDigest>,
         past: &[PastChange],
     ) {
-        let digest = plan.digest();
         let context = GuardContext {
             now: moment(self.now, self.replicas[replica].ahead),
             past,
             observed: &BTreeMap::new(),
-            released: released.then_some(digest),
+            released,
             own: &OWN_ACCESS,
         };
         let mut breaches = guard(&plan, &CONFIG, &context);

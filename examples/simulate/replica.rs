@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use lockstep::ids::PlanDigest;
 use lockstep::plan::Plan;
 use lockstep::protocol::LONGEST_BACKOFF;
 use lockstep::record::{Next, Outcome};
@@ -51,7 +52,7 @@ pub(crate) enum Job {
     Looking(Box<Scene>),
     /// Who owns what is being written down.
     Noting(Box<Scene>),
-    Guarding(Box<Scene>, Plan),
+    Guarding(Box<Scene>, Plan, PlanDigest),
     Concluding(usize, Outcome),
     Carrying(Box<Carry>),
 }

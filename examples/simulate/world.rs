@@ -2,7 +2,7 @@
 
 use lockstep::config::OnFailure;
 use lockstep::ids::{GroupName, Stage};
-use lockstep::record::Phase;
+use lockstep::record::{ConnectorError, Phase};
 
 use super::bugs::Bug;
 use super::chance::Chance;
@@ -442,7 +442,7 @@ impl World {
     /// The one who asked will have waited long enough.
     fn give_up(&mut self, to: Token, tag: Tag, system: usize, limit: u64) {
         let message = "no answer in time".to_owned();
-        let reply = Reply::Error(lockstep::record::ConnectorError::Transient { message });
+        let reply = Reply::Error(ConnectorError::Transient { message });
         self.queue.push(
             limit,
             Event::FromSystem {
@@ -494,6 +494,11 @@ impl World {
                 fence: request.fence,
                 seen,
             });
+            if self.strikes(Fault::Nonsense) {
+                self.systems[system].disturbed = Some(self.now);
+                let message = "that is no answer".to_owned();
+                reply = Reply::Error(ConnectorError::Terminal { message });
+            }
         }
         let (run, stage) = (request.run, request.stage);
         match did {

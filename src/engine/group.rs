@@ -355,6 +355,10 @@ impl Engine {
             done.waits = Some(unfinished(run));
             return done;
         };
+        if run.leaves_doubt() {
+            // Its end has given the lease back.
+            memory.lease = None;
+        }
         for (system, observed) in &scene.observed {
             if let Some(left) = super::finish::left_with(run, system) {
                 memory.known.insert(system.clone(), left);

@@ -234,6 +234,9 @@ impl Engine {
                 memory.lease = None;
                 continue;
             };
+            if run.leaves_doubt() {
+                memory.lease = None;
+            }
             for (system, member) in &run.members {
                 if let Some(left) = super::finish::left_with(&run, system) {
                     memory.known.insert(system.clone(), left);

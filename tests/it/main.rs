@@ -30,6 +30,7 @@ mod ownership;
 mod promises;
 mod replicas;
 mod secrets;
+mod simulate;
 mod stopping;
 mod tidy;
 mod urgent;
