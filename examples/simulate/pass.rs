@@ -1,7 +1,7 @@
 //! One pass of a replica over a group, up to the run: lead, look, plan, ask the guard. It follows the library's `engine::lead`, `group` and
 //! `conclude`; urgent changes that go ahead of the others are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -401,6 +401,7 @@ impl World {
             observed: &BTreeMap::new(),
             released,
             own: &OWN_ACCESS,
+            by_date: &BTreeSet::new(),
         };
         let mut breaches = guard(&plan, &CONFIG, &context);
         if let (true, Some(good)) = (scene.is_good_lost, scene.known.good) {
