@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod record;
 pub mod resource;
 pub mod state;
+pub mod tlog;
 pub mod view;
 
 pub mod clock;

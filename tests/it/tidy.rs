@@ -9,6 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("finding", &["ids"]),
     ("state", &["ids"]),
+    ("tlog", &["ids"]),
     ("document", &["ids", "finding"]),
     ("config", &["ids", "finding", "document"]),
     (
