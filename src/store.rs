@@ -1,14 +1,14 @@
 //! The store: what must outlast the process. Runs and their decisions, the ledger, deliveries owed, leases, and what is known of
 //! groups and systems.
 //!
-//! One engine is built in, SQLite; `store/engine.rs` and the migrations are the only places that know it. Values of the
+//! Two engines are built in, SQLite and PostgreSQL; `store/engine` and the migrations are the only places that know them. Values of the
 //! core go in and come out as their types; bodies that only their owner understands (a run, a receipt) are JSON that is not
 //! looked into. The store never reads the clock: times come in, and are kept to the millisecond.
 //!
 //! Every write is one transaction that has the write lock from its start, so reading before writing in it is safe.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 mod claim;
@@ -46,8 +46,7 @@ mod tests;
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: engine::Pools,
-    /// The file; what belongs beside it is named after it.
-    path: PathBuf,
+    place: engine::Place,
     /// Keeps a temporary store's folder for as long as a handle is left.
     _folder: Option<Arc<tempfile::TempDir>>,
 }
@@ -62,13 +61,13 @@ enum Durability {
 }
 
 impl Store {
-    /// Opens the store at a path or `sqlite:` URL, makes it where there is none (folders too, for this user only), and brings
+    /// Opens the store at a path, `sqlite:` or `postgres:` URL, makes a file where there is none (folders too, for this user only), and brings
     /// its tables up to date. A store that a newer program has written is left as it is.
     pub async fn open(location: impl AsRef<OsStr>) -> Result<Self, StoreError> {
-        let path = engine::path(location.as_ref())?;
+        let place = engine::place(location.as_ref())?;
         Ok(Self {
-            pools: engine::open(&path).await?,
-            path,
+            pools: engine::open(&place).await?,
+            place,
             _folder: None,
         })
     }
@@ -79,13 +78,20 @@ impl Store {
             path: std::env::temp_dir(),
             source,
         })?;
-        let path = folder.path().join("store.db");
-        let pools = engine::open(&path).await?;
+        let place = engine::Place::File(folder.path().join("store.db"));
         Ok(Self {
-            pools,
-            path,
+            pools: engine::open(&place).await?,
+            place,
             _folder: Some(Arc::new(folder)),
         })
+    }
+
+    /// The store's file, where it is one.
+    fn file(&self) -> Option<&Path> {
+        match &self.place {
+            engine::Place::File(path) => Some(path),
+            engine::Place::Server(_) => None,
+        }
     }
 
     /// Waits for what is under way and closes the files. Not needed for safety: what was written is written.
@@ -103,7 +109,7 @@ impl Store {
     }
 
     /// Connections that can only read.
-    fn read(&self) -> &engine::Pool {
-        self.pools.reader()
+    fn read(&self) -> &engine::Pools {
+        &self.pools
     }
 }

@@ -54,7 +54,7 @@ impl Engine {
         // Whoever had it meanwhile may have moved everything that is remembered.
         *memory = Memory::default();
         self.alive
-            .get_or_try_init(async || self.store.announce(&self.holder))
+            .get_or_try_init(async || self.store.announce(&self.holder, self.clock.now()).await)
             .await?;
         let fresh_until = self.fresh();
         let acquired = self

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Claim {
     /// The lock; closing the file lets go of it.
-    _file: File,
+    _file: Option<File>,
 }
 
 /// The process that keeps a store's groups in step. What it did not get to write down is not known.
@@ -49,9 +49,12 @@ impl std::fmt::Display for Running {
 }
 
 impl Store {
-    /// Claims the store for this process. An error that names the other one where there is one and it lives.
+    /// Claims the store for this process. An error that names the other one where there is one and it lives. A store on a server is for several
+    /// replicas and can't be claimed: leases say who works on which group.
     pub fn claim(&self, now: Timestamp) -> Result<Claim, StoreError> {
-        let path = self.claim_file();
+        let Some(path) = self.claim_file() else {
+            return Ok(Claim { _file: None });
+        };
         let failed = |source| StoreError::Folder {
             path: path.clone(),
             source,
@@ -69,7 +72,7 @@ impl Store {
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
                     return Err(StoreError::Taken {
-                        path: self.path.clone(),
+                        store: self.place.to_string(),
                         by: read(&path),
                     });
                 }
@@ -81,12 +84,14 @@ impl Store {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
-        Ok(Claim { _file: file })
+        Ok(Claim { _file: Some(file) })
     }
 
     /// The process that has claimed the store and lives, if there is one.
     pub fn running(&self) -> Result<Option<Running>, StoreError> {
-        let path = self.claim_file();
+        let Some(path) = self.claim_file() else {
+            return Ok(None);
+        };
         let failed = |source| StoreError::Folder {
             path: path.clone(),
             source,
@@ -103,10 +108,11 @@ impl Store {
         }
     }
 
-    fn claim_file(&self) -> PathBuf {
-        let mut file = self.path.clone().into_os_string();
+    /// None on a server: replicas share it on purpose.
+    fn claim_file(&self) -> Option<PathBuf> {
+        let mut file = self.file()?.to_owned().into_os_string();
         file.push(".running");
-        PathBuf::from(file)
+        Some(PathBuf::from(file))
     }
 }
 

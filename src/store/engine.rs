@@ -1,213 +1,145 @@
-//! SQLite: how it is opened, locked and made durable, and what its errors mean. All that a second engine does otherwise
-//! is in this file and in the migrations.
+//! The two databases a store may be in. All that they do otherwise is here, in its children and in the migrations: how they are opened, locked
+//! and made durable, what their errors mean. Statements are the same for both and run through [`query`].
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use sqlx::ConnectOptions;
-use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use jiff::Timestamp;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::PgConnectOptions;
 
 use super::{Durability, StoreError};
 
-/// The engine whose statements and rows the rest of the store uses.
-pub(super) type Engine = sqlx::Sqlite;
-pub(super) type Pool = sqlx::Pool<Engine>;
-pub(super) type Connection = sqlx::SqliteConnection;
-/// A transaction that has the write lock. Dropped without a commit it is rolled back.
-pub(super) type Tx = sqlx::Transaction<'static, Engine>;
+mod fault;
+mod postgres;
+mod query;
+mod sqlite;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+pub(super) use fault::Doing;
+use query::patiently;
+pub(super) use query::{Query, Value, query};
 
-/// "LKST" in the file's header: tells a store from any other SQLite file.
-const APPLICATION_ID: i64 = 0x4c4b_5354;
-
-/// How long a write waits for another process's.
-const BUSY: Duration = Duration::from_secs(10);
-/// How long a call waits for a connection: longer than one writer may be kept waiting.
-const ACQUIRE: Duration = Duration::from_secs(30);
-const READERS: u32 = 4;
-
-/// One connection that writes, some that can only read. SQLite has one writer at a time anyway; queueing for it here is fair and
-/// wakes at once, where its own busy handler sleeps and polls.
+/// Where a store is.
 #[derive(Debug, Clone)]
-pub(super) struct Pools {
-    writer: Pool,
-    reader: Pool,
+pub(super) enum Place {
+    /// SQLite's file; what belongs beside it is named after it.
+    File(PathBuf),
+    Server(Box<PgConnectOptions>),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(options) => f.write_str(&postgres::shown(options)),
+        }
+    }
+}
+
+/// Connections that write, and some that can only read.
+#[derive(Debug, Clone)]
+pub(super) enum Pools {
+    Sqlite(sqlite::Pools),
+    Postgres(postgres::Pools),
+}
+
+/// A transaction that has the write lock, or one that reads everything as of one moment. Dropped without a commit it is rolled back.
+pub(super) enum Tx {
+    Sqlite(sqlite::Transaction),
+    Postgres(postgres::Transaction),
 }
 
 impl Pools {
-    pub(super) fn reader(&self) -> &Pool {
-        &self.reader
-    }
-
-    /// Begins with the write lock: a plain BEGIN that reads and then writes fails as busy without waiting. `synchronous` is set every
-    /// time, so that a relaxed write can't leave the connection relaxed for the next.
     pub(super) async fn begin(
         &self,
         durability: Durability,
         doing: &'static str,
     ) -> Result<Tx, StoreError> {
-        let statement = match durability {
-            Durability::Full => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            Durability::Relaxed => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-        };
-        self.writer.begin_with(statement).await.doing(doing)
+        match self {
+            Self::Sqlite(pools) => pools.begin(durability).await.map(Tx::Sqlite),
+            Self::Postgres(pools) => pools.begin(durability).await.map(Tx::Postgres),
+        }
+        .doing(doing)
+    }
+
+    /// Reads everything as of one moment.
+    pub(super) async fn snapshot(&self, doing: &'static str) -> Result<Tx, StoreError> {
+        match self {
+            Self::Sqlite(pools) => pools.snapshot().await.map(Tx::Sqlite),
+            Self::Postgres(pools) => pools.snapshot().await.map(Tx::Postgres),
+        }
+        .doing(doing)
     }
 
     pub(super) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        match self {
+            Self::Sqlite(pools) => pools.close().await,
+            Self::Postgres(pools) => pools.close().await,
+        }
     }
 }
 
-/// The file a location means: a path, or `sqlite:` and a path.
-pub(super) fn path(location: &OsStr) -> Result<PathBuf, StoreError> {
+impl Tx {
+    /// The time that leases go by: on a server its own, so that replicas with clocks of their own agree on what has run out.
+    pub(super) async fn clock(&mut self, here: Timestamp) -> sqlx::Result<Timestamp> {
+        match self {
+            Self::Sqlite(_) => Ok(here),
+            Self::Postgres(_) => {
+                let ms: i64 =
+                    query("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT")
+                        .value(self)
+                        .await?;
+                Timestamp::from_millisecond(ms).map_err(|e| sqlx::Error::Decode(e.into()))
+            }
+        }
+    }
+
+    pub(super) async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => patiently(tx.commit()).await,
+        }
+    }
+}
+
+/// The place a location means: a path, `sqlite:` and a path, or a URL of PostgreSQL.
+pub(super) fn place(location: &OsStr) -> Result<Place, StoreError> {
     let Some(text) = location.to_str() else {
-        return Ok(PathBuf::from(location));
+        return Ok(Place::File(PathBuf::from(location)));
     };
     if let Some(rest) = text.strip_prefix("sqlite:") {
-        return Ok(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)));
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        return Ok(Place::File(PathBuf::from(path)));
     }
     match text.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => {
+            Ok(Place::Server(Box::new(postgres::options(text)?)))
+        }
         Some((scheme, _)) => Err(StoreError::Unsupported {
             scheme: scheme.to_owned(),
         }),
-        None => Ok(PathBuf::from(text)),
+        None => Ok(Place::File(PathBuf::from(text))),
     }
 }
 
-pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
-    make_file(path).map_err(|source| StoreError::Folder {
-        path: path.to_owned(),
-        source,
-    })?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .foreign_keys(true);
-    look(path, &options).await?;
-
-    let writer = pool(1)
-        .connect_with(
-            options
-                .clone()
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full),
-        )
-        .await
-        .doing("open the store")?;
-    let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-    let pools = Pools { writer, reader };
-    migrate(path, &pools).await?;
-    Ok(pools)
-}
-
-fn pool(size: u32) -> PoolOptions<Engine> {
-    // A local file's connection does not go stale, and closing the last one would checkpoint the log each time.
-    PoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(ACQUIRE)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-}
-
-/// Makes folders and an empty file that only this user may read: the ledger names people. SQLite's side files take the mode over.
-fn make_file(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty path"));
+pub(super) async fn open(place: &Place) -> Result<Pools, StoreError> {
+    match place {
+        Place::File(path) => sqlite::open(path).await.map(Pools::Sqlite),
+        Place::Server(options) => postgres::open((**options).clone())
+            .await
+            .map(Pools::Postgres),
     }
-    let mut folders = DirBuilder::new();
-    folders.recursive(true);
-    let mut file = OpenOptions::new();
-    file.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-        folders.mode(0o700);
-        file.mode(0o600);
-    }
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        folders.create(parent)?;
-    }
-    match file.open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Looks at what is there before anything is written to it, so that a wrong path leaves the file behind it untouched.
-async fn look(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let looking = "look into the store";
-    let foreign = || StoreError::Foreign {
-        path: path.to_owned(),
-    };
-    let mut connection = match options.clone().pragma("query_only", "ON").connect().await {
-        Err(error) if code(&error) == Some(NOT_A_DATABASE) => return Err(foreign()),
-        other => other.doing(looking)?,
-    };
-    let read = sqlx::query_as(
-        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT COUNT(*) FROM sqlite_master)",
-    )
-    .fetch_one(&mut connection)
-    .await;
-    let (application, tables): (i64, i64) = match read {
-        Err(error) if code(&error) == Some(NOT_A_DATABASE) => return Err(foreign()),
-        other => other.doing(looking)?,
-    };
-    if tables == 0 {
-        return Ok(());
-    }
-    if application != APPLICATION_ID {
-        return Err(foreign());
-    }
-    newest(path, &mut connection).await
-}
-
-/// Refuses a store with a migration that this program does not have.
-async fn newest(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
-        .await
-        .doing("read the store's version")?;
-    let known = MIGRATIONS.iter().map(|m| m.version).max();
-    if found > known {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found: found.unwrap_or_default(),
-            known: known.unwrap_or_default(),
-        });
-    }
-    Ok(())
-}
-
-/// All missing migrations in one transaction: of two programs that start together one does it, the other finds it done.
-async fn migrate(path: &Path, pools: &Pools) -> Result<(), StoreError> {
-    let doing = "bring the store's tables up to date";
-    let mut tx = pools.begin(Durability::Full, doing).await?;
-    run_migrations(&mut tx)
-        .await
-        .map_err(sqlx::Error::from)
-        .doing(doing)?;
-    newest(path, &mut tx).await?;
-    sqlx::query("PRAGMA application_id = 0x4c4b5354")
-        .execute(&mut *tx)
-        .await
-        .doing(doing)?;
-    tx.commit().await.doing(doing)
 }
 
 /// `Migrator::run` step by step: its own future is not `Send` here (it is generic over how it gets a connection).
-async fn run_migrations(connection: &mut Connection) -> Result<(), MigrateError> {
+async fn run_migrations<C: Migrate>(
+    migrations: &Migrator,
+    connection: &mut C,
+) -> Result<(), MigrateError> {
     const TABLE: &str = "_sqlx_migrations";
     connection.ensure_migrations_table(TABLE).await?;
     let applied = connection.list_applied_migrations(TABLE).await?;
-    for migration in MIGRATIONS.iter() {
+    for migration in migrations.iter() {
         match applied.iter().find(|a| a.version == migration.version) {
             Some(applied) if applied.checksum == migration.checksum => {}
             Some(_) => return Err(MigrateError::VersionMismatch(migration.version)),
@@ -217,43 +149,4 @@ async fn run_migrations(connection: &mut Connection) -> Result<(), MigrateError>
         }
     }
     Ok(())
-}
-
-const NOT_A_DATABASE: i32 = 26;
-
-/// SQLite's primary result code, where the error is SQLite's.
-fn code(error: &sqlx::Error) -> Option<i32> {
-    if let sqlx::Error::Migrate(error) = error {
-        let (MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _)) = &**error
-        else {
-            return None;
-        };
-        return code(inner);
-    }
-    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(extended & 0xff)
-}
-
-/// Says what was being done when a statement failed, and sorts the failure by whose fault it is.
-pub(super) trait Doing<T> {
-    fn doing(self, doing: &'static str) -> Result<T, StoreError>;
-}
-
-impl<T> Doing<T> for Result<T, sqlx::Error> {
-    fn doing(self, doing: &'static str) -> Result<T, StoreError> {
-        self.map_err(|source| {
-            if matches!(source, sqlx::Error::PoolTimedOut) {
-                return StoreError::Busy { doing, source };
-            }
-            // https://sqlite.org/rescode.html: BUSY, LOCKED; READONLY, IOERR, FULL, CANTOPEN; CORRUPT, NOTADB.
-            match code(&source) {
-                Some(5 | 6) => StoreError::Busy { doing, source },
-                Some(8 | 10 | 13 | 14) => StoreError::Disk { doing, source },
-                Some(11 | NOT_A_DATABASE) => StoreError::Damaged {
-                    what: format!("could not {doing}: {source}"),
-                },
-                _ => StoreError::Refused { doing, source },
-            }
-        })
-    }
 }

@@ -20,21 +20,40 @@ pub enum StoreError {
     )]
     Folder { path: PathBuf, source: io::Error },
     /// The file is something else.
-    #[error("{} is not a Lockstep store and is left as it is; name another file as `store` in lockstep.toml", path.display())]
-    Foreign { path: PathBuf },
+    #[error(
+        "{store} is not a Lockstep store and is left as it is; name another place as `store` in lockstep.toml"
+    )]
+    Foreign { store: String },
     /// The program is older than the store.
     #[error(
-        "the store {} is of a newer Lockstep (schema {found}; this program knows up to {known}); use the newer program",
-        path.display()
+        "the store {store} is of a newer Lockstep (schema {found}; this program knows up to {known}); use the newer program"
     )]
     Newer {
-        path: PathBuf,
+        store: String,
         found: i64,
         known: i64,
     },
     /// A location for an engine that is not built in. Only the scheme is repeated: the rest may hold a password.
-    #[error("{scheme}: is no store this build can open; give a path or sqlite:PATH")]
+    #[error(
+        "{scheme}: is no store this build can open; give a path, sqlite:PATH or postgres://USER@HOST/DATABASE"
+    )]
     Unsupported { scheme: String },
+    /// A URL that can't be read. It is not repeated: it may hold a password.
+    #[error("the store's address can't be read; it is written postgres://USER@HOST:PORT/DATABASE")]
+    Address,
+    /// The database server can't be reached, went away, or ended a transaction that stood still. It may work later.
+    #[error(
+        "the store's database can't be reached (could not {doing}): {source}; nothing is applied until it can"
+    )]
+    Away {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    /// The database server does not let us in, or lets us do too little.
+    #[error(
+        "the store's database refuses: {source}; check user, password, database and the rights on its schema"
+    )]
+    Denied { source: sqlx::Error },
     /// Another process has the write lock, or all connections are in use. It may work later.
     #[error(
         "the store was busy for too long (could not {doing}): {source}; it is worth trying again"
@@ -64,11 +83,10 @@ pub enum StoreError {
     },
     /// Another process has said that it alone works on this store, and lives.
     #[error(
-        "{by} works on the store {} already, and two would only wait for each other; stop that one, or name another file as \
-         `store` in lockstep.toml",
-        path.display()
+        "{by} works on the store {store} already, and two would only wait for each other; stop that one, or name another file as \
+         `store` in lockstep.toml"
     )]
-    Taken { path: PathBuf, by: Running },
+    Taken { store: String, by: Running },
     /// A newer holder of the group's lease has been here: this process must stop writing for it.
     #[error(
         "the lease {lease:?} has passed to another process (its fence is {}, ours {}); this one must stop",
@@ -91,12 +109,14 @@ impl StoreError {
     /// Whether the same call may work later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy { .. } => true,
+            Self::Busy { .. } | Self::Away { .. } => true,
             Self::Unreadable { .. }
             | Self::Folder { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Unsupported { .. }
+            | Self::Address
+            | Self::Denied { .. }
             | Self::Disk { .. }
             | Self::Damaged { .. }
             | Self::Refused { .. }

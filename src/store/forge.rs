@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::engine::Doing as _;
+use super::engine::{Doing as _, query};
 use super::values::{json, ms, time};
 use super::{Durability, Store, StoreError};
 
@@ -30,28 +30,27 @@ impl Store {
     pub async fn take_delivery(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
         let doing = "note a delivery";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        sqlx::query("DELETE FROM deliveries WHERE at_ms < $1")
+        query("DELETE FROM deliveries WHERE at_ms < $1")
             .bind(ms(at.saturating_sub(KEPT).unwrap_or(Timestamp::MIN)))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
-        let done = sqlx::query(
-            "INSERT INTO deliveries (id, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(id)
-        .bind(ms(at))
-        .execute(&mut *tx)
-        .await
-        .doing(doing)?;
+        let done =
+            query("INSERT INTO deliveries (id, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(id)
+                .bind(ms(at))
+                .execute(&mut tx)
+                .await
+                .doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Whether a comment was answered already.
     pub async fn has_said(&self, id: &str) -> Result<bool, StoreError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM commands WHERE id = $1)")
+        query("SELECT EXISTS (SELECT 1 FROM commands WHERE id = $1)")
             .bind(id)
-            .fetch_one(self.read())
+            .value(self.read())
             .await
             .doing("look for a command")
     }
@@ -67,7 +66,7 @@ impl Store {
             body,
         } = said;
         let mut tx = self.write(Durability::Full, doing).await?;
-        sqlx::query(
+        query(
             "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT DO NOTHING",
         )
@@ -76,7 +75,7 @@ impl Store {
         .bind(author.as_str())
         .bind(ms(*at))
         .bind(body.to_string())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -84,7 +83,7 @@ impl Store {
 
     /// All that was said on a proposal, oldest first.
     pub async fn said(&self, proposal: u64) -> Result<Vec<SaidRow>, StoreError> {
-        let rows: Vec<Columns> = sqlx::query_as(
+        let rows: Vec<Columns> = query(
             "SELECT id, proposal, author, at_ms, body FROM commands WHERE proposal = $1 \
              ORDER BY at_ms, id",
         )
@@ -109,15 +108,15 @@ impl Store {
     pub async fn first(&self, name: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
         let doing = "note when something began";
         let mut tx = self.write(Durability::Full, doing).await?;
-        sqlx::query("INSERT INTO firsts (name, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        query("INSERT INTO firsts (name, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(name)
             .bind(ms(now))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
-        let at: i64 = sqlx::query_scalar("SELECT at_ms FROM firsts WHERE name = $1")
+        let at: i64 = query("SELECT at_ms FROM firsts WHERE name = $1")
             .bind(name)
-            .fetch_one(&mut *tx)
+            .value(&mut tx)
             .await
             .doing(doing)?;
         tx.commit().await.doing(doing)?;

@@ -1,6 +1,6 @@
 //! Where each group of systems stands: the last good revision, the one that failed, the newest seen.
 
-use super::engine::{Connection, Doing as _};
+use super::engine::{Doing as _, Tx, query};
 use super::values::id;
 use super::{Durability, Store, StoreError};
 use crate::ids::{GroupName, Revision};
@@ -47,7 +47,7 @@ impl Store {
             Option<String>,
             Option<String>,
         );
-        let row: Option<Columns> = sqlx::query_as(
+        let row: Option<Columns> = query(
             "SELECT good_revision, failed_revision, failed_why, seen_revision FROM groups WHERE name = $1",
         )
         .bind(group.as_str())
@@ -81,7 +81,7 @@ impl Store {
 }
 
 pub(super) async fn put(
-    tx: &mut Connection,
+    tx: &mut Tx,
     group: &GroupName,
     update: &GroupUpdate,
 ) -> Result<(), StoreError> {
@@ -91,7 +91,7 @@ pub(super) async fn put(
         FailedUpdate::Clear => (true, None),
         FailedUpdate::Set(failed) => (true, Some(failed)),
     };
-    sqlx::query(
+    query(
         "INSERT INTO groups (name, good_revision, failed_revision, failed_why, seen_revision) \
          VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (name) DO UPDATE SET \

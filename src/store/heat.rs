@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::Doing as _;
+use super::engine::{Doing as _, query};
 use super::values::{ms, time};
 use super::{Durability, Store, StoreError};
 use crate::ids::{ResourceRef, SystemName};
@@ -33,17 +33,17 @@ impl Store {
         let mut heats = Vec::with_capacity(resources.len());
         for resource in resources {
             let before: Option<(f64, i64)> =
-                sqlx::query_as("SELECT heat, at_ms FROM heat WHERE system = $1 AND resource = $2")
+                query("SELECT heat, at_ms FROM heat WHERE system = $1 AND resource = $2")
                     .bind(system.as_str())
                     .bind(resource.as_str())
-                    .fetch_optional(&mut *tx)
+                    .fetch_optional(&mut tx)
                     .await
                     .doing(doing)?;
             let heat = match before {
                 Some((heat, at)) => cooled(heat, time(at)?, now) + 1.0,
                 None => 1.0,
             };
-            sqlx::query(
+            query(
                 "INSERT INTO heat (system, resource, heat, at_ms) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (system, resource) DO UPDATE SET heat = excluded.heat, at_ms = excluded.at_ms",
             )
@@ -51,7 +51,7 @@ impl Store {
             .bind(resource.as_str())
             .bind(heat)
             .bind(ms(now))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
             heats.push(heat);
@@ -68,7 +68,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<f64, StoreError> {
         let row: Option<(f64, i64)> =
-            sqlx::query_as("SELECT heat, at_ms FROM heat WHERE system = $1 AND resource = $2")
+            query("SELECT heat, at_ms FROM heat WHERE system = $1 AND resource = $2")
                 .bind(system.as_str())
                 .bind(resource.as_str())
                 .fetch_optional(self.read())

@@ -1,25 +1,34 @@
-//! Whether a holder of a lease still lives. Where the store is a file, holders are processes of one host: each locks a small file beside
-//! it, and the lock goes with the process however it ends. So what was killed is taken over at once, not when its lease runs out.
+//! Whether a holder of a lease still lives, and who else shares the store.
+//!
+//! Where the store is a file, holders are processes of one host: each locks a small file beside it, and the lock goes with the process however it
+//! ends. So what was killed is taken over at once, not when its lease runs out. On a server holders are replicas, which say by its clock that they live.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Store, StoreError};
+use jiff::Timestamp;
+
+use super::engine::{Doing as _, query};
+use super::values::ms;
+use super::{Durability, Store, StoreError};
 
 /// Says that its holder lives, for as long as it is kept. Dropped without [`Store::depart`] the file stays behind unlocked, which says that
 /// its holder is gone.
 #[derive(Debug)]
 pub struct Alive {
-    path: PathBuf,
-    /// The lock; closing the file lets go of it.
-    _file: File,
+    /// The file and the lock on it; closing it lets go of it.
+    file: Option<(PathBuf, File)>,
 }
 
 impl Store {
     /// Says that a holder lives, before it takes its first lease. `holder` is a name of our own making: letters, digits and dashes.
-    pub fn announce(&self, holder: &str) -> Result<Alive, StoreError> {
-        let path = self.holder_file(holder);
+    pub async fn announce(&self, holder: &str, now: Timestamp) -> Result<Alive, StoreError> {
+        let Some(path) = self.holder_file(holder) else {
+            self.beat(holder, now).await?;
+            return Ok(Alive { file: None });
+        };
         let failed = |source| StoreError::Folder {
             path: path.clone(),
             source,
@@ -38,26 +47,84 @@ impl Store {
             .open(&path)
             .map_err(failed)?;
         file.lock().map_err(failed)?;
-        Ok(Alive { path, _file: file })
+        Ok(Alive {
+            file: Some((path, file)),
+        })
     }
 
     /// Gives back all leases of a holder that has nothing left to do, so that the next one need not wait.
     pub async fn depart(&self, holder: &str, alive: Alive) -> Result<(), StoreError> {
         self.release_leases(holder).await?;
-        // What stays behind is swept later.
-        let _ = std::fs::remove_file(&alive.path);
+        match alive.file {
+            // What stays behind is swept later.
+            Some((path, _lock)) => drop(std::fs::remove_file(path)),
+            None => self.unlist(holder).await?,
+        }
         Ok(())
+    }
+
+    /// Whether several processes may work on this store at a time.
+    pub fn is_shared(&self) -> bool {
+        self.file().is_none()
+    }
+
+    /// Says that a replica lives. Cheap: after a power cut it says so again.
+    pub async fn beat(&self, holder: &str, now: Timestamp) -> Result<(), StoreError> {
+        let doing = "say that this replica lives";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        let now = tx.clock(now).await.doing(doing)?;
+        query(
+            "INSERT INTO replicas (holder, since_ms, seen_ms) VALUES ($1, $2, $2) \
+             ON CONFLICT (holder) DO UPDATE SET seen_ms = excluded.seen_ms",
+        )
+        .bind(holder)
+        .bind(ms(now))
+        .execute(&mut tx)
+        .await
+        .doing(doing)?;
+        // Long gone: their leases have run out many times over.
+        query("DELETE FROM replicas WHERE seen_ms < $1")
+            .bind(ms(now) - 24 * 60 * 60 * 1000)
+            .execute(&mut tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
+    }
+
+    /// The replicas that have said within `ttl` that they live, by name.
+    pub async fn replicas(&self, now: Timestamp, ttl: Duration) -> Result<Vec<String>, StoreError> {
+        let doing = "look which replicas live";
+        let mut tx = self.pools.snapshot(doing).await?;
+        let now = tx.clock(now).await.doing(doing)?;
+        let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        query("SELECT holder FROM replicas WHERE seen_ms >= $1 ORDER BY holder")
+            .bind(ms(now).saturating_sub(ttl))
+            .list(&mut tx)
+            .await
+            .doing(doing)
+    }
+
+    async fn unlist(&self, holder: &str) -> Result<(), StoreError> {
+        let doing = "take this replica off the list";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        query("DELETE FROM replicas WHERE holder = $1")
+            .bind(holder)
+            .execute(&mut tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
     }
 
     /// Whether a holder announced itself and is gone. One that never did may live: its lease runs out by itself.
     pub(super) fn is_gone(&self, holder: &str) -> bool {
-        !holder.is_empty() && is_unlocked(&self.holder_file(holder)).unwrap_or(false)
+        let file = self.holder_file(holder).filter(|_| !holder.is_empty());
+        file.is_some_and(|file| is_unlocked(&file).unwrap_or(false))
     }
 
-    fn holder_file(&self, holder: &str) -> PathBuf {
-        let mut folder = self.path.clone().into_os_string();
+    fn holder_file(&self, holder: &str) -> Option<PathBuf> {
+        let mut folder = self.file()?.to_owned().into_os_string();
         folder.push(".holders");
-        PathBuf::from(folder).join(holder)
+        Some(PathBuf::from(folder).join(holder))
     }
 }
 

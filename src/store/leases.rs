@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::{Connection, Doing as _};
+use super::engine::{Doing as _, Tx, query};
 use super::values::{ms, number, signed};
 use super::{Durability, Store, StoreError};
 use crate::ids::{Fence, GroupName};
@@ -31,7 +31,7 @@ impl Store {
             return Ok(Some(fence));
         }
         let other: Option<(String, i64)> =
-            sqlx::query_as("SELECT holder, fence FROM leases WHERE name = $1")
+            query("SELECT holder, fence FROM leases WHERE name = $1")
                 .bind(name)
                 .fetch_optional(self.read())
                 .await
@@ -56,7 +56,8 @@ impl Store {
     ) -> Result<Option<Fence>, StoreError> {
         let doing = "take a lease";
         let mut tx = self.write(Durability::Full, doing).await?;
-        let fence: Option<i64> = sqlx::query_scalar(
+        let now = tx.clock(now).await.doing(doing)?;
+        let fence: Option<i64> = query(
             "INSERT INTO leases (name, holder, fence, expires_ms) VALUES ($1, $2, $5, $3) \
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_ms = excluded.expires_ms, \
              fence = CASE WHEN leases.holder = excluded.holder AND leases.expires_ms >= $4 THEN leases.fence \
@@ -70,7 +71,7 @@ impl Store {
         // Systems remember the highest fence they saw, across groups and stores: one that follows the clock is above those of a
         // lost or restored store and of the group that a system was in before.
         .bind(now.as_second())
-        .fetch_optional(&mut *tx)
+        .find(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
@@ -90,7 +91,8 @@ impl Store {
         let doing = "renew a lease";
         // After a power cut the process that held it is gone too.
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        let done = sqlx::query(
+        let now = tx.clock(now).await.doing(doing)?;
+        let done = query(
             "UPDATE leases SET expires_ms = $4 WHERE name = $1 AND holder = $2 AND fence = $3 AND expires_ms >= $5",
         )
         .bind(name)
@@ -98,20 +100,20 @@ impl Store {
         .bind(signed(fence.0))
         .bind(ms(until(now, ttl)))
         .bind(ms(now))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Gives back whatever leases a holder has.
     pub(super) async fn release_leases(&self, holder: &str) -> Result<(), StoreError> {
         let doing = "give the leases back";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        sqlx::query("UPDATE leases SET expires_ms = 0, holder = '' WHERE holder = $1")
+        query("UPDATE leases SET expires_ms = 0, holder = '' WHERE holder = $1")
             .bind(holder)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -126,13 +128,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let doing = "give a lease back";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        sqlx::query(
+        query(
             "UPDATE leases SET expires_ms = 0, holder = '' WHERE name = $1 AND holder = $2 AND fence = $3",
         )
         .bind(name)
         .bind(holder)
         .bind(signed(fence.0))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -147,15 +149,11 @@ fn until(now: Timestamp, ttl: Duration) -> Timestamp {
 }
 
 /// Refuses a write under a fence that a newer holder has passed. Inside the write's transaction, so that nothing comes between.
-pub(super) async fn guard(
-    tx: &mut Connection,
-    group: &GroupName,
-    fence: Fence,
-) -> Result<(), StoreError> {
+pub(super) async fn guard(tx: &mut Tx, group: &GroupName, fence: Fence) -> Result<(), StoreError> {
     let lease = Store::group_lease(group);
-    let current: Option<i64> = sqlx::query_scalar("SELECT fence FROM leases WHERE name = $1")
+    let current: Option<i64> = query("SELECT fence FROM leases WHERE name = $1")
         .bind(&lease)
-        .fetch_optional(tx)
+        .find(tx)
         .await
         .doing("check a lease")?;
     let current = Fence(current.map_or(Ok(0), number)?);

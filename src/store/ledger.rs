@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::engine::{Connection, Doing as _, Engine};
+use super::engine::{Doing as _, Tx, query};
 use super::values::{id, json as read_json, ms, number, signed, time};
 use super::{Durability, Store, StoreError};
 use crate::ids::{Actor, Digest, GroupName, Revision, RunId, SystemName};
@@ -115,7 +115,7 @@ impl Store {
             order,
             limit,
         } = filter;
-        let mut sql = QueryBuilder::<Engine>::new(
+        let mut sql = query(
             "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE 1 = 1",
         );
         if let Some(since) = since {
@@ -153,11 +153,7 @@ impl Store {
         if let Some(limit) = limit {
             sql.push(" LIMIT ").push_bind(i64::from(*limit));
         }
-        let rows: Vec<Stored> = sql
-            .build_query_as()
-            .fetch_all(self.read())
-            .await
-            .doing("read the ledger")?;
+        let rows: Vec<Stored> = sql.fetch_all(self.read()).await.doing("read the ledger")?;
         rows.into_iter().map(Stored::entry).collect()
     }
 
@@ -165,7 +161,7 @@ impl Store {
     pub async fn verify_chain(&self) -> Result<Chain, StoreError> {
         let (mut entries, mut head) = (0, Digest::of(b""));
         loop {
-            let rows: Vec<Stored> = sqlx::query_as(
+            let rows: Vec<Stored> = query(
                 "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger \
                  WHERE seq > $1 ORDER BY seq LIMIT $2",
             )
@@ -188,13 +184,13 @@ impl Store {
     }
 }
 
-pub(super) async fn put(tx: &mut Connection, entries: &[NewEntry]) -> Result<(), StoreError> {
+pub(super) async fn put(tx: &mut Tx, entries: &[NewEntry]) -> Result<(), StoreError> {
     let doing = "write to the ledger";
     if entries.is_empty() {
         return Ok(());
     }
     let last: Option<(i64, String)> =
-        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
+        query("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
             .fetch_optional(&mut *tx)
             .await
             .doing(doing)?;
@@ -206,7 +202,7 @@ pub(super) async fn put(tx: &mut Connection, entries: &[NewEntry]) -> Result<(),
         seq += 1;
         let row = Stored::new(entry, seq, prev)?;
         prev = leaf_hash(&row.leaf);
-        sqlx::query(
+        query(
             "INSERT INTO ledger (seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::engine::{Connection, Doing as _};
+use super::engine::{Doing as _, Tx, query};
 use super::values::{json, ms, number, time};
 use super::{Durability, Store, StoreError};
 
@@ -47,7 +47,7 @@ impl Store {
 
     /// At most `limit` deliveries whose time has come, the longest waiting first.
     pub async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        let rows: Vec<Columns> = sqlx::query_as(
+        let rows: Vec<Columns> = query(
             "SELECT id, destination, key, body, created_ms, attempts, error FROM outbox \
              WHERE delivered_ms IS NULL AND next_ms <= $1 ORDER BY next_ms, id LIMIT $2",
         )
@@ -73,8 +73,8 @@ impl Store {
 
     /// How many deliveries are owed, due or not.
     pub async fn owed(&self) -> Result<u64, StoreError> {
-        let n: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE delivered_ms IS NULL")
-            .fetch_one(self.read())
+        let n: i64 = query("SELECT COUNT(*) FROM outbox WHERE delivered_ms IS NULL")
+            .value(self.read())
             .await
             .doing("count the outbox")?;
         number(n)
@@ -82,11 +82,10 @@ impl Store {
 
     /// When the next delivery is due, if any is owed: how long the sender may sleep.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let next: Option<i64> =
-            sqlx::query_scalar("SELECT MIN(next_ms) FROM outbox WHERE delivered_ms IS NULL")
-                .fetch_one(self.read())
-                .await
-                .doing("read the outbox")?;
+        let next: Option<i64> = query("SELECT MIN(next_ms) FROM outbox WHERE delivered_ms IS NULL")
+            .value(self.read())
+            .await
+            .doing("read the outbox")?;
         next.map(time).transpose()
     }
 
@@ -94,12 +93,12 @@ impl Store {
     pub async fn delivered(&self, id: i64, at: Timestamp) -> Result<(), StoreError> {
         let doing = "note a delivery";
         let mut tx = self.write(Durability::Full, doing).await?;
-        sqlx::query(
+        query(
             "UPDATE outbox SET delivered_ms = $2, error = NULL WHERE id = $1 AND delivered_ms IS NULL",
         )
         .bind(id)
         .bind(ms(at))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -109,14 +108,14 @@ impl Store {
     pub async fn failed(&self, id: i64, error: &str, next: Timestamp) -> Result<(), StoreError> {
         let doing = "note a failed delivery";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        sqlx::query(
+        query(
             "UPDATE outbox SET attempts = attempts + 1, error = $2, next_ms = $3 \
              WHERE id = $1 AND delivered_ms IS NULL",
         )
         .bind(id)
         .bind(error)
         .bind(ms(next))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -124,7 +123,7 @@ impl Store {
 }
 
 pub(super) async fn put(
-    tx: &mut Connection,
+    tx: &mut Tx,
     deliveries: &[NewDelivery],
     at: Timestamp,
 ) -> Result<(), StoreError> {
@@ -134,7 +133,7 @@ pub(super) async fn put(
         body,
     } in deliveries
     {
-        sqlx::query(
+        query(
             "INSERT INTO outbox (destination, key, body, created_ms, attempts, next_ms) VALUES ($1, $2, $3, $4, 0, $4) \
              ON CONFLICT (destination, key) DO NOTHING",
         )

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::QueryBuilder;
-
-use super::engine::{Connection, Doing as _, Engine};
+use super::engine::{Doing as _, Tx, Value, query};
 use super::values::id;
 use super::{Durability, Store, StoreError};
 use crate::ids::{ResourceRef, SystemName};
@@ -33,13 +31,11 @@ const ROWS: usize = 1_000;
 impl Store {
     /// Whether a system was looked at before: whether what was there then has been written down.
     pub async fn is_known_system(&self, system: &SystemName) -> Result<bool, StoreError> {
-        let row: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM ownership WHERE system = $1 AND id = ''")
-                .bind(system.as_str())
-                .fetch_optional(self.read())
-                .await
-                .doing("read who owns resources")?;
-        Ok(row.is_some())
+        query("SELECT EXISTS (SELECT 1 FROM ownership WHERE system = $1 AND id = '')")
+            .bind(system.as_str())
+            .value(self.read())
+            .await
+            .doing("read who owns resources")
     }
 
     /// Writes down who owns what, and that the system has been looked at.
@@ -47,9 +43,9 @@ impl Store {
         let doing = "note who owns resources";
         let mut tx = self.write(Durability::Full, doing).await?;
         put(&mut tx, &BTreeMap::from([(system.clone(), claims)])).await?;
-        sqlx::query("INSERT INTO ownership (system, id, owner) VALUES ($1, '', 'other') ON CONFLICT DO NOTHING")
+        query("INSERT INTO ownership (system, id, owner) VALUES ($1, '', 'other') ON CONFLICT DO NOTHING")
             .bind(system.as_str())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -63,16 +59,10 @@ impl Store {
     ) -> Result<BTreeMap<ResourceRef, Owner>, StoreError> {
         let mut owners = BTreeMap::new();
         for part in ids.chunks(ROWS) {
-            let mut query =
-                QueryBuilder::<Engine>::new("SELECT id, owner FROM ownership WHERE system = ");
-            query.push_bind(system.to_string()).push(" AND id IN (");
-            let mut list = query.separated(", ");
-            for id in part {
-                list.push_bind(id.to_string());
-            }
-            query.push(")");
-            let rows: Vec<(String, String)> = query
-                .build_query_as()
+            let mut select = query("SELECT id, owner FROM ownership WHERE system = $1 AND id IN ")
+                .bind(system.as_str());
+            select.push_list(part.iter().map(ResourceRef::as_str));
+            let rows: Vec<(String, String)> = select
                 .fetch_all(self.read())
                 .await
                 .doing("read who owns resources")?;
@@ -98,33 +88,26 @@ fn word(owner: Owner) -> &'static str {
 }
 
 pub(super) async fn put(
-    tx: &mut Connection,
+    tx: &mut Tx,
     claims: &BTreeMap<SystemName, Claims>,
 ) -> Result<(), StoreError> {
     let doing = "note who owns resources";
     for (system, Claims { own, other, gone }) in claims {
         for (ids, owner) in [(own, Owner::Lockstep), (other, Owner::Other)] {
             for part in ids.chunks(ROWS) {
-                let mut query =
-                    QueryBuilder::<Engine>::new("INSERT INTO ownership (system, id, owner) ");
-                query.push_values(part, |mut row, id| {
-                    row.push_bind(system.to_string())
-                        .push_bind(id.to_string())
-                        .push_bind(word(owner));
-                });
-                query.push(" ON CONFLICT (system, id) DO UPDATE SET owner = excluded.owner");
-                query.build().execute(&mut *tx).await.doing(doing)?;
+                let mut insert = query("INSERT INTO ownership (system, id, owner) ");
+                insert.push_rows(part.iter().map(|id| -> [Value; 3] {
+                    [system.as_str(), id.as_str(), word(owner)].map(Value::from)
+                }));
+                insert.push(" ON CONFLICT (system, id) DO UPDATE SET owner = excluded.owner");
+                insert.execute(&mut *tx).await.doing(doing)?;
             }
         }
         for part in gone.chunks(ROWS) {
-            let mut query = QueryBuilder::<Engine>::new("DELETE FROM ownership WHERE system = ");
-            query.push_bind(system.to_string()).push(" AND id IN (");
-            let mut list = query.separated(", ");
-            for id in part {
-                list.push_bind(id.to_string());
-            }
-            query.push(")");
-            query.build().execute(&mut *tx).await.doing(doing)?;
+            let mut delete =
+                query("DELETE FROM ownership WHERE system = $1 AND id IN ").bind(system.as_str());
+            delete.push_list(part.iter().map(ResourceRef::as_str));
+            delete.execute(&mut *tx).await.doing(doing)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::Doing as _;
+use super::engine::{Doing as _, query};
 use super::values::{id, ms, time};
 use super::{Durability, Store, StoreError};
 use crate::ids::{Actor, PlanDigest, RunId};
@@ -27,7 +27,7 @@ impl Store {
             at,
         } = release;
         let mut tx = self.write(Durability::Full, doing).await?;
-        let done = sqlx::query(
+        let done = query(
             "INSERT INTO releases (plan, released_by, because, at_ms) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
         )
@@ -35,16 +35,16 @@ impl Store {
         .bind(by.as_str())
         .bind(because.as_str())
         .bind(ms(*at))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// The release of this plan that no run has used.
     pub async fn find_release(&self, plan: PlanDigest) -> Result<Option<Release>, StoreError> {
-        let row: Option<(String, String, i64)> = sqlx::query_as(
+        let row: Option<(String, String, i64)> = query(
             "SELECT released_by, because, at_ms FROM releases WHERE plan = $1 AND used_by IS NULL",
         )
         .bind(plan.to_string())
@@ -67,25 +67,23 @@ impl Store {
     pub async fn use_release(&self, plan: PlanDigest, run: RunId) -> Result<bool, StoreError> {
         let doing = "use a release";
         let mut tx = self.write(Durability::Full, doing).await?;
-        let used: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM releases WHERE plan = $1 AND used_by = $2)",
-        )
-        .bind(plan.to_string())
-        .bind(run.to_string())
-        .fetch_one(&mut *tx)
-        .await
-        .doing(doing)?;
+        let used: bool =
+            query("SELECT EXISTS (SELECT 1 FROM releases WHERE plan = $1 AND used_by = $2)")
+                .bind(plan.to_string())
+                .bind(run.to_string())
+                .value(&mut tx)
+                .await
+                .doing(doing)?;
         if used {
             return Ok(true);
         }
-        let done =
-            sqlx::query("UPDATE releases SET used_by = $2 WHERE plan = $1 AND used_by IS NULL")
-                .bind(plan.to_string())
-                .bind(run.to_string())
-                .execute(&mut *tx)
-                .await
-                .doing(doing)?;
+        let done = query("UPDATE releases SET used_by = $2 WHERE plan = $1 AND used_by IS NULL")
+            .bind(plan.to_string())
+            .bind(run.to_string())
+            .execute(&mut tx)
+            .await
+            .doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 }

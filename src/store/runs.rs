@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::engine::{Connection, Doing as _};
+use super::engine::{Doing as _, Query, Tx, query};
 use super::values::{id, json, ms, number, signed, time};
 use super::{
     Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups,
@@ -112,7 +112,7 @@ impl Store {
             reach,
             body,
         } = run;
-        let done = sqlx::query(
+        let done = query(
             "INSERT INTO runs (id, group_name, revision, fence, body, reach) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, body = excluded.body \
              WHERE runs.outcome IS NULL AND runs.group_name = excluded.group_name",
@@ -123,10 +123,10 @@ impl Store {
         .bind(signed(fence.0))
         .bind(body.to_string())
         .bind(reach.word())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Err(contradiction(
                 *id,
                 "it has ended, or is another group's, and cannot be saved",
@@ -148,9 +148,9 @@ impl Store {
         let doing = "record a decision";
         let mut tx = self.write(Durability::Full, doing).await?;
         let known: Option<(String, bool)> =
-            sqlx::query_as("SELECT group_name, outcome IS NOT NULL FROM runs WHERE id = $1")
+            query("SELECT group_name, outcome IS NOT NULL FROM runs WHERE id = $1")
                 .bind(run.to_string())
-                .fetch_optional(&mut *tx)
+                .fetch_optional(&mut tx)
                 .await
                 .doing(doing)?;
         let Some((group, ended)) = known else {
@@ -158,9 +158,9 @@ impl Store {
         };
         leases::guard(&mut tx, &id(&group)?, fence).await?;
         let taken: Vec<String> =
-            sqlx::query_scalar("SELECT decision FROM decisions WHERE run = $1 ORDER BY ordinal")
+            query("SELECT decision FROM decisions WHERE run = $1 ORDER BY ordinal")
                 .bind(run.to_string())
-                .fetch_all(&mut *tx)
+                .list(&mut tx)
                 .await
                 .doing(doing)?;
         if taken.iter().any(|d| d == decision) {
@@ -183,7 +183,7 @@ impl Store {
                 &format!("{decision:?} may not follow {before:?}"),
             ));
         }
-        sqlx::query(
+        query(
             "INSERT INTO decisions (run, ordinal, decision, body, at_ms) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(run.to_string())
@@ -191,7 +191,7 @@ impl Store {
         .bind(decision)
         .bind(body.to_string())
         .bind(ms(at))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
@@ -215,7 +215,7 @@ impl Store {
         } = finish;
         let mut tx = self.write(Durability::Full, doing).await?;
         leases::guard(&mut tx, &run.group, run.fence).await?;
-        let done = sqlx::query(
+        let done = query(
             "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms, reach) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, fence = excluded.fence, \
@@ -230,10 +230,10 @@ impl Store {
         .bind(outcome.to_string())
         .bind(ms(*at))
         .bind(run.reach.word())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .doing(doing)?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return ended(&mut tx, run).await;
         }
         if let Some(update) = group {
@@ -252,7 +252,7 @@ impl Store {
 
     pub async fn run(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
         let rows = self
-            .runs(sqlx::query_as(
+            .runs(query(
                 "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs WHERE id = $1",
             ).bind(run.to_string()))
             .await?;
@@ -262,7 +262,7 @@ impl Store {
     /// The runs of a group that have not ended, oldest first: what recovery takes up.
     pub async fn open_runs(&self, group: &GroupName) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
-            sqlx::query_as(
+            query(
                 "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
              WHERE group_name = $1 AND outcome IS NULL ORDER BY id",
             )
@@ -279,7 +279,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
-            sqlx::query_as(
+            query(
                 "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
              WHERE group_name = $1 AND reach = $2 ORDER BY id DESC LIMIT $3",
             )
@@ -298,7 +298,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<(RunId, Revision)>, StoreError> {
         let doing = "read runs";
-        let rows: Vec<(String, String)> = sqlx::query_as(
+        let rows: Vec<(String, String)> = query(
             "SELECT id, revision FROM runs WHERE group_name = $1 AND reach = $2 ORDER BY id DESC LIMIT $3",
         )
         .bind(group.to_string())
@@ -318,7 +318,7 @@ impl Store {
         revision: &Revision,
     ) -> Result<Vec<StoredRun>, StoreError> {
         self.runs(
-            sqlx::query_as(
+            query(
                 "SELECT id, group_name, revision, fence, body, outcome, finished_ms, reach FROM runs \
              WHERE revision = $1 ORDER BY id",
             )
@@ -328,10 +328,10 @@ impl Store {
     }
 
     /// Runs and their decisions as of one moment.
-    async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>, StoreError> {
+    async fn runs(&self, runs: Query) -> Result<Vec<StoredRun>, StoreError> {
         let doing = "read runs";
-        let mut snapshot = self.read().begin().await.doing(doing)?;
-        let rows = query.fetch_all(&mut *snapshot).await.doing(doing)?;
+        let mut snapshot = self.pools.snapshot(doing).await?;
+        let rows: Vec<Columns> = runs.fetch_all(&mut snapshot).await.doing(doing)?;
         let mut runs = Vec::with_capacity(rows.len());
         for row in rows {
             let decisions = decisions(&mut snapshot, &row.0).await?;
@@ -351,12 +351,6 @@ type Columns = (
     Option<i64>,
     String,
 );
-type RunQuery = sqlx::query::QueryAs<
-    'static,
-    super::engine::Engine,
-    Columns,
-    <super::engine::Engine as sqlx::Database>::Arguments,
->;
 
 fn stored(columns: Columns, decisions: Vec<Decision>) -> Result<StoredRun, StoreError> {
     let (run, group, revision, fence, body, outcome, finished, reach) = columns;
@@ -378,14 +372,13 @@ fn stored(columns: Columns, decisions: Vec<Decision>) -> Result<StoredRun, Store
     })
 }
 
-async fn decisions(connection: &mut Connection, run: &str) -> Result<Vec<Decision>, StoreError> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT decision, body, at_ms FROM decisions WHERE run = $1 ORDER BY ordinal",
-    )
-    .bind(run)
-    .fetch_all(connection)
-    .await
-    .doing("read a run's decisions")?;
+async fn decisions(connection: &mut Tx, run: &str) -> Result<Vec<Decision>, StoreError> {
+    let rows: Vec<(String, String, i64)> =
+        query("SELECT decision, body, at_ms FROM decisions WHERE run = $1 ORDER BY ordinal")
+            .bind(run)
+            .fetch_all(connection)
+            .await
+            .doing("read a run's decisions")?;
     rows.into_iter()
         .map(|(decision, body, at)| {
             Ok(Decision {
@@ -398,10 +391,10 @@ async fn decisions(connection: &mut Connection, run: &str) -> Result<Vec<Decisio
 }
 
 /// Why a run was not ended: it had ended before, or the caller took it for another group's.
-async fn ended(connection: &mut Connection, run: &RunRow) -> Result<Finished, StoreError> {
-    let group: String = sqlx::query_scalar("SELECT group_name FROM runs WHERE id = $1")
+async fn ended(connection: &mut Tx, run: &RunRow) -> Result<Finished, StoreError> {
+    let group: String = query("SELECT group_name FROM runs WHERE id = $1")
         .bind(run.id.to_string())
-        .fetch_one(connection)
+        .value(connection)
         .await
         .doing("end a run")?;
     if group == run.group.as_str() {

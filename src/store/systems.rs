@@ -1,10 +1,9 @@
 //! What is known of each system, and how much was changed on it lately.
 
 use jiff::Timestamp;
-use serde_json::Value;
-use sqlx::QueryBuilder;
+use serde_json::Value as Json;
 
-use super::engine::{Connection, Doing as _};
+use super::engine::{Doing as _, Tx, Value, query};
 use super::values::{id, json, ms, time};
 use super::{Durability, Store, StoreError};
 use crate::ids::{Digest, Revision, RunId, SystemName};
@@ -21,7 +20,7 @@ pub struct SystemState {
     /// The digest it was last seen with.
     pub digest: Option<Digest>,
     /// In step or why not, as its owner wrote it.
-    pub condition: Value,
+    pub condition: Json,
     pub last_change_at: Option<Timestamp>,
     pub last_seen_at: Option<Timestamp>,
 }
@@ -40,7 +39,7 @@ impl Store {
         &self,
         system: &SystemName,
     ) -> Result<Option<SystemState>, StoreError> {
-        sqlx::query_as(
+        query(
             "SELECT name, revision, digest, condition, last_change_ms, last_seen_ms FROM systems WHERE name = $1",
         )
         .bind(system.as_str())
@@ -53,7 +52,7 @@ impl Store {
 
     /// All systems ever seen, by name.
     pub async fn system_states(&self) -> Result<Vec<SystemState>, StoreError> {
-        sqlx::query_as(
+        query(
             "SELECT name, revision, digest, condition, last_change_ms, last_seen_ms FROM systems ORDER BY name",
         )
         .fetch_all(self.read())
@@ -75,10 +74,10 @@ impl Store {
     pub async fn seen_system(&self, system: &SystemName, at: Timestamp) -> Result<(), StoreError> {
         let doing = "note that a system answered";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
-        sqlx::query("UPDATE systems SET last_seen_ms = $2 WHERE name = $1")
+        query("UPDATE systems SET last_seen_ms = $2 WHERE name = $1")
             .bind(system.as_str())
             .bind(ms(at))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .doing(doing)?;
         tx.commit().await.doing(doing)
@@ -90,7 +89,7 @@ impl Store {
         system: &SystemName,
         since: Timestamp,
     ) -> Result<Vec<PastChange>, StoreError> {
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        let rows: Vec<(String, String, i64)> = query(
             "SELECT id, op, at_ms FROM changes WHERE system = $1 AND at_ms >= $2 ORDER BY at_ms, id",
         )
         .bind(system.as_str())
@@ -123,7 +122,7 @@ fn state(columns: Columns) -> Result<SystemState, StoreError> {
     })
 }
 
-pub(super) async fn put(tx: &mut Connection, state: &SystemState) -> Result<(), StoreError> {
+pub(super) async fn put(tx: &mut Tx, state: &SystemState) -> Result<(), StoreError> {
     let SystemState {
         system,
         revision,
@@ -132,7 +131,7 @@ pub(super) async fn put(tx: &mut Connection, state: &SystemState) -> Result<(), 
         last_change_at,
         last_seen_at,
     } = state;
-    sqlx::query(
+    query(
         "INSERT INTO systems (name, revision, digest, condition, last_change_ms, last_seen_ms) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (name) DO UPDATE SET condition = excluded.condition, \
@@ -157,23 +156,24 @@ pub(super) async fn put(tx: &mut Connection, state: &SystemState) -> Result<(), 
 const ROWS: usize = 1_000;
 
 pub(super) async fn put_changes(
-    tx: &mut Connection,
+    tx: &mut Tx,
     run: RunId,
     changes: &[PastChange],
 ) -> Result<(), StoreError> {
     let limited: Vec<&PastChange> = changes.iter().filter(|c| c.op != Op::Create).collect();
     for part in limited.chunks(ROWS) {
-        let mut query = QueryBuilder::new("INSERT INTO changes (run, system, id, op, at_ms) ");
-        query.push_values(part, |mut row, change| {
-            row.push_bind(run.to_string())
-                .push_bind(change.system.to_string())
-                .push_bind(change.id.to_string())
-                .push_bind(op_text(change.op))
-                .push_bind(ms(change.at));
-        });
-        query.push(" ON CONFLICT DO NOTHING");
-        query
-            .build()
+        let mut insert = query("INSERT INTO changes (run, system, id, op, at_ms) ");
+        insert.push_rows(part.iter().map(|change| -> [Value; 5] {
+            [
+                run.to_string().into(),
+                change.system.as_str().into(),
+                change.id.as_str().into(),
+                op_text(change.op).into(),
+                ms(change.at).into(),
+            ]
+        }));
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert
             .execute(&mut *tx)
             .await
             .doing("note a run's changes")?;

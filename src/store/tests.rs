@@ -4,16 +4,90 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::engine::{Tx, query};
 use super::*;
 use crate::ids::ResourceRef;
 use crate::ids::{Actor, Digest, Fence, GroupName, PlanDigest, Revision, RunId, SystemName};
 use crate::plan::Op;
 use crate::plan::safety::PastChange;
 
+/// Makes a test of each function, on each engine.
+macro_rules! on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    super::$name(super::Place::sqlite()).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    if let Some(place) = super::Place::postgres() {
+                        super::$name(place).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
 mod known;
 mod ledger;
 mod opening;
 mod runs;
+#[path = "../../tests/it/world/postgres.rs"]
+mod server;
+
+/// Where a test's store is, on one engine or the other.
+enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+}
+
+impl Place {
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// None, said aloud, where PostgreSQL is not installed.
+    fn postgres() -> Option<Self> {
+        server::database().map(Self::Postgres)
+    }
+
+    /// The store as one more process opens it.
+    async fn open(&self) -> Store {
+        match self {
+            Self::Sqlite(folder) => Store::open(folder.path().join("store.db")).await.unwrap(),
+            Self::Postgres(url) => Store::open(url).await.unwrap(),
+        }
+    }
+
+    /// A new store on the same engine.
+    async fn another(&self) -> Store {
+        match self {
+            Self::Sqlite(_) => Store::temporary().await.unwrap(),
+            Self::Postgres(_) => Store::open(server::database().unwrap()).await.unwrap(),
+        }
+    }
+}
+
+/// Lets a lease run out, whatever the clock says that it goes by.
+async fn run_out(store: &Store, lease: &str) {
+    let mut tx = store
+        .write(Durability::Full, "let a lease run out")
+        .await
+        .unwrap();
+    query("UPDATE leases SET expires_ms = 1 WHERE name = $1")
+        .bind(lease)
+        .execute(&mut tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -97,17 +171,11 @@ fn finish(n: u8) -> Finish {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn writers_at_the_same_time_lose_nothing() {
+async fn writers_at_the_same_time_lose_nothing(place: Place) {
     const WRITERS: u8 = 8;
     const EACH: u8 = 4;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.db");
     // Two processes, four tasks in each.
-    let processes = [
-        Store::open(&path).await.unwrap(),
-        Store::open(&path).await.unwrap(),
-    ];
+    let processes = [place.open().await, place.open().await];
     let mut tasks = JoinSet::new();
     for writer in 0..WRITERS {
         let store = processes[usize::from(writer % 2)].clone();
@@ -134,7 +202,7 @@ async fn writers_at_the_same_time_lose_nothing() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    let store = Store::open(&path).await.unwrap();
+    let store = place.open().await;
     let all = u64::from(WRITERS * EACH);
     assert!(
         matches!(store.verify_chain().await.unwrap(), Chain::Intact { entries, .. } if entries == all)
@@ -173,9 +241,8 @@ fn futures_may_move_between_threads() {
     let _ = check;
 }
 
-#[tokio::test]
-async fn who_owns_what_is_written_with_a_runs_end() {
-    let store = Store::temporary().await.unwrap();
+async fn who_owns_what_is_written_with_a_runs_end(place: Place) {
+    let store = place.open().await;
     let flag = |name: &str| ResourceRef::new("FeatureFlag", name).unwrap();
     let of = |claims| std::collections::BTreeMap::from([(medical(), claims)]);
     let first = Finish {
@@ -208,3 +275,8 @@ async fn who_owns_what_is_written_with_a_runs_end() {
     let of_them = asked.each_ref().map(|id| owners.get(id).copied());
     assert_eq!(of_them, [None, Some(Owner::Lockstep), None]);
 }
+
+on_each_engine![
+    who_owns_what_is_written_with_a_runs_end,
+    writers_at_the_same_time_lose_nothing,
+];

@@ -2,9 +2,8 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_failed_revision_stays_until_it_is_cleared_on_purpose() {
-    let store = Store::temporary().await.unwrap();
+async fn a_failed_revision_stays_until_it_is_cleared_on_purpose(place: Place) {
+    let store = place.open().await;
     let failed = FailedRevision {
         revision: revision(2),
         why: "medical refused".to_owned(),
@@ -37,9 +36,8 @@ async fn a_failed_revision_stays_until_it_is_cleared_on_purpose() {
     assert_eq!((three.good, three.failed), (Some(revision(1)), None));
 }
 
-#[tokio::test]
-async fn a_silent_system_keeps_what_was_known_of_it() {
-    let store = Store::temporary().await.unwrap();
+async fn a_silent_system_keeps_what_was_known_of_it(place: Place) {
+    let store = place.open().await;
     store.finish_run(&finish(1)).await.unwrap();
     let silent = SystemState {
         system: medical(),
@@ -59,9 +57,8 @@ async fn a_silent_system_keeps_what_was_known_of_it() {
     assert_eq!(store.system_states().await.unwrap(), [known]);
 }
 
-#[tokio::test]
-async fn changes_are_kept_by_resource_and_creates_are_not() {
-    let store = Store::temporary().await.unwrap();
+async fn changes_are_kept_by_resource_and_creates_are_not(place: Place) {
+    let store = place.open().await;
     for n in 1..=3_u8 {
         let mut end = finish(n);
         for change in &mut end.changes {
@@ -82,9 +79,8 @@ async fn changes_are_kept_by_resource_and_creates_are_not() {
     assert!(since(0).await.iter().all(|c| c.op == Op::Update));
 }
 
-#[tokio::test]
-async fn a_release_serves_one_run() {
-    let store = Store::temporary().await.unwrap();
+async fn a_release_serves_one_run(place: Place) {
+    let store = place.open().await;
     let plan = PlanDigest(Digest::of(b"plan"));
     let release = Release {
         plan,
@@ -110,9 +106,8 @@ async fn a_release_serves_one_run() {
     assert!(store.use_release(plan, run_id(2)).await.unwrap());
 }
 
-#[tokio::test]
-async fn heat_rises_by_one_and_cools_with_minutes() {
-    let store = Store::temporary().await.unwrap();
+async fn heat_rises_by_one_and_cools_with_minutes(place: Place) {
+    let store = place.open().await;
     let flag: ResourceRef = "FeatureFlag/ai_assistant".parse().unwrap();
     let add = |seconds| store.add_heat(&SYSTEM, &FLAG, at(seconds));
     static SYSTEM: std::sync::LazyLock<SystemName> = std::sync::LazyLock::new(medical);
@@ -174,9 +169,8 @@ async fn a_lease_has_one_holder_and_its_fence_only_grows() {
     );
 }
 
-#[tokio::test]
-async fn a_delivery_is_owed_until_it_is_acknowledged() {
-    let store = Store::temporary().await.unwrap();
+async fn a_delivery_is_owed_until_it_is_acknowledged(place: Place) {
+    let store = place.open().await;
     let new = |key: &str, n: u8| NewDelivery {
         destination: "slack".to_owned(),
         key: key.to_owned(),
@@ -233,16 +227,16 @@ async fn a_holder_that_is_gone_is_followed_at_once() {
     // The clock stands still, so each new holder is one above the last.
     let fence = |n| Some(Fence(now.as_second().unsigned_abs() + n));
     let take = async |holder: &str| store.acquire("group/a", holder, now, ttl).await.unwrap();
-    let alive = store.announce("one").unwrap();
+    let alive = store.announce("one", now).await.unwrap();
     assert_eq!(take("one").await, fence(0));
     assert_eq!(take("two").await, None, "it lives");
     drop(alive);
     assert_eq!(take("two").await, fence(1), "it is gone");
     assert_eq!(take("three").await, None, "never announced, so it may live");
 
-    let alive = store.announce("three").unwrap();
+    let alive = store.announce("three", now).await.unwrap();
     store.depart("three", alive).await.unwrap();
-    let alive = store.announce("two").unwrap();
+    let alive = store.announce("two", now).await.unwrap();
     store.depart("two", alive).await.unwrap();
     assert_eq!(take("three").await, fence(2), "it was given back");
 }
@@ -265,7 +259,7 @@ async fn a_store_is_claimed_by_one_and_what_the_dead_wrote_keeps_nobody_out() {
     assert_eq!(store.running().unwrap(), None, "it has ended");
 
     // Whatever lies in the file: it is the lock that counts, and what cannot be read is not known.
-    let mut file = store.path.clone().into_os_string();
+    let mut file = store.file().unwrap().to_owned().into_os_string();
     file.push(".running");
     std::fs::write(&file, b"\xff".repeat(5000)).unwrap();
     assert_eq!(store.running().unwrap(), None);
@@ -279,3 +273,12 @@ async fn a_store_is_claimed_by_one_and_what_the_dead_wrote_keeps_nobody_out() {
     let running = store.running().unwrap().unwrap();
     assert_eq!(running.since, Some(at(7)));
 }
+
+on_each_engine![
+    a_failed_revision_stays_until_it_is_cleared_on_purpose,
+    a_silent_system_keeps_what_was_known_of_it,
+    changes_are_kept_by_resource_and_creates_are_not,
+    a_release_serves_one_run,
+    heat_rises_by_one_and_cools_with_minutes,
+    a_delivery_is_owed_until_it_is_acknowledged,
+];

@@ -41,8 +41,8 @@ async fn the_connections_are_as_durable_as_promised() {
                    (SELECT synchronous FROM pragma_synchronous), (SELECT foreign_keys FROM pragma_foreign_keys)";
     for (durability, level) in [(Durability::Relaxed, 1_i64), (Durability::Full, 2)] {
         let mut tx = store.write(durability, "look").await.unwrap();
-        let found: (String, i64, i64) = sqlx::query_as(pragmas).fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(found, ("wal".to_owned(), level, 1));
+        let found: Vec<(String, i64, i64)> = query(pragmas).fetch_all(&mut tx).await.unwrap();
+        assert_eq!(found, [("wal".to_owned(), level, 1)]);
     }
 }
 
@@ -57,8 +57,8 @@ async fn what_was_written_is_there_after_a_crash_and_what_was_not_is_not() {
         .await
         .unwrap();
     let mut unfinished = store.write(Durability::Full, "half a write").await.unwrap();
-    sqlx::query("DELETE FROM decisions")
-        .execute(&mut *unfinished)
+    query("DELETE FROM decisions")
+        .execute(&mut unfinished)
         .await
         .unwrap();
     // The files as a kill would leave them: nothing is closed, the log is not folded in.
@@ -86,8 +86,8 @@ async fn a_write_that_is_dropped_half_way_leaves_the_writer_free() {
         .write(Durability::Relaxed, "half a write")
         .await
         .unwrap();
-    sqlx::query("INSERT INTO groups (name) VALUES ('hospital')")
-        .execute(&mut *half)
+    query("INSERT INTO groups (name) VALUES ('hospital')")
+        .execute(&mut half)
         .await
         .unwrap();
     drop(half);
@@ -147,10 +147,14 @@ async fn places_that_cannot_be_are_said() {
     assert!(matches!(error, StoreError::Folder { .. }), "{error}");
     let error = Store::open("").await.unwrap_err();
     assert!(matches!(error, StoreError::Folder { .. }), "{error}");
-    let error = Store::open("postgres://me:secret@db/lockstep")
+    let error = Store::open("mysql://me:secret@db/lockstep")
         .await
         .unwrap_err();
-    insta::assert_snapshot!(error, @"postgres: is no store this build can open; give a path or sqlite:PATH");
+    insta::assert_snapshot!(error, @"mysql: is no store this build can open; give a path, sqlite:PATH or postgres://USER@HOST/DATABASE");
+    let error = Store::open("postgres://me:secret@db:port/lockstep")
+        .await
+        .unwrap_err();
+    insta::assert_snapshot!(error, @"the store's address can't be read; it is written postgres://USER@HOST:PORT/DATABASE");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -164,4 +168,97 @@ async fn programs_that_start_together_make_one_store() {
     while let Some(owed) = tasks.join_next().await {
         assert_eq!(owed.unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_said_without_its_password() {
+    let error = Store::open("postgres://me:geheim@127.0.0.1:9/lockstep")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Away { .. }), "{error:?}");
+    assert!(error.is_transient());
+    let said = format!("{error} {error:?}");
+    assert!(!said.contains("geheim"), "{said}");
+    assert!(said.contains("nothing is applied until it can"), "{said}");
+}
+
+/// Runs a statement as somebody else than Lockstep would.
+async fn say(url: &str, sql: &'static str) {
+    use std::str::FromStr as _;
+    let mut connection = sqlx::postgres::PgConnectOptions::from_str(url)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_programs_database_is_left_as_it_is() {
+    let Some(url) = server::database() else {
+        return;
+    };
+    say(&url, "CREATE TABLE accounts (id INTEGER)").await;
+    let error = Store::open(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    // Still nothing of ours in it.
+    say(&url, "CREATE TABLE runs (id INTEGER)").await;
+}
+
+#[tokio::test]
+async fn a_newer_database_is_left_as_it_is() {
+    let Some(url) = server::database() else {
+        return;
+    };
+    Store::open(&url).await.unwrap().close().await;
+    say(
+        &url,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of the future', TRUE, '\\x00', 0)",
+    )
+    .await;
+    let error = Store::open(&url).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Newer { found: 9999, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("use the newer program"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_start_together_make_one_store() {
+    let Some(url) = server::database() else {
+        return;
+    };
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let url = url.clone();
+        tasks.spawn(async move { Store::open(url).await.unwrap().owed().await.unwrap() });
+    }
+    while let Some(owed) = tasks.join_next().await {
+        assert_eq!(owed.unwrap(), 0);
+    }
+}
+
+/// Somebody who stands still in the middle of a write keeps nobody else from writing for long.
+#[tokio::test]
+async fn a_write_that_stands_still_is_ended_by_the_server() {
+    let Some(place) = Place::postgres() else {
+        return;
+    };
+    let (store, other) = (place.open().await, place.open().await);
+    let mut still = store.write(Durability::Full, "stand still").await.unwrap();
+    query("INSERT INTO groups (name) VALUES ('hospital')")
+        .execute(&mut still)
+        .await
+        .unwrap();
+    other.save_run(&row(1)).await.unwrap();
+    let late = still.commit().await;
+    assert!(late.is_err(), "its transaction was ended");
+    assert_eq!(
+        other.group_state(&group()).await.unwrap(),
+        GroupState::default()
+    );
+    store.save_run(&row(2)).await.unwrap();
 }

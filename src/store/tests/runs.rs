@@ -2,9 +2,8 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_run_is_saved_decided_and_found_open_until_it_ends() {
-    let store = Store::temporary().await.unwrap();
+async fn a_run_is_saved_decided_and_found_open_until_it_ends(place: Place) {
+    let store = place.open().await;
     store.save_run(&row(1)).await.unwrap();
     let later = RunRow {
         body: json!({"step": "prepare"}),
@@ -44,9 +43,8 @@ async fn a_run_is_saved_decided_and_found_open_until_it_ends() {
     ));
 }
 
-#[tokio::test]
-async fn a_decision_stands_and_only_compensation_follows_commit() {
-    let store = Store::temporary().await.unwrap();
+async fn a_decision_stands_and_only_compensation_follows_commit(place: Place) {
+    let store = place.open().await;
     for n in 1..=3 {
         store.save_run(&row(n)).await.unwrap();
     }
@@ -83,9 +81,8 @@ async fn a_decision_stands_and_only_compensation_follows_commit() {
     assert_eq!(names, ["commit", "compensate"]);
 }
 
-#[tokio::test]
-async fn a_run_ends_once_with_everything_that_follows() {
-    let store = Store::temporary().await.unwrap();
+async fn a_run_ends_once_with_everything_that_follows(place: Place) {
+    let store = place.open().await;
     assert_eq!(store.finish_run(&finish(1)).await.unwrap(), Finished::Now);
     let again = Finish {
         outcome: json!("something else"),
@@ -110,9 +107,8 @@ async fn a_run_ends_once_with_everything_that_follows() {
     assert_eq!(run.outcome, Some(json!("applied")));
 }
 
-#[tokio::test]
-async fn an_end_that_cannot_be_recorded_whole_is_not_recorded_at_all() {
-    let store = Store::temporary().await.unwrap();
+async fn an_end_that_cannot_be_recorded_whole_is_not_recorded_at_all(place: Place) {
+    let store = place.open().await;
     store.save_run(&row(1)).await.unwrap();
     let mut bad = finish(1);
     bad.ledger.push(entry("too.big", json!({"n": u64::MAX})));
@@ -130,9 +126,8 @@ async fn an_end_that_cannot_be_recorded_whole_is_not_recorded_at_all() {
     assert_eq!(store.finish_run(&finish(1)).await.unwrap(), Finished::Now);
 }
 
-#[tokio::test]
-async fn a_holder_whose_lease_has_passed_on_writes_nothing() {
-    let store = Store::temporary().await.unwrap();
+async fn a_holder_whose_lease_has_passed_on_writes_nothing(place: Place) {
+    let store = place.open().await;
     let lease = Store::group_lease(&group());
     let old = store
         .acquire(&lease, "a", at(0), TTL)
@@ -146,6 +141,7 @@ async fn a_holder_whose_lease_has_passed_on_writes_nothing() {
         })
         .await
         .unwrap();
+    run_out(&store, &lease).await;
     let new = store
         .acquire(&lease, "b", at(31), TTL)
         .await
@@ -181,9 +177,8 @@ async fn a_holder_whose_lease_has_passed_on_writes_nothing() {
     assert_eq!(store.finish_run(&end).await.unwrap(), Finished::Now);
 }
 
-#[tokio::test]
-async fn runs_are_listed_by_group_and_revision() {
-    let store = Store::temporary().await.unwrap();
+async fn runs_are_listed_by_group_and_revision(place: Place) {
+    let store = place.open().await;
     for n in 1..=3 {
         store.save_run(&row(n)).await.unwrap();
     }
@@ -209,3 +204,12 @@ async fn runs_are_listed_by_group_and_revision() {
     };
     assert!(store.finish_run(&end).await.is_err());
 }
+
+on_each_engine![
+    a_run_is_saved_decided_and_found_open_until_it_ends,
+    a_decision_stands_and_only_compensation_follows_commit,
+    a_run_ends_once_with_everything_that_follows,
+    an_end_that_cannot_be_recorded_whole_is_not_recorded_at_all,
+    a_holder_whose_lease_has_passed_on_writes_nothing,
+    runs_are_listed_by_group_and_revision,
+];

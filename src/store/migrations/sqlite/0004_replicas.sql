@@ -1,0 +1,10 @@
+-- Processes that share the store. Only a server is shared by several; the table is there on both so that statements are the same.
+CREATE TABLE replicas (
+    holder   TEXT   NOT NULL PRIMARY KEY,
+    since_ms BIGINT NOT NULL,
+    seen_ms  BIGINT NOT NULL
+) WITHOUT ROWID;
+
+-- A delivery that was given up: kept, shown, and sent again when a person says so. It keeps no later one waiting.
+ALTER TABLE outbox ADD COLUMN dead_ms BIGINT;
+CREATE INDEX outbox_by_destination ON outbox (destination, id) WHERE delivered_ms IS NULL AND dead_ms IS NULL;
