@@ -27,6 +27,7 @@ pub mod forge;
 pub mod system_api;
 
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod conformance;
 pub mod engine;

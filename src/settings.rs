@@ -13,10 +13,12 @@ use crate::resource::Language;
 mod credential;
 mod file;
 mod github;
+mod ledger;
 mod quarantine;
 
 pub use credential::{Credential, CredentialError};
 pub use github::{Access, GithubSettings, MergeMethod};
+pub use ledger::LedgerSettings;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The folder that systems which are files lie in; without one no system can be a file.
     pub files: Option<PathBuf>,
+    pub ledger: LedgerSettings,
     /// By the names that `lockstep.yaml` uses.
     pub credentials: BTreeMap<String, Credential>,
     /// The variables that credentials are read from.
@@ -180,6 +183,7 @@ impl Settings {
             intervals: file.intervals,
             timeouts: file.timeouts,
             files: file.files,
+            ledger: file.ledger,
             credentials: file.credentials,
             secret_variables: file.secret_variables,
             warnings,

@@ -8,7 +8,7 @@ mod note;
 mod proof;
 mod tree;
 
-pub use checkpoint::{Checkpoint, CheckpointFault};
+pub use checkpoint::{Checkpoint, CheckpointFault, from_line, to_line};
 pub use note::{KeyFault, Note, NoteFault, SignerKey, VerifierKey};
 pub use proof::{InclusionProof, ProofFault};
 pub use tree::{

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
+use crate::audit::signing::keep_signed;
 use crate::engine::{GroupReport, Stopped, supervise};
 use crate::forge::{ForgeError, Logins};
 use crate::gate;
@@ -94,7 +95,14 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         again: wakes.again.clone(),
     };
     let followed = follow(&app, &wakes, stopped.clone());
-    let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped);
+    let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped.clone());
+    let signed = keep_signed(
+        app.signing()?,
+        &*app.forge,
+        &*app.clock,
+        intervals.git,
+        stopped,
+    );
     let noticed = async {
         let Ok(mut watcher) = watcher else {
             return std::future::pending().await;
@@ -105,7 +113,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         }
         std::future::pending::<()>().await;
     };
-    let loops = futures_util::future::join4(passes, proposals, remarks, followed);
+    let loops = futures_util::future::join5(passes, proposals, remarks, followed, signed);
     let ended = tokio::select! {
         (ended, ..) = loops => ended,
         () = noticed => Stopped::InOrder,

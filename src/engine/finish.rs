@@ -129,7 +129,7 @@ impl Engine {
         // A release is used up by the run that came through, not by one that was killed or refused on the way.
         let released = outcome.is_success()
             && !run.members.is_empty()
-            && self.store.use_release(run.plan, run.id).await?;
+            && self.store.use_release(run.plan, run.id, now).await?;
         let finish = Finish {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::credential::{Credential, Host, Token};
 use super::github::{self, GithubSettings, RawGithub};
+use super::ledger::{self, LedgerSettings, RawLedger};
 use super::{Environment, ForgeKind, Intervals, SettingsError, Timeouts};
 use crate::resource::Language;
 
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) intervals: Intervals,
     pub(super) timeouts: Timeouts,
     pub(super) files: Option<PathBuf>,
+    pub(super) ledger: LedgerSettings,
     pub(super) credentials: BTreeMap<String, Credential>,
     pub(super) secret_variables: BTreeSet<String>,
 }
@@ -54,6 +56,8 @@ struct Raw {
     #[serde(default)]
     timeouts: Timeouts,
     files: Option<RawFiles>,
+    #[serde(default)]
+    ledger: RawLedger,
     #[serde(default)]
     credentials: BTreeMap<String, RawCredential>,
 }
@@ -275,6 +279,7 @@ pub(super) fn read(
         intervals: raw.intervals,
         timeouts: raw.timeouts,
         files: raw.files.map(|files| folder.join(files.root)),
+        ledger: ledger::ledger(raw.ledger, folder),
         credentials,
         secret_variables,
     })

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
 use super::note::{Note, NoteFault, SignerKey, VerifierKey};
 use crate::ids::Digest;
@@ -75,6 +76,34 @@ impl Checkpoint {
             root: Digest::from_bytes(root),
         })
     }
+}
+
+/// A line of notes that holds a checkpoint, as other lines of ours are written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    timestamp: String,
+    checkpoint: String,
+    v: u64,
+}
+
+/// A signed checkpoint as a line of notes: JSON, with the second at which it was signed.
+pub fn to_line(signed: &str, second: i64) -> String {
+    let line = Line {
+        timestamp: second.to_string(),
+        checkpoint: signed.to_owned(),
+        v: 0,
+    };
+    // Two texts and a number always have a JSON form.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// The signed checkpoint in a line of notes, where it is one; whose it is, is another question.
+pub fn from_line(line: &str) -> Option<String> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    let is_second = line.timestamp.parse::<i64>().is_ok();
+    let is_one = line.v == 0 && is_second && Checkpoint::peek(&line.checkpoint).is_ok();
+    is_one.then_some(line.checkpoint)
 }
 
 impl fmt::Display for Checkpoint {
