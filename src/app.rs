@@ -119,7 +119,7 @@ impl App {
     }
 
     /// What the log is called in its checkpoints.
-    fn origin(&self) -> anyhow::Result<String> {
+    pub fn origin(&self) -> anyhow::Result<String> {
         if let Some(origin) = &self.settings.ledger.origin {
             return Ok(origin.clone());
         }

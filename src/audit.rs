@@ -10,6 +10,8 @@ use crate::tlog::KeyFault;
 
 mod beside;
 pub mod checkpoints;
+pub mod export;
+pub mod feed;
 pub mod key;
 pub mod prove;
 pub mod signing;
@@ -45,6 +47,9 @@ pub enum AuditError {
     /// The checkpoint is signed and in the notes here, and could not be taken to the forge yet.
     #[error("a checkpoint is not on the forge yet: {0}")]
     Forge(ForgeError),
+    /// The output can't be written.
+    #[error("cannot write the export: {0}")]
+    Output(#[from] std::io::Error),
     #[error("{0}")]
     Missing(String),
     #[error("interrupted: {0}")]

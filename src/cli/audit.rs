@@ -9,6 +9,7 @@ use crate::resource::Language;
 use crate::store::{Entry, EntryFilter, Order};
 use crate::view::{self, HistoryEntry, HistoryView, Outcome};
 
+mod export;
 mod prove;
 mod verify;
 
@@ -26,6 +27,8 @@ enum AuditCommand {
     Verify(verify::VerifyArgs),
     /// Prove that an entry is in the ledger, or that one checkpoint carries on another; or check such a proof.
     Prove(prove::ProveArgs),
+    /// Write out who changed what, who approved it and when each system had it.
+    Export(export::ExportArgs),
     /// Print the public key that checkpoints are signed with.
     Key,
 }
@@ -71,6 +74,7 @@ pub(crate) async fn run(args: AuditArgs, env: Env) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         AuditCommand::Verify(args) => verify::run(args, env).await,
+        AuditCommand::Export(args) => export::run(args, env).await,
         AuditCommand::Prove(args) => prove::run(args, env).await,
         AuditCommand::Key => {
             let app = App::open(env.settings).await?;

@@ -28,6 +28,14 @@ impl Action {
     pub const SYSTEM_INCIDENT: Self = Self(Cow::Borrowed("system.incident"));
     /// A named person released a held plan by its digest.
     pub const PLAN_RELEASED: Self = Self(Cow::Borrowed("plan.released"));
+    /// A delivery was acknowledged.
+    pub const DELIVERY_SENT: Self = Self(Cow::Borrowed("delivery.sent"));
+    /// A delivery was given up.
+    pub const DELIVERY_DEAD: Self = Self(Cow::Borrowed("delivery.dead"));
+    /// A person had one sent again.
+    pub const DELIVERY_RESENT: Self = Self(Cow::Borrowed("delivery.resent"));
+    /// A person showed who they are.
+    pub const SIGN_IN: Self = Self(Cow::Borrowed("sign_in"));
 
     /// Checks a name: lower-case words of letters, digits and `_`, joined by dots.
     pub fn new(name: &str) -> Result<Self, InvalidId> {
@@ -96,7 +104,13 @@ impl Run {
         };
         let members = self.members.iter().map(|(system, member)| {
             // A member is made of strings, numbers and JSON, so it always has a JSON form.
-            let body = serde_json::to_value(member).unwrap_or(Value::Null);
+            let mut body = serde_json::to_value(member).unwrap_or(Value::Null);
+            if let Value::Object(fields) = &mut body {
+                // So that each entry answers by itself when it was planned and decided.
+                fields.insert("plan".to_owned(), json!(self.plan));
+                fields.insert("started_at".to_owned(), json!(self.started_at));
+                fields.insert("decided_at".to_owned(), json!(self.decided_at));
+            }
             entry(action_for(&member.state), Some(system), body)
         });
         let whole = json!({

@@ -83,6 +83,31 @@ impl Store {
         .transpose()
     }
 
+    /// The release that a run has used up.
+    pub async fn release_of(
+        &self,
+        plan: PlanDigest,
+        run: RunId,
+    ) -> Result<Option<Release>, StoreError> {
+        let row: Option<(String, String, i64)> = query(
+            "SELECT released_by, because, at_ms FROM releases WHERE plan = $1 AND used_by = $2",
+        )
+        .bind(plan.to_string())
+        .bind(run.to_string())
+        .fetch_optional(self.read())
+        .await
+        .doing("look for a release")?;
+        row.map(|(by, because, at)| {
+            Ok(Release {
+                plan,
+                by: id(&by)?,
+                because,
+                at: time(at)?,
+            })
+        })
+        .transpose()
+    }
+
     /// Uses a release up for a run. `true` also where this run has used it before: a run taken up after a crash goes on. `false`: there
     /// is none.
     pub async fn use_release(
