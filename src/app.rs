@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::audit::key;
 use crate::audit::signing::Signing;
@@ -17,12 +16,9 @@ use crate::gate::{Gate, LOOPBACK};
 use crate::ids::SystemName;
 use crate::plan::safety::Own;
 use crate::repo::Repo;
-use crate::settings::{ForgeKind, Settings};
-use crate::store::Store;
+use crate::settings::{ForgeKind, Settings, StorePlace};
+use crate::store::{Duty, Store};
 use crate::tlog::VerifierKey;
-
-/// How long a group's lease lasts without being renewed: what another process waits at most before it takes over.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -32,6 +28,8 @@ pub struct App {
     pub forge: Arc<dyn Forge>,
     pub gate: Gate,
     pub clock: Arc<dyn Clock>,
+    /// Unique to this start of the process: two starts are two holders of a lease.
+    pub holder: String,
 }
 
 impl App {
@@ -42,7 +40,7 @@ impl App {
             ForgeKind::Local => Repo::open(&settings.repo)?,
             ForgeKind::Github => mirror(&settings.repo)?,
         });
-        let store = Store::open(store_path(&settings, &repo)?).await?;
+        let store = open_store(&settings, &repo).await?;
         let forge = forge(&settings, repo.clone(), clock.clone())?;
         if let Err(error) = forge.fetch().await {
             // What was fetched before can be worked with while the forge is away.
@@ -62,17 +60,24 @@ impl App {
             forge,
             gate,
             clock,
+            holder: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
         })
     }
 
-    /// The engine, connected as the settings say. It carries a name of its own: two starts of one process are two holders of a lease.
+    /// Something that one replica does for all.
+    pub fn duty(&self, name: &'static str) -> Duty {
+        let lease = self.settings.timeouts.lease;
+        Duty::new(self.store.clone(), name, self.holder.clone(), lease)
+    }
+
+    /// The engine, connected as the settings say.
     pub fn engine(&self) -> anyhow::Result<Engine> {
         let settings = self.settings.clone();
         let timing = Timing {
             prepare: settings.timeouts.prepare,
             commit: settings.timeouts.commit,
             urgent: settings.timeouts.urgent,
-            lease: LEASE,
+            lease: settings.timeouts.lease,
         };
         Ok(Engine::new(
             self.store.clone(),
@@ -82,7 +87,7 @@ impl App {
             self.clock.clone(),
             Box::new(move |name, system| connect(name, system, &settings)),
             timing,
-            format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
+            self.holder.clone(),
             "lockstep/engine".parse()?,
         )
         .protecting(own(&self.settings))
@@ -258,11 +263,11 @@ fn mirror(place: &std::path::Path) -> anyhow::Result<Repo> {
 }
 
 /// Where the store is: as set, or inside the git folder, where it is out of every work tree.
-fn store_path(settings: &Settings, repo: &Repo) -> anyhow::Result<PathBuf> {
+fn store_place(settings: &Settings, repo: &Repo) -> anyhow::Result<StorePlace> {
     match &settings.store {
-        Some(path) => Ok(path.clone()),
+        Some(place) => Ok(place.clone()),
         None => match repo.git_dir() {
-            Some(dir) => Ok(dir.join("lockstep").join("store.db")),
+            Some(dir) => Ok(StorePlace::File(dir.join("lockstep").join("store.db"))),
             None => anyhow::bail!(
                 "{} is no git repository, so there is nothing to follow; `lockstep init DIR` makes one",
                 settings.repo.display()
@@ -279,18 +284,15 @@ struct LedgerPlace {
 }
 
 fn ledger_place(settings: &Settings, repo: &Repo) -> anyhow::Result<LedgerPlace> {
-    let store = store_path(settings, repo)?;
-    let text = store.to_string_lossy();
-    let beside = match text.strip_prefix("sqlite:") {
-        Some(path) => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+    let beside = match store_place(settings, repo)? {
+        StorePlace::File(path) => path,
         // A server's store has no file; the git folder is out of every work tree too.
-        None if text.contains("://") => match repo.git_dir() {
+        StorePlace::Server(_) => match repo.git_dir() {
             Some(dir) => dir.join("lockstep").join("ledger"),
             None => anyhow::bail!(
                 "name a file for the key that signs the ledger: [ledger] key in lockstep.toml"
             ),
         },
-        None => store.clone(),
     };
     let named = |ending: &str| {
         let mut name = beside.clone().into_os_string();
@@ -306,10 +308,19 @@ fn ledger_place(settings: &Settings, repo: &Repo) -> anyhow::Result<LedgerPlace>
 /// The store where there is one already: who only looks makes none.
 pub async fn known_store(settings: &Settings) -> anyhow::Result<Option<Store>> {
     let repo = Repo::open(&settings.repo)?;
-    match store_path(settings, &repo) {
-        Ok(path) if path.exists() => Ok(Some(Store::open(path).await?)),
-        Ok(_) | Err(_) => Ok(None),
+    match store_place(settings, &repo) {
+        Ok(StorePlace::File(path)) if !path.exists() => Ok(None),
+        Ok(_) => Ok(Some(open_store(settings, &repo).await?)),
+        Err(_) => Ok(None),
     }
+}
+
+/// Opens the store as the settings say.
+pub async fn open_store(settings: &Settings, repo: &Repo) -> anyhow::Result<Store> {
+    Ok(match store_place(settings, repo)? {
+        StorePlace::File(path) => Store::open(path).await?,
+        StorePlace::Server(url) => Store::open(url.expose()).await?,
+    })
 }
 
 fn connect(

@@ -18,7 +18,7 @@ use crate::plan::safety::Own;
 use crate::record::{Condition, Next, Outcome};
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
-use crate::store::{Alive, Store, StoreError};
+use crate::store::{Alive, Duty, Store, StoreError};
 
 mod adopt;
 mod conclude;
@@ -34,6 +34,7 @@ mod ownership;
 mod publish;
 mod revert;
 mod rounds;
+mod share;
 mod source;
 mod statuses;
 mod supervisor;
@@ -43,7 +44,7 @@ use observe::Link;
 pub use observe::{Hope, observe};
 pub use rounds::Rounds;
 pub use source::{Head, read_head};
-pub use supervisor::{Stopped, pass_once, supervise};
+pub use supervisor::{Called, Stopped, pass_once, supervise};
 
 /// What the engine itself can't get past. What a system or a revision does wrong is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,8 @@ pub struct Engine {
     own: Own,
     source: Arc<std::sync::Mutex<source::Source>>,
     ended: std::sync::Mutex<publish::Ended>,
+    share: std::sync::Mutex<share::Share>,
+    scribe: Duty,
 }
 
 /// What a pass found or did for one group.
@@ -150,6 +153,7 @@ impl Engine {
         actor: Actor,
     ) -> Self {
         let source = source::Source::new(repo.clone(), branch.to_owned());
+        let scribe = Duty::new(store.clone(), Duty::FORGE, holder.clone(), timing.lease);
         Self {
             store,
             forge,
@@ -164,6 +168,8 @@ impl Engine {
             own: Own::default(),
             source: Arc::new(std::sync::Mutex::new(source)),
             ended: std::sync::Mutex::default(),
+            share: std::sync::Mutex::default(),
+            scribe,
         }
     }
 
@@ -187,6 +193,11 @@ impl Engine {
             self.store.depart(&self.holder, alive).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is this process that writes to the forge.
+    async fn is_scribe(&self) -> Result<bool, EngineError> {
+        Ok(self.scribe.is_ours(self.clock.now()).await?)
     }
 
     /// Reads git and documents where blocking is fine.

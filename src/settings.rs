@@ -14,11 +14,15 @@ mod credential;
 mod file;
 mod github;
 mod ledger;
+mod place;
 mod quarantine;
+mod sinks;
 
 pub use credential::{Credential, CredentialError};
 pub use github::{Access, GithubSettings, MergeMethod};
 pub use ledger::LedgerSettings;
+pub use place::{ServerUrl, StorePlace};
+pub use sinks::SinkSettings;
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +36,8 @@ pub struct Settings {
     pub repo: PathBuf,
     /// Its main branch, without `refs/heads/`.
     pub branch: String,
-    /// The store's place, a path or a URL as `Store::open` takes it; `None` for `lockstep/store.db` in the git directory.
-    pub store: Option<PathBuf>,
+    /// Where the store is; `None` for `lockstep/store.db` in the git directory.
+    pub store: Option<StorePlace>,
     pub forge: ForgeKind,
     /// The repository on GitHub, where that is the forge.
     pub github: Option<GithubSettings>,
@@ -55,6 +59,8 @@ pub struct Settings {
     pub ledger: LedgerSettings,
     /// By the names that `lockstep.yaml` uses.
     pub credentials: BTreeMap<String, Credential>,
+    /// Who is told what happens, by name.
+    pub sinks: BTreeMap<String, SinkSettings>,
     /// The variables that credentials are read from.
     pub secret_variables: BTreeSet<String>,
     /// What is not wrong but should be known, for the terminal or the log.
@@ -92,6 +98,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// For a system to answer before the urgent changes of its group go to the others without it.
     pub urgent: Duration,
+    /// How long a replica keeps its groups without being heard of: what another waits before it takes them over.
+    pub lease: Duration,
 }
 
 /// Why the settings can't be used.
@@ -185,6 +193,7 @@ impl Settings {
             files: file.files,
             ledger: file.ledger,
             credentials: file.credentials,
+            sinks: file.sinks,
             secret_variables: file.secret_variables,
             warnings,
             file: path,

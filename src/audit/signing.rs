@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::forge::Forge;
 use crate::ids::Digest;
 use crate::repo::Repo;
-use crate::store::{Go, Link, Reader, Store, Window};
+use crate::store::{Duty, Go, Link, Reader, Store, Window};
 use crate::tlog::{Checkpoint, Range, SignerKey, VerifierKey, to_line};
 
 /// A ledger that grows is signed at least so often.
@@ -140,6 +140,7 @@ pub async fn keep_signed(
     mut signing: Signing,
     forge: &dyn Forge,
     clock: &dyn Clock,
+    duty: &Duty,
     poll: Duration,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -148,6 +149,10 @@ pub async fn keep_signed(
     let mut is_owed = false;
     while !*stop.borrow() {
         let done = async {
+            // One of several replicas is enough.
+            if !duty.is_ours(clock.now()).await? {
+                return Ok(());
+            }
             is_owed |= signing.sign(Want::Due, clock.now()).await?.is_some();
             if is_owed {
                 forge.keep_notes(NOTES).await.map_err(AuditError::Forge)?;

@@ -11,12 +11,13 @@ use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
 use crate::audit::signing::keep_signed;
-use crate::engine::{GroupReport, Stopped, supervise};
+use crate::engine::{Called, GroupReport, Stopped, supervise};
 use crate::forge::{ForgeError, Logins};
 use crate::gate;
 use crate::ops::remarks::Listener;
 use crate::serve::{self, Hooks, Pages};
 use crate::settings::Settings;
+use crate::store::{Duty, News, Topic};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {}
@@ -30,6 +31,10 @@ struct Wakes {
     proposals: watch::Sender<u64>,
     remarks: watch::Sender<u64>,
     again: watch::Sender<u64>,
+    /// What other replicas' runs left to show.
+    runs: watch::Sender<u64>,
+    /// What the outbox owes.
+    outbox: watch::Sender<u64>,
 }
 
 impl Wakes {
@@ -41,6 +46,33 @@ impl Wakes {
             proposals: wake(),
             remarks: wake(),
             again: wake(),
+            runs: wake(),
+            outbox: wake(),
+        }
+    }
+
+    /// Passes on what replicas say to each other.
+    async fn relay(&self, mut news: News) {
+        loop {
+            let woken = match news.next().await {
+                Some(Topic::Main) => vec![&self.main, &self.fetch],
+                Some(Topic::Proposals) => vec![&self.proposals],
+                Some(Topic::Remarks) => vec![&self.remarks],
+                Some(Topic::Runs) => vec![&self.runs, &self.outbox],
+                Some(Topic::Again) => vec![&self.again],
+                Some(Topic::Outbox) => vec![&self.outbox],
+                None => vec![
+                    &self.main,
+                    &self.fetch,
+                    &self.proposals,
+                    &self.remarks,
+                    &self.runs,
+                    &self.outbox,
+                ],
+            };
+            for wake in woken {
+                wake.send_modify(|n| *n += 1);
+            }
         }
     }
 }
@@ -73,14 +105,19 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     let passes = supervise(
         engine,
         intervals,
-        wakes.main.subscribe(),
-        wakes.again.subscribe(),
+        Called {
+            pushed: wakes.main.subscribe(),
+            again: wakes.again.subscribe(),
+            runs: wakes.runs.subscribe(),
+        },
         stopped.clone(),
         |reports| tell(reports, &mut said),
     );
+    let duty = app.duty(Duty::FORGE);
     let proposals = gate::keep_published(
         &app.gate,
         &*app.forge,
+        &duty,
         intervals.git,
         wakes.proposals.subscribe(),
         stopped.clone(),
@@ -92,6 +129,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         repo: app.repo.clone(),
         branch: &app.settings.branch,
         clock: &*app.clock,
+        duty: &duty,
         again: wakes.again.clone(),
     };
     let followed = follow(&app, &wakes, stopped.clone());
@@ -100,6 +138,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         app.signing()?,
         &*app.forge,
         &*app.clock,
+        &duty,
         intervals.git,
         stopped,
     );
@@ -117,6 +156,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     let ended = tokio::select! {
         (ended, ..) = loops => ended,
         () = noticed => Stopped::InOrder,
+        () = wakes.relay(app.store.listen()) => Stopped::InOrder,
         () = served => Stopped::InOrder,
         () = signals.obey(&stop) => Stopped::Midway,
     };

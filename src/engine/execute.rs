@@ -119,6 +119,7 @@ impl Engine {
         let mut patient_until = Instant::now() + self.timing.urgent;
         let mut is_cut = false;
         let mut renewal = Instant::now() + self.timing.lease / 3;
+        let mut trusted_until = Instant::now() + self.trusted();
         loop {
             while let Some(effect) = todo.pop_front() {
                 let event = match effect {
@@ -153,6 +154,11 @@ impl Engine {
                         call,
                         attempt,
                     } => {
+                        // A process that stood still meanwhile asks nothing before it knows that the group is still its own.
+                        if trusted_until <= Instant::now() && !self.is_still_ours(&run).await? {
+                            return Ok(run);
+                        }
+                        trusted_until = trusted_until.max(Instant::now());
                         waiting.push(ask(&run, system, call, attempt, links));
                         None
                     }
@@ -200,6 +206,7 @@ impl Engine {
                         return Ok(run);
                     }
                     renewal = Instant::now() + self.timing.lease / 3;
+                    trusted_until = Instant::now() + self.trusted();
                     continue;
                 }
             };
@@ -224,6 +231,11 @@ impl Engine {
             | Phase::Finished
             | Phase::Yielded => self.timing.commit,
         }
+    }
+
+    async fn is_still_ours(&self, run: &Run) -> Result<bool, EngineError> {
+        let lease = Store::group_lease(&run.group);
+        Ok(self.is_kept(&lease, run.fence) || self.renew(run).await?)
     }
 
     async fn renew(&self, run: &Run) -> Result<bool, EngineError> {

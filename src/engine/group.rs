@@ -90,6 +90,7 @@ impl Engine {
         memory.adrift.clear();
         let fence = match self.lead(pass, memory).await? {
             Lead::Ours(fence) => fence,
+            Lead::Others => return Ok(report(pass, &pass.head.revision, None)),
             Lead::Not(why) => return Ok(report(pass, &pass.head.revision, Some(why))),
         };
         if let Some(why) = &pass.head.broken {

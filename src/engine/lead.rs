@@ -23,6 +23,8 @@ pub(super) struct Held {
 /// Whether this pass may do anything for the group.
 pub(super) enum Lead {
     Ours(Fence),
+    /// The group is for another replica: nothing to do here, and nothing to say.
+    Others,
     /// It may not, and why.
     Not(String),
 }
@@ -35,8 +37,17 @@ impl Engine {
         memory: &mut Memory,
     ) -> Result<Lead, EngineError> {
         let lease = Store::group_lease(pass.name);
+        if !self.prefers(pass.name) {
+            if let Some(held) = memory.lease.take() {
+                tracing::info!(group.name = %pass.name, "the group goes to another replica");
+                let (holder, fence) = (&self.holder, held.fence);
+                self.store.release_lease(&lease, holder, fence).await?;
+            }
+            *memory = Memory::default();
+            return Ok(Lead::Others);
+        }
         if let Some(held) = &mut memory.lease {
-            if Instant::now() < held.fresh_until {
+            if Instant::now() < held.fresh_until || self.is_kept(&lease, held.fence) {
                 return Ok(Lead::Ours(held.fence));
             }
             let now = self.clock.now();
@@ -54,7 +65,7 @@ impl Engine {
         // Whoever had it meanwhile may have moved everything that is remembered.
         *memory = Memory::default();
         self.alive
-            .get_or_try_init(async || self.store.announce(&self.holder, self.clock.now()).await)
+            .get_or_try_init(async || self.store.announce(&self.holder))
             .await?;
         let fresh_until = self.fresh();
         let acquired = self
@@ -65,7 +76,11 @@ impl Engine {
             tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
             // A pass that holds it for a moment is not worth a name; one that was started to keep it is.
             let who = self.store.running()?;
-            let who = who.map_or("another process".to_owned(), |running| running.to_string());
+            let other = match self.store.is_shared() {
+                true => "another replica",
+                false => "another process",
+            };
+            let who = who.map_or(other.to_owned(), |running| running.to_string());
             return Ok(Lead::Not(format!("{who} keeps it in step")));
         };
         if let Some(why) = self.recover(pass, fence, memory).await? {
@@ -77,7 +92,7 @@ impl Engine {
     }
 
     fn fresh(&self) -> Instant {
-        Instant::now() + self.timing.lease / 2
+        Instant::now() + self.trusted()
     }
 
     /// Takes up the runs that were left open. Gives back why one of them can't be ended now.

@@ -18,6 +18,7 @@ use super::adopt::Adrift;
 use super::execute::backoff;
 use super::group::{Memory, Pass};
 use super::observe::Link;
+use super::share::Keeper;
 use super::source::{Head, Source};
 use super::{Engine, EngineError, GroupReport, publish};
 use crate::config::{Config, Group, System};
@@ -170,7 +171,7 @@ impl Rounds {
             self.start(name, group, &head, whose);
         }
         let heard = hear(&mut self.at_work, &mut self.heard, patience);
-        if !moved {
+        if !moved || !self.engine.is_scribe().await? {
             heard.await;
             return Ok(());
         }
@@ -293,6 +294,13 @@ impl Rounds {
         let is_news = reports.iter().any(|r| r.outcome.is_some());
         let is_old = self.compared.elapsed() >= COMPARED;
         if is_news || is_old || self.publish_again && is_due {
+            if !self.engine.is_scribe().await? {
+                // Another replica does. If it goes, this one may have to.
+                self.publish_again = true;
+                self.publish_due = Some(Instant::now() + self.engine.timing.lease);
+                self.published.clear();
+                return reported(reports, errors, head, &groups);
+            }
             self.publish(&groups, &head).await?;
         }
         let (engine, adrift) = (self.engine.clone(), self.adrift());
@@ -303,13 +311,7 @@ impl Rounds {
             Ok::<_, EngineError>(())
         };
         alongside(&mut self.at_work, &mut self.heard, proposing).await?;
-        if let Some(error) = errors.into_iter().find_map(Result::err) {
-            return Err(error);
-        }
-        match head.broken {
-            Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
-            _ => Ok(reports),
-        }
+        reported(reports, errors, head, &groups)
     }
 
     /// What the groups that are not passing were left with.
@@ -347,6 +349,17 @@ impl Rounds {
     pub(super) fn due(&self) -> Option<Instant> {
         let idle = self.turns.values().filter(|turn| turn.at_work.is_none());
         idle.map(|turn| turn.due).chain(self.publish_due).min()
+    }
+
+    /// Says that this replica lives, for as long as it is kept.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper::new(self.engine.clone())
+    }
+
+    /// There may be something new to show.
+    pub(super) fn publish_soon(&mut self) {
+        self.publish_again = true;
+        self.publish_due = None;
     }
 
     /// Leaves what is under way as it is, and gives back what other processes may be waiting for.
@@ -396,6 +409,22 @@ impl Rounds {
             .iter()
             .filter_map(|s| Some((s.clone(), self.links.get(s)?.1.clone())));
         known.collect()
+    }
+}
+
+/// What came of passes, or the first error that ended one.
+fn reported(
+    reports: Vec<GroupReport>,
+    errors: Vec<Result<GroupReport, EngineError>>,
+    head: Head,
+    groups: &BTreeMap<GroupName, Group>,
+) -> Result<Vec<GroupReport>, EngineError> {
+    if let Some(error) = errors.into_iter().find_map(Result::err) {
+        return Err(error);
+    }
+    match head.broken {
+        Some(why) if groups.is_empty() => Err(EngineError::Unsound(why)),
+        _ => Ok(reports),
     }
 }
 

@@ -72,6 +72,8 @@ enum Wake {
     Pass(Whose),
     /// A pass has ended that others were not kept waiting for.
     Ended,
+    /// Runs of other replicas have ended.
+    Told,
     Stop,
 }
 
@@ -84,39 +86,84 @@ struct Calls {
     /// A person wants another try.
     again: watch::Receiver<u64>,
     is_heard: bool,
+    /// Other replicas' runs have ended.
+    runs: watch::Receiver<u64>,
+    are_runs_told: bool,
+    /// Replicas have come or gone.
+    replicas: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
 }
 
-/// Passes until `stop` becomes true. `pushed` changes whenever the repository was written to, as far as that is noticed, `again` whenever a
-/// person wants another try. Passes in progress are finished first, as far as [`GRACE`] lasts. What the engine holds is given back at the end.
+/// Who else calls for a look.
+pub struct Called {
+    /// Changes whenever the repository was written to, as far as that is noticed.
+    pub pushed: watch::Receiver<u64>,
+    /// Changes whenever a person wants another try.
+    pub again: watch::Receiver<u64>,
+    /// Changes whenever a run has ended, anywhere: statuses follow from it.
+    pub runs: watch::Receiver<u64>,
+}
+
+/// Passes until `stop` becomes true. Passes in progress are finished first, as far as [`GRACE`] lasts. What the engine holds is given back at
+/// the end.
 pub async fn supervise(
     engine: Engine,
     intervals: Intervals,
-    pushed: watch::Receiver<u64>,
-    again: watch::Receiver<u64>,
+    called: Called,
     stop: watch::Receiver<bool>,
-    mut told: impl FnMut(&[GroupReport]),
+    told: impl FnMut(&[GroupReport]),
 ) -> Stopped {
     let mut rounds = Rounds::new(engine);
-    let overdue = overdue(stop.clone());
-    tokio::pin!(overdue);
-    let mut calls = Calls {
+    let keeper = rounds.keeper();
+    // Known to the others before it asks for its part.
+    if let Err(error) = keeper.once().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "this replica can't say that it lives"
+        );
+    }
+    let Called {
+        pushed,
+        again,
+        runs,
+    } = called;
+    let calls = Calls {
         intervals,
         pushed,
         is_watched: true,
         again,
         is_heard: true,
+        runs,
+        are_runs_told: true,
+        replicas: keeper.changed(),
         stop,
     };
+    let ended = tokio::select! {
+        ended = passes(&mut rounds, calls, told) => ended,
+        () = keeper.keep() => Stopped::Midway,
+    };
+    drop(keeper);
+    rest(rounds).await;
+    ended
+}
+
+async fn passes(
+    rounds: &mut Rounds,
+    mut calls: Calls,
+    mut told: impl FnMut(&[GroupReport]),
+) -> Stopped {
+    let stop = calls.stop.clone();
+    let overdue = overdue(stop.clone());
+    tokio::pin!(overdue);
     let mut wake = Wake::Pass(Whose::All(Trigger::Start));
     let mut failures: u8 = 0;
-    let ended = loop {
+    loop {
         let is_last = matches!(wake, Wake::Stop) || *calls.stop.borrow();
         if is_last && rounds.is_idle() {
             break Stopped::InOrder;
         }
         let passed = tokio::select! {
-            passed = work(&mut rounds, wake, is_last, &mut calls) => passed,
+            passed = work(rounds, wake, is_last, &mut calls) => passed,
             () = &mut overdue => break Stopped::Midway,
         };
         let retry = match passed {
@@ -137,10 +184,8 @@ pub async fn supervise(
         if is_last {
             break Stopped::InOrder;
         }
-        wake = calls.next(&mut rounds, retry).await;
-    };
-    rest(rounds).await;
-    ended
+        wake = calls.next(rounds, retry).await;
+    }
 }
 
 /// Does what the loop woke for, and gives back what came of the passes that have ended.
@@ -157,6 +202,7 @@ async fn work(
             calls.again.mark_unchanged();
             rounds.begin(whose, TOGETHER).await?;
         }
+        Wake::Told => rounds.publish_soon(),
         Wake::Ended | Wake::Stop => {}
     }
     rounds.conclude(calls.intervals.systems).await
@@ -186,6 +232,13 @@ impl Calls {
                         return Wake::Pass(Whose::All(Trigger::Manual));
                     }
                 }
+                changed = self.runs.changed(), if self.are_runs_told => {
+                    self.are_runs_told = changed.is_ok();
+                    if self.are_runs_told {
+                        return Wake::Told;
+                    }
+                }
+                Ok(()) = self.replicas.changed() => return Wake::Pass(Whose::All(Trigger::Retry)),
                 () = tokio::time::sleep_until(due) => return Wake::Pass(Whose::Due),
                 () = tokio::time::sleep_until(poll), if poll < due => {
                     if rounds.has_news().await {

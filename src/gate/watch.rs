@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{Gate, GateError};
 use crate::forge::{Forge, Proposal};
 use crate::ids::Revision;
+use crate::store::Duty;
 
 /// What a proposal looked like when it was judged last: judged again when any of it is another.
 #[derive(PartialEq, Eq)]
@@ -49,6 +50,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 pub async fn keep_published(
     gate: &Gate,
     forge: &dyn Forge,
+    duty: &Duty,
     poll: Duration,
     mut pushed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
@@ -58,6 +60,20 @@ pub async fn keep_published(
     while !*stop.borrow() {
         // What comes while it looks is a reason to look again.
         pushed.mark_unchanged();
+        let is_ours = duty.is_ours(gate.clock.now()).await;
+        match &is_ours {
+            Ok(true) => {}
+            // Whoever does it now may leave it to this process again: with what it says by then.
+            Ok(false) => seen.clear(),
+            Err(error) => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "proposals are not judged while the store does not answer"
+            ),
+        }
+        if !is_ours.unwrap_or(false) {
+            pause(poll, &mut pushed, &mut watched, &mut stop).await;
+            continue;
+        }
         if let Err(error) = publish_open(gate, forge, &mut seen).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -70,11 +86,21 @@ pub async fn keep_published(
                 "the merge queue could not be judged; tried again on the next poll"
             );
         }
-        tokio::select! {
-            _ = stop.changed() => {}
-            changed = pushed.changed(), if watched => watched = changed.is_ok(),
-            () = tokio::time::sleep(poll) => {}
-        }
+        pause(poll, &mut pushed, &mut watched, &mut stop).await;
+    }
+}
+
+/// Until the next poll, a push or the end.
+async fn pause(
+    poll: Duration,
+    pushed: &mut watch::Receiver<u64>,
+    watched: &mut bool,
+    stop: &mut watch::Receiver<bool>,
+) {
+    tokio::select! {
+        _ = stop.changed() => {}
+        changed = pushed.changed(), if *watched => *watched = changed.is_ok(),
+        () = tokio::time::sleep(poll) => {}
     }
 }
 

@@ -18,7 +18,7 @@ use crate::forge::{Forge, ForgeError, ProposalState, Remark};
 use crate::gate::{Command, CommandOutcome, Gate, GateError, Said, parse_command, person_of};
 use crate::repo::Repo;
 use crate::resource::Language;
-use crate::store::{NewEntry, SaidRow, Store, StoreError};
+use crate::store::{Duty, NewEntry, SaidRow, Store, StoreError, Topic};
 
 /// What was said longer ago is not done any more: who said it does not expect it to happen now.
 const OLDEST: SignedDuration = SignedDuration::from_hours(24);
@@ -49,6 +49,8 @@ pub struct Listener<'a> {
     pub repo: Arc<Repo>,
     pub branch: &'a str,
     pub clock: &'a dyn Clock,
+    /// One process answers.
+    pub duty: &'a Duty,
     /// Wakes the engine for another try.
     pub again: watch::Sender<u64>,
 }
@@ -81,6 +83,9 @@ impl Listener<'_> {
 
     async fn obey_all(&self, began: &mut Option<Timestamp>) -> Result<(), RemarkError> {
         let now = self.clock.now();
+        if !self.duty.is_ours(now).await? {
+            return Ok(());
+        }
         let began = match *began {
             Some(began) => began,
             None => *began.insert(self.store.first(BEGAN, now).await?),
@@ -184,6 +189,7 @@ impl Listener<'_> {
             Command::Retry => {
                 self.record(key, "proposal.retried", remark.number).await?;
                 self.again.send_modify(|n| *n += 1);
+                self.store.tell(Topic::Again).await?;
                 done("tried again", "再試行します")
             }
             Command::Accept { digest } => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{REQUEST, Shared};
 use crate::clock::Clock;
 use crate::forge::github::delivery::{LARGEST, News, is_signed, news};
-use crate::store::Store;
+use crate::store::{Store, Topic};
 
 /// The longest id of a delivery that is kept: GitHub's are UUIDs.
 const ID: usize = 64;
@@ -93,12 +93,20 @@ pub(super) async fn take(State(state): State<Shared>, headers: HeaderMap, body: 
             );
         }
     }
-    let wake = |who: &watch::Sender<u64>| who.send_modify(|n| *n += 1);
-    match news(event, &body, &hooks.branch) {
-        News::Main => wake(&hooks.main),
-        News::Proposals => wake(&hooks.proposals),
-        News::Remarks => wake(&hooks.remarks),
+    let (wake, topic) = match news(event, &body, &hooks.branch) {
+        News::Main => (&hooks.main, Topic::Main),
+        News::Proposals => (&hooks.proposals, Topic::Proposals),
+        News::Remarks => (&hooks.remarks, Topic::Remarks),
         News::Nothing => return (StatusCode::ACCEPTED, "nothing here concerns Lockstep\n"),
+    };
+    wake.send_modify(|n| *n += 1);
+    // Whoever it is for may be another replica. One that is not told sees it on its next poll.
+    let told = tokio::time::timeout(NOTED, hooks.store.tell(topic)).await;
+    if let Ok(Err(error)) = told {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "other replicas were not told of a delivery"
+        );
     }
     (StatusCode::ACCEPTED, "taken\n")
 }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use super::credential::{Credential, Host, Token};
 use super::github::{self, GithubSettings, RawGithub};
 use super::ledger::{self, LedgerSettings, RawLedger};
+use super::place::{StorePlace, place};
+use super::sinks::{RawSink, SinkSettings, sinks};
 use super::{Environment, ForgeKind, Intervals, SettingsError, Timeouts};
 use crate::resource::Language;
 
@@ -21,7 +23,7 @@ use crate::resource::Language;
 pub(super) struct File {
     pub(super) repo: Option<PathBuf>,
     pub(super) branch: Option<String>,
-    pub(super) store: Option<PathBuf>,
+    pub(super) store: Option<StorePlace>,
     pub(super) forge: ForgeKind,
     pub(super) github: Option<GithubSettings>,
     pub(super) public_url: Option<String>,
@@ -34,6 +36,7 @@ pub(super) struct File {
     pub(super) files: Option<PathBuf>,
     pub(super) ledger: LedgerSettings,
     pub(super) credentials: BTreeMap<String, Credential>,
+    pub(super) sinks: BTreeMap<String, SinkSettings>,
     pub(super) secret_variables: BTreeSet<String>,
 }
 
@@ -42,7 +45,8 @@ pub(super) struct File {
 struct Raw {
     repo: Option<PathBuf>,
     branch: Option<String>,
-    store: Option<PathBuf>,
+    store: Option<String>,
+    store_env: Option<String>,
     #[serde(default)]
     forge: ForgeKind,
     github: Option<RawGithub>,
@@ -60,6 +64,8 @@ struct Raw {
     ledger: RawLedger,
     #[serde(default)]
     credentials: BTreeMap<String, RawCredential>,
+    #[serde(default)]
+    sinks: BTreeMap<String, RawSink>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +109,7 @@ impl Default for Timeouts {
             commit: Duration::from_secs(60),
             request: Duration::from_secs(10),
             urgent: Duration::from_secs(2),
+            lease: Duration::from_secs(30),
         }
     }
 }
@@ -132,6 +139,7 @@ impl<'de> Deserialize<'de> for Timeouts {
             commit: Option<Human>,
             request: Option<Human>,
             urgent: Option<Human>,
+            lease: Option<Human>,
         }
         let (raw, default) = (Raw::deserialize(from)?, Self::default());
         Ok(Self {
@@ -139,6 +147,7 @@ impl<'de> Deserialize<'de> for Timeouts {
             commit: raw.commit.map_or(default.commit, |h| h.0),
             request: raw.request.map_or(default.request, |h| h.0),
             urgent: raw.urgent.map_or(default.urgent, |h| h.0),
+            lease: raw.lease.map_or(default.lease, |h| h.0),
         })
     }
 }
@@ -226,6 +235,8 @@ pub(super) fn read(
     let secret_variables = raw.credentials.values().filter_map(|c| c.token_env.clone());
     let secret_variables = secret_variables
         .chain(raw.github.iter().flat_map(RawGithub::variables))
+        .chain(raw.sinks.values().filter_map(|s| s.secret_env.clone()))
+        .chain(raw.store_env.clone())
         .collect();
     let credentials = credentials(path, raw.credentials, env, warnings)?;
     if raw
@@ -254,6 +265,18 @@ pub(super) fn read(
         let message = "say which repository: [github] with repository = \"owner/name\"";
         return Err(value(("forge".to_owned(), message.to_owned())));
     }
+    let sinks = sinks(raw.sinks, folder, env, warnings).map_err(value)?;
+    let is_given = raw.store.is_some();
+    let store = place(raw.store, raw.store_env, folder, env).map_err(value)?;
+    if is_given
+        && store.as_ref().is_some_and(StorePlace::holds_password)
+        && readable_by_others(path)
+    {
+        warnings.push(format!(
+            "{} holds the store's password and others on this machine can read it; `chmod 600` it, or use store_env or a password file",
+            path.display()
+        ));
+    }
     let public_url = raw
         .public_url
         .map(|url| public(&url))
@@ -262,10 +285,7 @@ pub(super) fn read(
     Ok(File {
         repo: raw.repo.map(|p| folder.join(p)),
         branch: raw.branch,
-        store: raw.store.map(|store| match store.to_str() {
-            Some(url) if url.starts_with("sqlite:") || url.contains("://") => store,
-            _ => folder.join(store),
-        }),
+        store,
         forge: raw.forge,
         github,
         public_url,
@@ -281,6 +301,7 @@ pub(super) fn read(
         files: raw.files.map(|files| folder.join(files.root)),
         ledger: ledger::ledger(raw.ledger, folder),
         credentials,
+        sinks,
         secret_variables,
     })
 }

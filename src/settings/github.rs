@@ -138,7 +138,9 @@ pub(super) fn github(
             .map_err(|why| at("api", why))?,
     };
     let mut find = |key: &str, text, variable, file| {
-        found(key, text, variable, file, folder, env, warnings).map_err(|why| at(key, why))
+        let section = format!("github.{key}");
+        found(&section, key, text, variable, file, folder, env, warnings)
+            .map_err(|why| at(key, why))
     };
     let token = find("token", raw.token, raw.token_env, raw.token_file)?;
     let secret = find(
@@ -205,7 +207,7 @@ fn is_repository(text: &str) -> bool {
 }
 
 /// A place that secrets may be sent to: over TLS, or on this machine.
-fn address(text: &str) -> Result<Url, String> {
+pub(super) fn address(text: &str) -> Result<Url, String> {
     let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
     let url = Url::parse(text).map_err(|_| format!("{shown:?} is no URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -222,7 +224,12 @@ fn address(text: &str) -> Result<Url, String> {
 }
 
 /// A secret that is text, a variable's value or a file's content; `None` where none of the three is named.
-fn found(
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the three ways to give a secret, and where they are said"
+)]
+pub(super) fn found(
+    section: &str,
     key: &str,
     text: Option<SecretString>,
     variable: Option<String>,
@@ -241,7 +248,7 @@ fn found(
             let file = folder.join(file);
             if readable_by_others(&file) {
                 warnings.push(format!(
-                    "{} holds github.{key} and others on this machine can read it; `chmod 600` it",
+                    "{} holds {section} and others on this machine can read it; `chmod 600` it",
                     file.display()
                 ));
             }

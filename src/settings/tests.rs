@@ -91,7 +91,10 @@ fn a_file_says_otherwise() {
     );
     let settings = load_from(&folder, &[]).unwrap();
     assert_eq!(settings.repo, folder.path().join("config.git"));
-    assert_eq!(settings.store, Some(folder.path().join("state/store.db")));
+    assert_eq!(
+        settings.store,
+        Some(StorePlace::File(folder.path().join("state/store.db")))
+    );
     assert_eq!(settings.files, Some(folder.path().join("systems")));
     assert_eq!(settings.branch, "trunk");
     assert_eq!(settings.listen.to_string(), "[::1]:9000");

@@ -3,6 +3,7 @@
 //! Where the store is a file, holders are processes of one host: each locks a small file beside it, and the lock goes with the process however it
 //! ends. So what was killed is taken over at once, not when its lease runs out. On a server holders are replicas, which say by its clock that they live.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::{Doing as _, query};
-use super::values::ms;
+use super::values::{ms, number};
 use super::{Durability, Store, StoreError};
+use crate::ids::Fence;
 
 /// Says that its holder lives, for as long as it is kept. Dropped without [`Store::depart`] the file stays behind unlocked, which says that
 /// its holder is gone.
@@ -24,9 +26,9 @@ pub struct Alive {
 
 impl Store {
     /// Says that a holder lives, before it takes its first lease. `holder` is a name of our own making: letters, digits and dashes.
-    pub async fn announce(&self, holder: &str, now: Timestamp) -> Result<Alive, StoreError> {
+    pub fn announce(&self, holder: &str) -> Result<Alive, StoreError> {
+        // Replicas say so over and over; who only passes by is not to be given groups.
         let Some(path) = self.holder_file(holder) else {
-            self.beat(holder, now).await?;
             return Ok(Alive { file: None });
         };
         let failed = |source| StoreError::Folder {
@@ -68,8 +70,13 @@ impl Store {
         self.file().is_none()
     }
 
-    /// Says that a replica lives. Cheap: after a power cut it says so again.
-    pub async fn beat(&self, holder: &str, now: Timestamp) -> Result<(), StoreError> {
+    /// Says that a replica lives, and prolongs all leases that it still has. Gives those back, by name. Cheap: after a power cut it says so again.
+    pub async fn keep(
+        &self,
+        holder: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<BTreeMap<String, Fence>, StoreError> {
         let doing = "say that this replica lives";
         let mut tx = self.write(Durability::Relaxed, doing).await?;
         let now = tx.clock(now).await.doing(doing)?;
@@ -88,7 +95,20 @@ impl Store {
             .execute(&mut tx)
             .await
             .doing(doing)?;
-        tx.commit().await.doing(doing)
+        let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        let kept: Vec<(String, i64)> = query(
+            "UPDATE leases SET expires_ms = $3 WHERE holder = $1 AND expires_ms >= $2 RETURNING name, fence",
+        )
+        .bind(holder)
+        .bind(ms(now))
+        .bind(ms(now).saturating_add(ttl))
+        .fetch_all(&mut tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        kept.into_iter()
+            .map(|(name, fence)| Ok((name, Fence(number(fence)?))))
+            .collect()
     }
 
     /// The replicas that have said within `ttl` that they live, by name.

@@ -3,6 +3,7 @@
 //! The number (the fence) goes along with every write, here and on the systems, so that a holder that was paused past its lease and
 //! wakes up changes nothing. Rows are never deleted: the number must not start again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -105,6 +106,23 @@ impl Store {
         .doing(doing)?;
         tx.commit().await.doing(doing)?;
         Ok(done == 1)
+    }
+
+    /// Who has which lease now, by the lease's name.
+    pub async fn lease_holders(
+        &self,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        let doing = "look who holds the leases";
+        let mut tx = self.pools.snapshot(doing).await?;
+        let now = tx.clock(now).await.doing(doing)?;
+        let held: Vec<(String, String)> =
+            query("SELECT name, holder FROM leases WHERE expires_ms >= $1 AND holder <> ''")
+                .bind(ms(now))
+                .fetch_all(&mut tx)
+                .await
+                .doing(doing)?;
+        Ok(held.into_iter().collect())
     }
 
     /// Gives back whatever leases a holder has.

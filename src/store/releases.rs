@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::engine::{Doing as _, query};
 use super::values::{id, ms, time};
-use super::{Durability, NewEntry, Store, StoreError, ledger, mirror};
+use super::{Durability, NewEntry, Store, StoreError, Topic, ledger, mirror, news};
 use crate::ids::{Actor, PlanDigest, RunId};
 
 /// A person's word that a held plan may go ahead.
@@ -59,6 +59,7 @@ impl Store {
             let entry = mirror::with(entry, mirror::RECORD, mirror::row_digest(&record));
             ledger::put(&mut tx, &[entry]).await?;
         }
+        news::told(&mut tx, Topic::Again).await?;
         tx.commit().await.doing(doing)?;
         Ok(done == 1)
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::engine::{Doing as _, Query, Tx, query};
 use super::values::{id, json as read_json, ms, number, signed, time};
 use super::{
-    Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, groups,
-    leases, ledger, mirror, outbox, ownership, systems,
+    Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, Topic,
+    groups, leases, ledger, mirror, news, outbox, ownership, systems,
 };
 use crate::ids::{Fence, GroupName, Revision, RunId, SystemName};
 use crate::plan::safety::PastChange;
@@ -311,6 +311,7 @@ impl Store {
         ownership::put(&mut tx, claims).await?;
         ledger::put(&mut tx, &mirrored(finish)).await?;
         outbox::put(&mut tx, deliveries, *at).await?;
+        news::told(&mut tx, Topic::Runs).await?;
         tx.commit().await.doing(doing)?;
         Ok(Finished::Now)
     }

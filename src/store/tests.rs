@@ -37,6 +37,7 @@ macro_rules! on_each_engine {
 
 mod known;
 mod ledger;
+mod mirror;
 mod opening;
 mod runs;
 #[path = "../../tests/it/world/postgres.rs"]

@@ -6,6 +6,7 @@
 )]
 
 mod adopt;
+mod audit;
 #[cfg(test)]
 mod ci;
 mod comments;
@@ -25,6 +26,7 @@ mod hub;
 mod left;
 mod ownership;
 mod promises;
+mod replicas;
 mod secrets;
 mod stopping;
 mod tidy;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) mod front;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod secrets;
 mod system;
@@ -58,8 +59,21 @@ pub(crate) fn token() -> &'static str {
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) systems: Vec<System>,
+    /// Where the store is, as the settings say it.
+    store: String,
+    /// The lines of `lockstep.yaml` under `groups:`.
+    groups: String,
     /// What commands have printed.
     said: Mutex<Vec<u8>>,
+}
+
+/// How a world is made that is not as usual.
+pub(crate) struct Layout<'a> {
+    pub(crate) systems: &'a [String],
+    /// The lines of `lockstep.yaml` under `groups:`.
+    pub(crate) groups: &'a str,
+    /// A path or URL.
+    pub(crate) store: &'a str,
 }
 
 impl Drop for World {
@@ -88,15 +102,32 @@ impl World {
 
     /// The same as [`World::new`], with more lines at the end of `lockstep.yaml`.
     pub(crate) async fn with(more: &str) -> Self {
+        let world = Self::bare(Layout {
+            systems: &["medical".to_owned(), "voicedrive".to_owned()],
+            groups: "  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n",
+            store: "store.db",
+        })
+        .await;
+        world.write("lockstep.yaml", &world.config(more));
+        world.write("config/feature-flags.json", FLAGS);
+        world.write("config/access-control.json", ACCESS);
+        world.write("policies/approvals.rego", POLICY);
+        world.commit("start");
+        world.settings(&SETTINGS);
+        world
+    }
+
+    /// A repository without a commit, and its systems.
+    pub(crate) async fn bare(layout: Layout<'_>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         secrets::plant(&dir.path().join("token"));
-        let mut systems = Vec::new();
-        for name in ["medical", "voicedrive"] {
-            systems.push(System::start(name, dir.path()).await);
-        }
+        let starting = layout.systems.iter().map(|s| System::start(s, dir.path()));
+        let systems = futures_util::future::join_all(starting).await;
         let world = Self {
             dir,
             systems,
+            store: layout.store.to_owned(),
+            groups: layout.groups.to_owned(),
             said: Mutex::default(),
         };
         world.git(&[
@@ -109,12 +140,6 @@ impl World {
         world.git(&["clone", "--quiet", "config.git", "work"]);
         world.git_in("work", &["config", "user.name", "Sato"]);
         world.git_in("work", &["config", "user.email", "sato@example.org"]);
-        world.write("lockstep.yaml", &world.config(more));
-        world.write("config/feature-flags.json", FLAGS);
-        world.write("config/access-control.json", ACCESS);
-        world.write("policies/approvals.rego", POLICY);
-        world.commit("start");
-        world.settings(&SETTINGS);
         world
     }
 
@@ -127,12 +152,14 @@ impl World {
             prepare,
             commit,
             urgent,
+            lease,
         } = settings;
+        let store = &self.store;
         let hosts: Vec<String> = self.systems.iter().map(|s| s.at.to_string()).collect();
         let text = format!(
-            "store = \"store.db\"\n\
+            "store = {store:?}\n\
              [intervals]\ngit = {git:?}\nsystems = {systems:?}\n\
-             [timeouts]\nrequest = {request:?}\nprepare = {prepare:?}\ncommit = {commit:?}\nurgent = {urgent:?}\n\
+             [timeouts]\nrequest = {request:?}\nprepare = {prepare:?}\ncommit = {commit:?}\nurgent = {urgent:?}\nlease = {lease:?}\n\
              [credentials.test]\ntoken_file = \"token\"\nhosts = {hosts:?}\n"
         );
         std::fs::write(self.path("lockstep.toml"), text).unwrap();
@@ -174,9 +201,11 @@ impl World {
 
     /// The store, for looking into it.
     pub(crate) async fn store(&self) -> lockstep::store::Store {
-        lockstep::store::Store::open(self.path("store.db"))
-            .await
-            .unwrap()
+        let place = match self.store.contains("://") {
+            true => self.store.clone().into(),
+            false => self.path(&self.store),
+        };
+        lockstep::store::Store::open(place).await.unwrap()
     }
 
     /// How many changesets lie staged on the systems. They are stopped meanwhile: a running one has its file to itself.
@@ -230,9 +259,8 @@ impl World {
                 system.name, system.at
             ));
         }
-        text.push_str(
-            "groups:\n  hospital: {systems: [medical, voicedrive], consistency: lockstep}\n",
-        );
+        text.push_str("groups:\n");
+        text.push_str(&self.groups);
         text.push_str("people:\n  sato: {name: 佐藤, forge: sato, roles: [operator]}\n");
         text.push_str("  suzuki: {name: 鈴木, forge: suzuki, roles: [approver]}\n");
         text.push_str("  tanaka: {name: 田中, forge: tanaka, roles: [approver, security]}\n");
@@ -433,6 +461,7 @@ pub(crate) struct Settings {
     pub(crate) prepare: &'static str,
     pub(crate) commit: &'static str,
     pub(crate) urgent: &'static str,
+    pub(crate) lease: &'static str,
 }
 
 /// Generous, for machines that are busy with other things; tests of what is timed out take their own.
@@ -443,6 +472,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     prepare: "40s",
     commit: "40s",
     urgent: "20s",
+    lease: "30s",
 };
 
 /// Four flags on both systems and one on each.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener};
 use sqlx::{Connection as _, Postgres};
 
 use super::{Doing as _, patiently, run_migrations};
@@ -66,6 +66,14 @@ impl Pools {
     pub(super) async fn snapshot(&self) -> sqlx::Result<Transaction> {
         let statement = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         patiently(self.reader.begin_with(statement)).await
+    }
+
+    /// A connection of its own that hears what is said on a channel.
+    pub(in crate::store) async fn listener(&self, channel: &str) -> sqlx::Result<PgListener> {
+        let own = pool(1).connect_lazy_with((*self.options).clone());
+        let mut listener = patiently(PgListener::connect_with(&own)).await?;
+        patiently(listener.listen(channel)).await?;
+        Ok(listener)
     }
 
     pub(super) async fn close(&self) {

@@ -227,16 +227,16 @@ async fn a_holder_that_is_gone_is_followed_at_once() {
     // The clock stands still, so each new holder is one above the last.
     let fence = |n| Some(Fence(now.as_second().unsigned_abs() + n));
     let take = async |holder: &str| store.acquire("group/a", holder, now, ttl).await.unwrap();
-    let alive = store.announce("one", now).await.unwrap();
+    let alive = store.announce("one").unwrap();
     assert_eq!(take("one").await, fence(0));
     assert_eq!(take("two").await, None, "it lives");
     drop(alive);
     assert_eq!(take("two").await, fence(1), "it is gone");
     assert_eq!(take("three").await, None, "never announced, so it may live");
 
-    let alive = store.announce("three", now).await.unwrap();
+    let alive = store.announce("three").unwrap();
     store.depart("three", alive).await.unwrap();
-    let alive = store.announce("two", now).await.unwrap();
+    let alive = store.announce("two").unwrap();
     store.depart("two", alive).await.unwrap();
     assert_eq!(take("three").await, fence(2), "it was given back");
 }

@@ -34,6 +34,10 @@ pub(crate) struct Seen {
 struct Inner {
     /// Stop at the nth request from now (from 1).
     hold: Option<(usize, Side)>,
+    /// Stop at the next request whose path ends so.
+    hold_at: Option<(String, Side)>,
+    /// Answer requests whose path ends so with an error of the server's.
+    broken: Option<String>,
     counted: usize,
     log: Vec<Seen>,
 }
@@ -83,6 +87,17 @@ impl Proxy {
         inner.counted = 0;
     }
 
+    /// Stops the world at the next request whose path ends like this, the changeset's id left out.
+    pub(crate) fn hold_at(&self, what: &str, side: Side) {
+        self.shared.stopped.send_replace(false);
+        self.shared.inner.lock().unwrap().hold_at = Some((what.to_owned(), side));
+    }
+
+    /// From now on the system fails where it is asked for this.
+    pub(crate) fn break_at(&self, what: &str) {
+        self.shared.inner.lock().unwrap().broken = Some(what.to_owned());
+    }
+
     /// Lets everything through again, also what is held; nobody may be left to hear the answer.
     pub(crate) fn release(&self) {
         self.shared.inner.lock().unwrap().hold = None;
@@ -130,6 +145,10 @@ pub(super) fn plain(path: &str) -> String {
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let broken = shared.inner.lock().unwrap().broken.clone();
+    if broken.is_some_and(|what| request.uri().path().ends_with(&what)) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let path = request
         .uri()
         .path_and_query()
@@ -147,6 +166,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         let hold = inner
             .hold
             .and_then(|(nth, side)| (counted == nth).then_some(side));
+        let is_at = inner
+            .hold_at
+            .as_ref()
+            .is_some_and(|(what, _)| plain(&path).ends_with(what));
+        let here = is_at.then(|| inner.hold_at.take()).flatten();
+        let hold = hold.or(here.map(|(_, side)| side));
         (hold, place, shared.resumed.subscribe())
     };
     if hold == Some(Side::Before) {

@@ -18,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(mut command: Command, log: PathBuf) -> Self {
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -1,0 +1,172 @@
+//! Several replicas on one store: they share the groups, take over from each other, and however they are stopped nothing is done twice.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::world::proxy::Side;
+use crate::world::{Process, eventually};
+
+mod cable;
+mod ward;
+
+use cable::Cable;
+use ward::Ward;
+
+/// What `kill -STOP` and `kill -CONT` do.
+fn signal(process: &Process, name: &str) {
+    let done = Command::new("kill")
+        .args([&format!("-{name}"), &process.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_the_groups_and_take_over_from_one_that_is_killed() {
+    let Some(mut ward) = Ward::new(8).await else {
+        return;
+    };
+    let mut one = ward.replica("one");
+    assert_eq!(ward.shared_by(&[&one]).await, [8]);
+    ward.comes_in_step().await;
+
+    let two = ward.replica("two");
+    let shares = ward.shared_by(&[&one, &two]).await;
+    assert!(shares.iter().all(|share| *share < 8), "{shares:?}");
+    let revision = ward.merge(0);
+    ward.merge(1);
+    ward.comes_in_step().await;
+    assert!(!one.output().contains("waits"), "{}", one.output());
+
+    one.kill();
+    for group in 0..8 {
+        ward.merge(group);
+    }
+    assert_eq!(ward.shared_by(&[&two]).await, [8]);
+    ward.comes_in_step().await;
+    eventually("whoever is left writes the statuses", async || {
+        let statuses = ward.world.statuses(&ward.head());
+        let whole = statuses.get("lockstep/apply")?;
+        (whole.0 == "success").then_some(())
+    })
+    .await;
+    assert_eq!(
+        ward.world.statuses(&revision)["lockstep/apply"].0,
+        "success"
+    );
+    ward.nothing_was_lost_or_done_twice().await;
+}
+
+/// Stopped while a request of a run is on its way to a system, or its answer on the way back; what is on its way arrives when others have long
+/// gone on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_paused_past_its_lease_changes_nothing_when_it_wakes() {
+    for (what, side) in [
+        ("/changesets", Side::Before),
+        ("/changesets", Side::After),
+        ("/commit", Side::Before),
+        ("/commit", Side::After),
+    ] {
+        let Some(mut ward) = Ward::new(1).await else {
+            return;
+        };
+        let one = ward.replica("one");
+        ward.comes_in_step().await;
+        ward.shared_by(&[&one]).await;
+        ward.world.systems[1].proxy.hold_at(what, side);
+        ward.merge(0);
+        ward.world.systems[1].proxy.stopped().await;
+        signal(&one, "STOP");
+
+        let two = ward.replica("two");
+        eventually("the other takes the group over", async || {
+            let shares = ward.shares().await;
+            shares.contains_key(&two.id()).then_some(())
+        })
+        .await;
+        ward.comes_in_step().await;
+        let newest = ward.merge(0);
+        ward.comes_in_step().await;
+        let before = (
+            ward.states().await,
+            ward.nothing_was_lost_or_done_twice().await,
+        );
+
+        ward.world.systems[1].proxy.release();
+        signal(&one, "CONT");
+        eventually("it notices", async || {
+            let said = one.output();
+            let left = said.contains("left to its new holder");
+            (left || said.contains("passed to another process")).then_some(())
+        })
+        .await;
+        let after = (
+            ward.states().await,
+            ward.nothing_was_lost_or_done_twice().await,
+        );
+        assert_eq!(before, after, "{what} {side:?}");
+        eventually("the statuses of the newest revision", async || {
+            let statuses = ward.world.statuses(&newest);
+            (statuses.get("lockstep/apply")?.0 == "success").then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_cut_off_from_the_store_stops_and_another_goes_on() {
+    let Some(mut ward) = Ward::new(6).await else {
+        return;
+    };
+    let cable = Cable::to(ward.url()).await;
+    let one = ward.replica_over("one", &cable.url());
+    assert_eq!(ward.shared_by(&[&one]).await, [6]);
+    ward.comes_in_step().await;
+
+    cable.cut();
+    for group in 0..6 {
+        ward.merge(group);
+    }
+    let two = ward.replica("two");
+    assert_eq!(ward.shared_by(&[&two]).await, [6]);
+    ward.comes_in_step().await;
+    ward.nothing_was_lost_or_done_twice().await;
+
+    cable.mend();
+    let shares = ward.shared_by(&[&one, &two]).await;
+    assert!(shares.iter().all(|share| *share < 6), "{shares:?}");
+    for group in 0..6 {
+        ward.merge(group);
+    }
+    ward.comes_in_step().await;
+    ward.nothing_was_lost_or_done_twice().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_restarted_one_after_the_other_and_no_run_fails() {
+    let Some(mut ward) = Ward::new(6).await else {
+        return;
+    };
+    let mut replicas = vec![ward.replica("a0"), ward.replica("b0"), ward.replica("c0")];
+    ward.comes_in_step().await;
+    for round in 0..3 {
+        for group in 0..6 {
+            ward.merge(group);
+        }
+        let mut old = replicas.remove(0);
+        old.terminate();
+        let ended = old.ended_within(Duration::from_secs(20)).await;
+        assert_eq!(ended.code(), Some(0), "{}", old.output());
+        replicas.push(ward.replica(&format!("new{round}")));
+        for group in 0..6 {
+            ward.merge(group);
+        }
+    }
+    ward.comes_in_step().await;
+    let outcomes = ward.world.outcomes().await;
+    assert!(
+        outcomes.iter().all(|o| o == "applied" || o == "in_step"),
+        "{outcomes:?}"
+    );
+    ward.nothing_was_lost_or_done_twice().await;
+}
