@@ -1,5 +1,6 @@
 //! The composition root: from settings to the parts that commands work with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use crate::ids::SystemName;
 use crate::plan::safety::Own;
 use crate::repo::Repo;
 use crate::settings::{ForgeKind, Settings, StorePlace};
+use crate::sink::Sink;
+use crate::sink::webhook::Webhook;
 use crate::store::{Duty, Store};
 use crate::tlog::VerifierKey;
 
@@ -62,6 +65,16 @@ impl App {
             clock,
             holder: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
         })
+    }
+
+    /// Who is told what happens.
+    pub fn sinks(&self) -> anyhow::Result<BTreeMap<String, Arc<dyn Sink>>> {
+        let mut sinks: BTreeMap<String, Arc<dyn Sink>> = BTreeMap::new();
+        for (name, settings) in &self.settings.sinks {
+            let sink = Webhook::new(settings.clone()).map_err(anyhow::Error::msg)?;
+            sinks.insert(name.clone(), Arc::new(sink));
+        }
+        Ok(sinks)
     }
 
     /// Something that one replica does for all.

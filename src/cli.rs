@@ -25,6 +25,7 @@ mod held;
 mod hook;
 pub mod init;
 mod input;
+mod outbox;
 mod plan;
 pub mod policies;
 mod policy;
@@ -35,6 +36,7 @@ mod run;
 mod sign;
 mod signals;
 mod status;
+mod store;
 pub mod system;
 mod upstream;
 
@@ -113,6 +115,10 @@ enum Command {
     System(system::SystemArgs),
     /// Show what happened, and verify that the record is whole.
     Audit(audit::AuditArgs),
+    /// Show what is owed to the outside and what was given up, or send that again.
+    Outbox(outbox::OutboxArgs),
+    /// Bring the store up to date, look it over or copy it.
+    Store(store::StoreArgs),
     /// Print the JSON Schema of a document, for editors.
     Schema {
         /// `FeatureFlag`, `AccessGrant`, `InterviewType`, `Config`, …
@@ -198,6 +204,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Policy(args) => policy::run(&args, &env),
         Command::System(args) => wait_for(system::run(args, env)),
         Command::Audit(args) => wait_for(audit::run(args, env)),
+        Command::Outbox(args) => wait_for(outbox::run(args, env)),
+        Command::Store(args) => wait_for(store::run(args, env)),
         Command::Schema { kind } => schema(&kind),
         Command::Demo(args) => wait_for(demo::run(args, env)),
         Command::Completions { shell } => {

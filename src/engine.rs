@@ -29,6 +29,7 @@ mod group;
 mod guard;
 mod lead;
 mod look;
+mod news;
 mod observe;
 mod ownership;
 mod publish;

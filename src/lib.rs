@@ -37,4 +37,5 @@ pub mod reference;
 pub mod repo;
 pub mod serve;
 pub mod settings;
+pub mod sink;
 pub mod store;

@@ -2,5 +2,6 @@
 //!
 //! The command line and the forge's comments ask for the same things, so both come here.
 
+pub mod outbox;
 pub mod release;
 pub mod remarks;

@@ -11,7 +11,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
+mod check;
 mod claim;
+mod copy;
 mod duty;
 mod engine;
 mod error;
@@ -33,6 +35,7 @@ mod runs;
 mod systems;
 mod values;
 
+pub use check::Checked;
 pub use claim::{Claim, Running};
 pub use duty::Duty;
 pub use error::StoreError;

@@ -14,6 +14,7 @@ use crate::audit::signing::keep_signed;
 use crate::engine::{Called, GroupReport, Stopped, supervise};
 use crate::forge::{ForgeError, Logins};
 use crate::gate;
+use crate::ops::outbox::Sender;
 use crate::ops::remarks::Listener;
 use crate::serve::{self, Hooks, Pages};
 use crate::settings::Settings;
@@ -111,7 +112,11 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
             runs: wakes.runs.subscribe(),
         },
         stopped.clone(),
-        |reports| tell(reports, &mut said),
+        |reports| {
+            // What ended owes messages.
+            wakes.outbox.send_modify(|n| *n += 1);
+            tell(reports, &mut said);
+        },
     );
     let duty = app.duty(Duty::FORGE);
     let proposals = gate::keep_published(
@@ -132,6 +137,19 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         duty: &duty,
         again: wakes.again.clone(),
     };
+    let (sinks, outbox_duty, actor) = (
+        app.sinks()?,
+        app.duty(Duty::OUTBOX),
+        "lockstep/outbox".parse()?,
+    );
+    let sender = Sender {
+        store: &app.store,
+        sinks: &sinks,
+        clock: &*app.clock,
+        duty: &outbox_duty,
+        actor: &actor,
+    };
+    let sending = sender.send_all(wakes.outbox.subscribe(), stopped.clone());
     let followed = follow(&app, &wakes, stopped.clone());
     let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped.clone());
     let signed = keep_signed(
@@ -152,7 +170,8 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         }
         std::future::pending::<()>().await;
     };
-    let loops = futures_util::future::join5(passes, proposals, remarks, followed, signed);
+    let followed = futures_util::future::join(followed, signed);
+    let loops = futures_util::future::join5(passes, proposals, remarks, followed, sending);
     let ended = tokio::select! {
         (ended, ..) = loops => ended,
         () = noticed => Stopped::InOrder,

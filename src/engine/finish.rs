@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::execute::{Ending, row};
 use super::ownership::claims;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, news};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
 use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
@@ -151,7 +151,7 @@ impl Engine {
             },
             claims: claims(run),
             ledger: ledger.collect(),
-            outbox: Vec::new(),
+            outbox: news::owed(run, outcome, ending),
         };
         self.store.finish_run(&finish).await?;
         tracing::info!(run.id = %run.id, group.name = %run.group, revision = %run.revision, outcome = outcome.name(), "run ended");

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use jiff::SignedDuration;
+use serde_json::json;
+
 use super::execute::restore;
 use super::source::Head;
 use super::statuses::{self, Ahead, GroupAt, RunAt};
@@ -10,14 +13,20 @@ use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::forge;
 use crate::ids::{GroupName, Revision, RunId, SystemName};
-use crate::record::Run;
-use crate::store::{GroupState, Reach};
+use crate::record::{Action, Run};
+use crate::store::{Delivery, GroupState, NewDelivery, NewEntry, Reach};
 
 /// How many of a group's latest runs have their revisions' statuses kept right, and as many of its systems' urgent ones.
 const RECENT: u32 = 30;
 
 /// How many of main's last commits are looked through for ones without a run.
 const MEANWHILE: usize = 30;
+
+/// How many owed statuses are looked at in one go.
+const OWED: u32 = 200;
+
+/// When statuses that the forge did not take are said to be due again; the loop itself decides.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What a commit shows: context, and state with description.
 pub(super) type Shown = Vec<(String, String)>;
@@ -78,6 +87,8 @@ impl Engine {
             }
         }
         revisions.extend(self.merged_meanwhile(&revisions).await?);
+        let owed = self.store.owed_to(NewDelivery::FORGE, OWED).await?;
+        revisions.extend(owed.iter().filter_map(of_revision));
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         let mut shown = BTreeMap::new();
         let mut fault = None;
@@ -133,7 +144,40 @@ impl Engine {
             }
             shown.insert(revision, summary);
         }
+        self.settle(&owed, &shown, fault.as_ref()).await?;
         Ok((shown, fault))
+    }
+
+    /// Acknowledges the statuses that were owed and are shown. What git has forgotten can be shown on nothing and is not owed any more.
+    async fn settle(
+        &self,
+        owed: &[Delivery],
+        shown: &BTreeMap<Revision, Shown>,
+        fault: Option<&EngineError>,
+    ) -> Result<(), EngineError> {
+        for delivery in owed {
+            let now = self.clock.now();
+            let revision = of_revision(delivery);
+            let is_shown = revision.as_ref().is_some_and(|r| shown.contains_key(r));
+            if let Some(error) = fault.filter(|_| !is_shown) {
+                let next = now.saturating_add(AGAIN).unwrap_or(now);
+                let why = error.to_string();
+                self.store.failed(delivery.id, &why, next).await?;
+                continue;
+            }
+            let entry = is_shown.then(|| NewEntry {
+                at: now,
+                actor: self.actor.clone(),
+                action: Action::DELIVERY_SENT.to_string(),
+                group: None,
+                system: None,
+                run: None,
+                revision,
+                body: json!({ "destination": delivery.destination, "key": delivery.key, "attempts": delivery.attempts + 1 }),
+            });
+            self.store.delivered(delivery.id, now, entry).await?;
+        }
+        Ok(())
     }
 
     /// Commits that main got since the oldest of these, each of which may have been merged without a run of its own: several between two looks
@@ -167,6 +211,11 @@ impl Engine {
         let (repo, newer, older) = (self.repo.clone(), newer.clone(), older.clone());
         Ok(tokio::task::spawn_blocking(move || repo.is_ancestor(&older, &newer)).await??)
     }
+}
+
+/// The commit that owed statuses are of.
+fn of_revision(delivery: &Delivery) -> Option<Revision> {
+    delivery.body["revision"].as_str()?.parse().ok()
 }
 
 fn restore_with_outcome(stored: &crate::store::StoredRun) -> Result<Run, EngineError> {

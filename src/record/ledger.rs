@@ -26,14 +26,14 @@ impl Action {
     pub const SYSTEM_ROLLED_BACK: Self = Self(Cow::Borrowed("system.rolled_back"));
     /// It is not known where a system stands, or it is not where it should be.
     pub const SYSTEM_INCIDENT: Self = Self(Cow::Borrowed("system.incident"));
+    /// A message has arrived.
+    pub const DELIVERY_SENT: Self = Self(Cow::Borrowed("delivery.sent"));
+    /// A message was given up.
+    pub const DELIVERY_DEAD: Self = Self(Cow::Borrowed("delivery.dead"));
+    /// A person had a message that was given up sent again.
+    pub const DELIVERY_RESENT: Self = Self(Cow::Borrowed("delivery.resent"));
     /// A named person released a held plan by its digest.
     pub const PLAN_RELEASED: Self = Self(Cow::Borrowed("plan.released"));
-    /// A delivery was acknowledged.
-    pub const DELIVERY_SENT: Self = Self(Cow::Borrowed("delivery.sent"));
-    /// A delivery was given up.
-    pub const DELIVERY_DEAD: Self = Self(Cow::Borrowed("delivery.dead"));
-    /// A person had one sent again.
-    pub const DELIVERY_RESENT: Self = Self(Cow::Borrowed("delivery.resent"));
     /// A person showed who they are.
     pub const SIGN_IN: Self = Self(Cow::Borrowed("sign_in"));
 

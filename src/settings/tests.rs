@@ -7,6 +7,8 @@ use url::Url;
 use super::*;
 
 /// A folder with a `lockstep.toml` that only its owner can read.
+mod server;
+
 fn folder(toml: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lockstep.toml");
@@ -105,7 +107,10 @@ fn a_file_says_otherwise() {
     assert_eq!(settings.intervals.systems, Duration::from_secs(60));
     assert_eq!(settings.timeouts.commit, Duration::from_secs(150));
     let url = load("store = \"sqlite:/var/lib/x.db\"", &[]).unwrap().store;
-    assert_eq!(url, Some(PathBuf::from("sqlite:/var/lib/x.db")));
+    assert_eq!(
+        url,
+        Some(StorePlace::File(PathBuf::from("sqlite:/var/lib/x.db")))
+    );
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn the_language_follows_the_locale() {
 
 #[test]
 fn faults_are_said_with_their_place() {
-    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `mark`, `intervals`, `timeouts`, `files`, `credentials`");
+    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `store_env`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `mark`, `intervals`, `timeouts`, `files`, `credentials`, `sinks`");
     insta::assert_snapshot!(error("[intervals]\ngit = \"soon\""), @r#"lockstep.toml:2:7: "soon" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = \"-5s\""), @r#"lockstep.toml:2:11: "-5s" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = 5"), @"lockstep.toml:2:11: invalid type: integer `5`, expected a string");

@@ -71,6 +71,28 @@ impl Pools {
         .doing(doing)
     }
 
+    /// The migrations that made the tables, and whether each is this program's.
+    pub(super) async fn applied(&self) -> Result<Vec<(i64, bool)>, StoreError> {
+        let migrations = match self {
+            Self::Sqlite(_) => &sqlite::MIGRATIONS,
+            Self::Postgres(_) => &postgres::MIGRATIONS,
+        };
+        let applied: Vec<(i64, Vec<u8>)> =
+            query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
+                .fetch_all(self)
+                .await
+                .doing("read the store's version")?;
+        let is_ours = |version: i64, checksum: &[u8]| {
+            migrations
+                .iter()
+                .any(|m| m.version == version && *m.checksum == *checksum)
+        };
+        Ok(applied
+            .into_iter()
+            .map(|(version, checksum)| (version, is_ours(version, &checksum)))
+            .collect())
+    }
+
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pools) => pools.close().await,

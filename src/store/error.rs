@@ -33,6 +33,11 @@ pub enum StoreError {
         found: i64,
         known: i64,
     },
+    /// A copy would be mixed up with what is there.
+    #[error(
+        "{store} is in use: only a store in which nothing has happened yet can take another one in"
+    )]
+    Used { store: String },
     /// A location for an engine that is not built in. Only the scheme is repeated: the rest may hold a password.
     #[error(
         "{scheme}: is no store this build can open; give a path, sqlite:PATH or postgres://USER@HOST/DATABASE"
@@ -116,6 +121,7 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::Unsupported { .. }
             | Self::Address
+            | Self::Used { .. }
             | Self::Denied { .. }
             | Self::Disk { .. }
             | Self::Damaged { .. }

@@ -35,10 +35,12 @@ macro_rules! on_each_engine {
     };
 }
 
+mod copies;
 mod known;
 mod ledger;
 mod mirror;
 mod opening;
+mod replicas;
 mod runs;
 #[path = "../../tests/it/world/postgres.rs"]
 mod server;

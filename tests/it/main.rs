@@ -24,6 +24,7 @@ mod hook;
 mod hub;
 #[cfg(test)]
 mod left;
+mod outbox;
 mod ownership;
 mod promises;
 mod replicas;

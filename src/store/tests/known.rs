@@ -169,55 +169,108 @@ async fn a_lease_has_one_holder_and_its_fence_only_grows() {
     );
 }
 
-async fn a_delivery_is_owed_until_it_is_acknowledged(place: Place) {
-    let store = place.open().await;
-    let new = |key: &str, n: u8| NewDelivery {
-        destination: "slack".to_owned(),
+fn letter(destination: &str, key: &str, n: u8) -> NewDelivery {
+    NewDelivery {
+        destination: destination.to_owned(),
         key: key.to_owned(),
         body: json!({ "n": n }),
-    };
-    store
-        .enqueue(&[new("a", 1), new("b", 2), new("a", 3)], at(0))
-        .await
-        .unwrap();
-    store.enqueue(&[new("b", 4)], at(5)).await.unwrap();
-    let due = store.due(at(0), 10).await.unwrap();
-    let bodies: Vec<_> = due.iter().map(|d| d.body.clone()).collect();
-    assert_eq!(
-        bodies,
-        [json!({"n": 1}), json!({"n": 2})],
-        "the first of a key counts"
-    );
-    assert_eq!(store.due(at(0), 1).await.unwrap().len(), 1);
+    }
+}
 
-    let (a, b) = (due[0].id, due[1].id);
+/// What is due now, by its body.
+async fn due(store: &Store, seconds: i64) -> Vec<Value> {
+    let due = store.due(at(seconds), "forge", 10).await.unwrap();
+    due.into_iter().map(|d| d.body["n"].clone()).collect()
+}
+
+async fn a_delivery_is_owed_until_it_is_acknowledged(place: Place) {
+    let store = place.open().await;
+    let letters = [
+        letter("slack", "a", 1),
+        letter("slack", "b", 2),
+        letter("slack", "a", 3),
+        letter("mail", "a", 4),
+        letter("forge", "a", 5),
+    ];
+    store.enqueue(&letters, at(0)).await.unwrap();
     store
-        .failed(a, "429 too many requests", at(30))
+        .enqueue(&[letter("slack", "b", 6)], at(5))
         .await
         .unwrap();
-    store.delivered(b, at(1)).await.unwrap();
-    assert_eq!(store.due(at(29), 10).await.unwrap(), []);
-    assert_eq!(store.next_due().await.unwrap(), Some(at(30)));
-    let again = store.due(at(30), 10).await.unwrap();
+    assert_eq!(store.owed().await.unwrap(), 4, "the first of a key counts");
+    assert_eq!(due(&store, 0).await, [1, 4], "one for each destination");
+
+    // A later one waits for an earlier one of the same destination, and nobody else does.
+    let first = store.due(at(0), "forge", 10).await.unwrap();
+    store
+        .failed(first[0].id, "429 too many requests", at(30))
+        .await
+        .unwrap();
+    store.delivered(first[1].id, at(1), None).await.unwrap();
+    assert_eq!(due(&store, 29).await, [0; 0]);
+    let again = store.due(at(30), "forge", 10).await.unwrap();
     assert_eq!(
         (again[0].attempts, again[0].error.as_deref()),
         (1, Some("429 too many requests"))
     );
-    store.delivered(a, at(31)).await.unwrap();
+    let said = entry("delivery.sent", json!({"key": "a"}));
+    for _ in 0..2 {
+        let said = Some(said.clone());
+        store.delivered(first[0].id, at(31), said).await.unwrap();
+    }
+    let entries = store.entries(&EntryFilter::default()).await.unwrap();
+    assert_eq!(entries.len(), 1, "said once");
     store
-        .failed(a, "late news of a lost answer", at(40))
+        .failed(first[0].id, "late news of a lost answer", at(40))
         .await
         .unwrap();
+    assert_eq!(due(&store, 31).await, [2]);
+    assert_eq!(store.next_due("forge").await.unwrap(), Some(at(0)));
+    let last = store.due(at(31), "forge", 10).await.unwrap()[0].id;
+    store.delivered(last, at(32), None).await.unwrap();
+    assert_eq!(store.next_due("forge").await.unwrap(), None);
+    assert_eq!(store.owed_to("forge", 10).await.unwrap().len(), 1);
+    store
+        .enqueue(&[letter("slack", "a", 1)], at(50))
+        .await
+        .unwrap();
+    assert_eq!(due(&store, 50).await, [0; 0], "delivered once is delivered");
+}
+
+async fn a_dead_letter_is_kept_and_sent_again_in_its_place(place: Place) {
+    let store = place.open().await;
+    let letters = [letter("slack", "a", 1), letter("slack", "b", 2)];
+    store.enqueue(&letters, at(0)).await.unwrap();
+    let first = store.due(at(0), "forge", 10).await.unwrap()[0].id;
+    for _ in 0..2 {
+        let dead = entry("delivery.dead", Value::Null);
+        store.bury(first, "410 gone", at(9), dead).await.unwrap();
+    }
+    assert_eq!(due(&store, 9).await, [2], "it keeps nobody waiting");
+    assert_eq!(store.owed().await.unwrap(), 1);
+    let kept = store.undelivered(10).await.unwrap();
     assert_eq!(
-        (store.owed().await.unwrap(), store.next_due().await.unwrap()),
-        (0, None)
+        (kept[0].dead_at, kept[0].error.as_deref()),
+        (Some(at(9)), Some("410 gone"))
     );
-    store.enqueue(&[new("a", 1)], at(50)).await.unwrap();
+    let resent = |id| store.resend(id, at(20), entry("delivery.resent", Value::Null));
+    assert!(!resent(first + 1).await.unwrap(), "that one is owed");
+    assert!(resent(first).await.unwrap());
+    assert!(!resent(first).await.unwrap(), "owed again already");
+    assert_eq!(due(&store, 20).await, [1]);
+    store.forget_delivered(at(1_000_000_000)).await.unwrap();
     assert_eq!(
         store.owed().await.unwrap(),
-        0,
-        "delivered once is delivered"
+        2,
+        "what is owed is not forgotten"
     );
+    let entries = store.entries(&EntryFilter::default()).await.unwrap();
+    let actions: Vec<_> = entries.iter().map(|e| e.action.as_str()).collect();
+    assert_eq!(actions, ["delivery.dead", "delivery.resent"]);
+    store.delivered(first, at(21), None).await.unwrap();
+    let long_after = at(31 * 24 * 3600);
+    store.forget_delivered(long_after).await.unwrap();
+    assert_eq!(due(&store, 31 * 24 * 3600).await, [2]);
 }
 
 #[tokio::test]
@@ -281,4 +334,5 @@ on_each_engine![
     a_release_serves_one_run,
     heat_rises_by_one_and_cools_with_minutes,
     a_delivery_is_owed_until_it_is_acknowledged,
+    a_dead_letter_is_kept_and_sent_again_in_its_place,
 ];
