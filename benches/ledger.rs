@@ -35,10 +35,15 @@ fn main() -> anyhow::Result<()> {
     let entries = words.first().map_or(Ok(ENTRIES), |n| n.parse())?;
     let folder = tempfile::tempdir()?;
     let repo = folder.path().join("config.git");
-    run(Command::new("git").args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&repo))?;
+    run(Command::new("git")
+        .args(["init", "--quiet", "--bare", "--initial-branch=main"])
+        .arg(&repo))?;
     first_commit(&repo)?;
     let store = folder.path().join("store.db");
-    fs::write(folder.path().join("lockstep.toml"), "store = \"store.db\"\n")?;
+    fs::write(
+        folder.path().join("lockstep.toml"),
+        "store = \"store.db\"\n",
+    )?;
     let grown = tokio::runtime::Runtime::new()?.block_on(grow(&store, entries))?;
     println!(
         "append: {entries} entries in {} runs, {} entries a second, {} a second in transactions of one\n",
@@ -48,11 +53,18 @@ fn main() -> anyhow::Result<()> {
     );
     let size = fs::metadata(&store)?.len() >> 20;
     println!("{size} MiB; least of {RUNS}\n");
-    let mut rows = vec![["", "cpu s", "wall s", "peak MiB", "written MiB"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["", "cpu s", "wall s", "peak MiB", "written MiB"]
+            .map(String::from)
+            .to_vec(),
+    ];
     let out = folder.path().join("out");
     let ours = |words: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-        command.args(words).arg("--settings").arg(folder.path().join("lockstep.toml"));
+        command
+            .args(words)
+            .arg("--settings")
+            .arg(folder.path().join("lockstep.toml"));
         command.arg("--repo").arg(&repo);
         command
     };
@@ -61,7 +73,11 @@ fn main() -> anyhow::Result<()> {
     let lines = || ours(&["audit", "export", "--format", "jsonl"]);
     let sqlite = || {
         let mut command = Command::new("sqlite3");
-        command.arg("-readonly").arg("-csv").arg(&store).arg("SELECT * FROM ledger");
+        command
+            .arg("-readonly")
+            .arg("-csv")
+            .arg(&store)
+            .arg("SELECT * FROM ledger");
         command
     };
     let measured: [(&str, &dyn Fn() -> Command); 4] = [
@@ -106,7 +122,9 @@ struct Grown {
 }
 
 fn at(run: u64) -> anyhow::Result<Timestamp> {
-    Ok(Timestamp::from_second(1_780_000_000 + i64::try_from(run)? * 30)?)
+    Ok(Timestamp::from_second(
+        1_780_000_000 + i64::try_from(run)? * 30,
+    )?)
 }
 
 fn id(run: u64) -> RunId {
@@ -122,7 +140,9 @@ fn entries(run: u64, revision: &Revision, group: &GroupName) -> anyhow::Result<V
             actor: "lockstep/engine".parse()?,
             action: action.to_owned(),
             group: Some(group.clone()),
-            system: system.map(|n| format!("system{n:02}").parse()).transpose()?,
+            system: system
+                .map(|n| format!("system{n:02}").parse())
+                .transpose()?,
             run: Some(id(run)),
             revision: Some(revision.clone()),
             body,
@@ -261,7 +281,12 @@ fn watch(child: &mut Child) -> anyhow::Result<(f64, f64)> {
             peak = peak.max(kib / 1024.0);
         }
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-        let fields: Vec<&str> = stat.rsplit_once(") ").context("a state")?.1.split(' ').collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(") ")
+            .context("a state")?
+            .1
+            .split(' ')
+            .collect();
         if fields.first() == Some(&"Z") {
             return Ok((cpu_of(&fields)?, peak));
         }
@@ -271,9 +296,8 @@ fn watch(child: &mut Child) -> anyhow::Result<(f64, f64)> {
 
 /// User and system time, in seconds; the kernel counts in hundredths.
 fn cpu_of(fields: &[&str]) -> anyhow::Result<f64> {
-    let ticks = |n: usize| -> anyhow::Result<f64> {
-        Ok(fields.get(n).context("a time")?.parse::<f64>()?)
-    };
+    let ticks =
+        |n: usize| -> anyhow::Result<f64> { Ok(fields.get(n).context("a time")?.parse::<f64>()?) };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
@@ -314,7 +338,12 @@ impl Server {
             run(Command::new("chmod").arg("755").arg(beside))?;
             run(Command::new("chown").arg("postgres").arg(&folder))?;
             shell = Command::new("setpriv");
-            shell.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
+            shell.args([
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                "sh",
+            ]);
         }
         let shell = shell
             .args(["-c", SERVER, "sh"])
@@ -337,7 +366,9 @@ impl Server {
     fn psql(&self, sql: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-X", "-q", "-U", "lockstep", "-d", "postgres", "-h"]);
-        command.arg(&self.folder).args(["-v", "ON_ERROR_STOP=1", "-c", sql]);
+        command
+            .arg(&self.folder)
+            .args(["-v", "ON_ERROR_STOP=1", "-c", sql]);
         command
     }
 
@@ -346,7 +377,12 @@ impl Server {
         let id = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
         let id = id.lines().next().context("a process")?.to_owned();
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit_once(") ").context("a state")?.1.split(' ').collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(") ")
+            .context("a state")?
+            .1
+            .split(' ')
+            .collect();
         let of = |n: usize| -> anyhow::Result<f64> {
             Ok(fields.get(n).context("a time")?.parse::<f64>()? / 100.0)
         };
@@ -374,7 +410,11 @@ fn copy(server: &Server, folder: &Path, store: &Path) -> anyhow::Result<Row> {
     for _ in 0..RUNS {
         let before = server.cpu()?;
         let command = server.psql(&format!("\\copy ledger TO '{}' CSV", out.display()));
-        let mut row = once("psql \\copy, with its server", &folder.join("nothing"), command)?;
+        let mut row = once(
+            "psql \\copy, with its server",
+            &folder.join("nothing"),
+            command,
+        )?;
         // The server counts a session's time once it has ended.
         std::thread::sleep(Duration::from_millis(300));
         row.cpu += server.cpu()? - before;

@@ -140,6 +140,13 @@ fn line(entry: &Entry, language: Language) -> HistoryEntry {
             }
             _ => Outcome::Failed,
         },
+        "verdict.given" => match entry.body.get("decision").and_then(|d| d.as_str()) {
+            Some("allowed") => Outcome::Done,
+            Some("waiting") => Outcome::Held,
+            _ => Outcome::Refused,
+        },
+        "approval.voided" | "approval.withdrawn" | "changes.requested" => Outcome::Held,
+        "decision.compensate" => Outcome::Refused,
         "system.unchanged" => Outcome::Unchanged,
         "drift.found" => Outcome::Held,
         "system.rolled_back" => Outcome::Refused,
@@ -174,6 +181,11 @@ fn detail(entry: &Entry) -> Option<String> {
         let outcome: crate::record::Outcome =
             serde_json::from_value(entry.body.get("outcome")?.clone()).ok()?;
         return Some(outcome.to_string());
+    }
+    if let Some(number) = entry.body.get("proposal").and_then(|n| n.as_u64()) {
+        let title = entry.body.get("title").and_then(|t| t.as_str());
+        let title = title.map(|title| format!(" {}", view::printable(title)));
+        return Some(format!("#{number}{}", title.unwrap_or_default()));
     }
     let changes = entry.body.get("changes")?.as_array()?;
     let names: Vec<&str> = changes

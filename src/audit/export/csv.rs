@@ -425,7 +425,11 @@ impl Form for Csv {
             group: "",
             system: system.as_str(),
             revision: "",
-            run: "",
+            // A changeset is named after its run and the system.
+            run: changeset
+                .as_deref()
+                .and_then(|c| c.split_once('.'))
+                .map_or("", |c| c.0),
             reason: "",
             receipt: changeset.as_deref().unwrap_or_default(),
         };

@@ -81,13 +81,18 @@ async fn checkpoints(app: &App) -> anyhow::Result<(Checkpoints, Vec<VerifierKey>
 
 /// An entry that no checkpoint takes in yet is signed first.
 async fn entry(app: &App, seq: u64) -> anyhow::Result<String> {
+    let entries = app.store.ledger_len().await?;
+    anyhow::ensure!(
+        (1..=entries).contains(&seq),
+        "there is no entry {seq}: the ledger has {entries}"
+    );
     let (mut found, mut trusted) = checkpoints(app).await?;
     if found.covering(seq).is_none() {
         app.signing()?.sign(Want::Now, app.clock.now()).await?;
         (found, trusted) = checkpoints(app).await?;
     }
     let signed = found.covering(seq).cloned().with_context(|| {
-        format!("there is no entry {seq}, or nothing it could be proved by: the config repo has no main branch for a checkpoint")
+        format!("entry {seq} can't be proved: no checkpoint of a key that is trusted here takes it in, and the config repo has no main branch to put one on")
     })?;
     let mut reader = app.store.reader().await?;
     let proof =
