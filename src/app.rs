@@ -1,8 +1,11 @@
 //! The composition root: from settings to the parts that commands work with.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::key;
+use crate::audit::signing::Signing;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, System};
 use crate::connector::{Apply, Observe, registry};
@@ -18,6 +21,7 @@ use crate::settings::{ForgeKind, Settings, StorePlace};
 use crate::sink::Sink;
 use crate::sink::webhook::Webhook;
 use crate::store::{Duty, Store};
+use crate::tlog::VerifierKey;
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -101,6 +105,45 @@ impl App {
         )
         .protecting(own(&self.settings))
         .owned_by(self.mark()?))
+    }
+
+    /// What signs the ledger's checkpoints; its key is made where there is none.
+    pub fn signing(&self) -> anyhow::Result<Signing> {
+        let place = ledger_place(&self.settings, &self.repo)?;
+        let key = key::find_or_make(&place.key, &self.origin()?)?;
+        let mut trusted = vec![key.public().clone()];
+        trusted.extend(self.settings.ledger.trusted.iter().cloned());
+        Ok(Signing::new(
+            self.repo.clone(),
+            &self.settings.branch,
+            self.store.clone(),
+            key,
+            place.signed,
+            trusted,
+        ))
+    }
+
+    /// The public key that this server signs with; `None` where it has not signed yet.
+    pub fn ledger_key(&self) -> anyhow::Result<Option<VerifierKey>> {
+        let place = ledger_place(&self.settings, &self.repo)?;
+        Ok(key::find(&place.key)?.map(|key| key.public().clone()))
+    }
+
+    /// Whose signatures under checkpoints are believed: our own, and those that the settings name.
+    pub fn trusted(&self) -> anyhow::Result<Vec<VerifierKey>> {
+        let mut trusted: Vec<VerifierKey> = self.ledger_key()?.into_iter().collect();
+        trusted.extend(self.settings.ledger.trusted.iter().cloned());
+        Ok(trusted)
+    }
+
+    /// What the log is called in its checkpoints.
+    pub fn origin(&self) -> anyhow::Result<String> {
+        if let Some(origin) = &self.settings.ledger.origin {
+            return Ok(origin.clone());
+        }
+        let mark = self.repo.mark(&self.settings.branch)?;
+        let first = mark.as_deref().and_then(|m| m.rsplit(' ').next());
+        Ok(format!("lockstep/{}", first.unwrap_or("ledger")))
     }
 
     /// What systems are told this config repo is called.
@@ -244,6 +287,35 @@ fn store_place(settings: &Settings, repo: &Repo) -> anyhow::Result<StorePlace> {
             ),
         },
     }
+}
+
+/// The files that signing the ledger needs, beside the store.
+struct LedgerPlace {
+    key: PathBuf,
+    /// What was signed last.
+    signed: PathBuf,
+}
+
+fn ledger_place(settings: &Settings, repo: &Repo) -> anyhow::Result<LedgerPlace> {
+    let beside = match store_place(settings, repo)? {
+        StorePlace::File(path) => path,
+        // A server's store has no file; the git folder is out of every work tree too.
+        StorePlace::Server(_) => match repo.git_dir() {
+            Some(dir) => dir.join("lockstep").join("ledger"),
+            None => anyhow::bail!(
+                "name a file for the key that signs the ledger: [ledger] key in lockstep.toml"
+            ),
+        },
+    };
+    let named = |ending: &str| {
+        let mut name = beside.clone().into_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    Ok(LedgerPlace {
+        key: settings.ledger.key.clone().unwrap_or_else(|| named(".key")),
+        signed: named(".signed"),
+    })
 }
 
 /// The store where there is one already: who only looks makes none.

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChangesetId, Digest, Fence, Revision};
 use crate::plan::Change;
 use crate::state::Item;
+use crate::system_api::AuditAnswer;
 
 pub use crate::record::{ConnectorError, Reason, Receipt};
 
@@ -94,6 +96,18 @@ pub trait Observe: Send + Sync {
 
     /// All items in the given buckets. The connector checks that what it read gives the digests it was told, or fails.
     async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError>;
+
+    /// A page of the system's own audit feed: what happened from a time until before another, after `cursor`. Only where
+    /// [`Capabilities::audit`] says that there is one. What is in it is for whoever asks to check.
+    async fn audit(
+        &self,
+        _span: (Timestamp, Timestamp),
+        _cursor: Option<&str>,
+    ) -> Result<AuditAnswer, ConnectorError> {
+        Err(ConnectorError::Terminal {
+            message: "it keeps no audit feed".to_owned(),
+        })
+    }
 }
 
 /// Changing a system, in two phases. Every call may be repeated and then has no further effect.

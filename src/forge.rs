@@ -248,6 +248,10 @@ pub trait Forge: Send + Sync {
     async fn pushed(&self, _branch: &str) -> Result<(), ForgeError> {
         Ok(())
     }
+    /// Takes notes that were written in the repository to the forge. They only ever gain lines.
+    async fn keep_notes(&self, _reference: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
     /// The newest proposal of a branch, open or not.
     async fn find(&self, branch: &str) -> Result<Option<Proposal>, ForgeError> {
         let all = self.proposals(true).await?;

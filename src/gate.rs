@@ -34,6 +34,7 @@ mod merging;
 mod people;
 mod queue;
 pub mod receive;
+mod record;
 mod refusal;
 mod reviews;
 mod scope;
@@ -351,6 +352,7 @@ impl Gate {
         }
         let judgement = self.judge_as(proposal).await?;
         if judgement.proposal.state == ProposalState::Open {
+            self.record(&judgement).await?;
             let comment = view::markdown::comment(&view_of(&judgement, self.language));
             self.publish(&judgement, &comment).await?;
         }
@@ -444,6 +446,7 @@ impl Gate {
                     }
                 }
             }
+            self.record(&judgement).await?;
             judged.push(judgement);
         }
         self.show(&head, worst).await?;
@@ -480,8 +483,35 @@ impl Gate {
                 Err(ForgeError::Conflict(why)) if tries < MERGE_TRIES => {
                     tracing::info!(proposal = number, why, "judged again");
                 }
-                merged => return Ok(merged?),
+                merged => {
+                    let commit = merged?;
+                    self.record_merge(&judgement, &commit, by).await;
+                    return Ok(commit);
+                }
             }
+        }
+    }
+}
+
+impl Gate {
+    /// It is merged whether or not that can be written down; the next poll tries again.
+    async fn record_merge(&self, judgement: &Judgement, commit: &Revision, by: &str) {
+        let merged = Proposal {
+            state: ProposalState::Merged {
+                commit: commit.clone(),
+            },
+            ..judgement.proposal.clone()
+        };
+        let recorded = async {
+            self.record(judgement).await?;
+            self.record_end(&merged, Some(by)).await
+        };
+        if let Err(error) = recorded.await {
+            tracing::warn!(
+                proposal = merged.number,
+                error = &error as &dyn std::error::Error,
+                "the merge is not in the ledger yet"
+            );
         }
     }
 }

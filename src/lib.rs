@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod record;
 pub mod resource;
 pub mod state;
+pub mod tlog;
 pub mod view;
 
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod forge;
 pub mod system_api;
 
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod conformance;
 pub mod engine;

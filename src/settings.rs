@@ -13,12 +13,14 @@ use crate::resource::Language;
 mod credential;
 mod file;
 mod github;
+mod ledger;
 mod place;
 mod quarantine;
 mod sinks;
 
 pub use credential::{Credential, CredentialError};
 pub use github::{Access, GithubSettings, MergeMethod};
+pub use ledger::LedgerSettings;
 pub use place::{ServerUrl, StorePlace};
 pub use sinks::SinkSettings;
 
@@ -54,6 +56,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The folder that systems which are files lie in; without one no system can be a file.
     pub files: Option<PathBuf>,
+    pub ledger: LedgerSettings,
     /// By the names that `lockstep.yaml` uses.
     pub credentials: BTreeMap<String, Credential>,
     /// Who is told what happens, by name.
@@ -188,6 +191,7 @@ impl Settings {
             intervals: file.intervals,
             timeouts: file.timeouts,
             files: file.files,
+            ledger: file.ledger,
             credentials: file.credentials,
             sinks: file.sinks,
             secret_variables: file.secret_variables,

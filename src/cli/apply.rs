@@ -6,6 +6,8 @@ use tokio::sync::watch;
 use super::signals::Signals;
 use super::{Env, Exit, held, print, talk};
 use crate::app::App;
+use crate::audit::checkpoints::NOTES;
+use crate::audit::signing::Want;
 use crate::engine::{EngineError, GroupReport, pass_once};
 use crate::record::{ConditionState, Outcome, Trigger};
 use crate::view;
@@ -34,6 +36,7 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
         }
         Some(passed) => passed?,
     };
+    sign(&app).await;
     let mut is_held = false;
     for report in &reports {
         print(&line(report))?;
@@ -57,6 +60,20 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     } else {
         Exit::Findings
     })
+}
+
+/// Signs what the pass has added to the ledger. Where that fails, the systems are in step all the same.
+async fn sign(app: &App) {
+    let signed = async {
+        let signed = app.signing()?.sign(Want::Due, app.clock.now()).await?;
+        if signed.is_some() {
+            app.forge.keep_notes(NOTES).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(error) = signed.await {
+        talk(&format!("warning: {error:#}"));
+    }
 }
 
 /// One line for a group: what came of it.

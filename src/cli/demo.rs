@@ -288,7 +288,7 @@ async fn history(stage: &mut Stage, teller: &Teller) -> anyhow::Result<()> {
     });
     let app = stage.app().await?;
     teller.show(&view::text::history(
-        &super::audit::history(&app, 14, teller.language).await?,
+        &super::audit::history(&app, super::audit::latest(14), teller.language).await?,
     ));
     Ok(())
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::signals::Signals;
 use super::{Env, Exit, talk};
 use crate::app::App;
+use crate::audit::signing::keep_signed;
 use crate::engine::{Called, GroupReport, Stopped, supervise};
 use crate::forge::{ForgeError, Logins};
 use crate::gate;
@@ -150,7 +151,15 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     };
     let sending = sender.send_all(wakes.outbox.subscribe(), stopped.clone());
     let followed = follow(&app, &wakes, stopped.clone());
-    let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped);
+    let remarks = listener.listen(intervals.git, wakes.remarks.subscribe(), stopped.clone());
+    let signed = keep_signed(
+        app.signing()?,
+        &*app.forge,
+        &*app.clock,
+        &duty,
+        intervals.git,
+        stopped,
+    );
     let noticed = async {
         let Ok(mut watcher) = watcher else {
             return std::future::pending().await;
@@ -161,6 +170,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         }
         std::future::pending::<()>().await;
     };
+    let followed = futures_util::future::join(followed, signed);
     let loops = futures_util::future::join5(passes, proposals, remarks, followed, sending);
     let ended = tokio::select! {
         (ended, ..) = loops => ended,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,8 +21,8 @@ use crate::config::connectors::check_address;
 use crate::ids::{ChangesetId, Digest, Fence};
 use crate::state::{BUCKETS, Bucket, Item, state_digest};
 use crate::system_api::{
-    DigestsAnswer, FenceRequest, OutcomeAnswer, PREFIX, PrepareAnswer, PrepareRequest, StateAnswer,
-    WireChange,
+    AuditAnswer, DigestsAnswer, FenceRequest, OutcomeAnswer, PREFIX, PrepareAnswer, PrepareRequest,
+    StateAnswer, WireChange,
 };
 
 mod answer;
@@ -309,6 +310,33 @@ impl Observe for HttpConnector {
             });
         }
         self.check(state, &wanted, &announced)
+    }
+
+    async fn audit(
+        &self,
+        (from, until): (Timestamp, Timestamp),
+        cursor: Option<&str>,
+    ) -> Result<AuditAnswer, ConnectorError> {
+        const DOING: Doing = Doing::Audit;
+        let (from, until) = (from.to_string(), until.to_string());
+        let mut query = vec![("from", from.as_str()), ("until", until.as_str())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let request = self.request(Method::GET, "/audit").query(&query);
+        let answer = Answer::receive(&self.asked, DOING, request).await?;
+        let page: AuditAnswer = answer.json(&self.asked, DOING, &[StatusCode::OK])?;
+        if page.events.len() > bounds::EVENTS {
+            let what = format!("sent {} events on one page", page.events.len());
+            return Err(self.asked.terminal(DOING, &what));
+        }
+        if page
+            .next
+            .as_ref()
+            .is_some_and(|next| next.len() > bounds::CURSOR)
+        {
+            let what = format!("sent a cursor of more than {} bytes", bounds::CURSOR);
+            return Err(self.asked.terminal(DOING, &what));
+        }
+        Ok(page)
     }
 }
 

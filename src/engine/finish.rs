@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::execute::{Ending, row};
 use super::ownership::claims;
 use super::{Engine, EngineError, news};
@@ -117,6 +119,15 @@ impl Engine {
             failed,
             seen: Some(run.revision.clone()),
         };
+        // A release is used up by the run that came through, not by one that was killed or refused on the way.
+        let released = outcome.is_success()
+            && !run.members.is_empty()
+            && self.store.use_release(run.plan, run.id, now).await?;
+        let release = match released {
+            true => self.store.release_of(run.plan, run.id).await?,
+            false => None,
+        };
+        let release = release.map(|r| json!({"by": r.by, "because": r.because, "at": r.at}));
         let entries = run.entries(&self.actor, now);
         let ledger = entries.into_iter().map(|e| NewEntry {
             at: e.at,
@@ -126,12 +137,8 @@ impl Engine {
             system: e.system,
             run: e.run,
             revision: e.revision,
-            body: e.body,
+            body: with_release(e.body, release.as_ref()),
         });
-        // A release is used up by the run that came through, not by one that was killed or refused on the way.
-        let released = outcome.is_success()
-            && !run.members.is_empty()
-            && self.store.use_release(run.plan, run.id).await?;
         if run.leaves_doubt() {
             // A request that was given up may still reach that system, even after it was asked for the next run. That one is to be of a newer
             // fence, and so is whatever follows a crash here: the lease goes before the end is seen, and whoever takes it gets a new number.
@@ -160,6 +167,14 @@ impl Engine {
         tracing::info!(run.id = %run.id, group.name = %run.group, revision = %run.revision, outcome = outcome.name(), "run ended");
         Ok(())
     }
+}
+
+/// What went past a ceiling says on whose word.
+fn with_release(mut body: Value, release: Option<&Value>) -> Value {
+    if let (Value::Object(fields), Some(release)) = (&mut body, release) {
+        fields.insert("release".to_owned(), release.clone());
+    }
+    body
 }
 
 fn verified_changes(run: &Run, at: jiff::Timestamp) -> Vec<PastChange> {

@@ -128,7 +128,11 @@ impl Forge for GithubForge {
     }
 
     async fn pushed(&self, branch: &str) -> Result<(), ForgeError> {
-        self.push(branch).await
+        self.push(&format!("refs/heads/{branch}")).await
+    }
+
+    async fn keep_notes(&self, reference: &str) -> Result<(), ForgeError> {
+        self.push(reference).await
     }
 
     async fn main(&self) -> Result<Revision, ForgeError> {

@@ -110,6 +110,7 @@ async fn publish_open(
     seen: &mut BTreeMap<u64, Judged>,
 ) -> Result<(), GateError> {
     let open = forge.proposals(false).await?;
+    gate.record_ended(&open).await?;
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
     let mut by_head: BTreeMap<Revision, Vec<Proposal>> = BTreeMap::new();
     for proposal in open {

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::config::Config;
 use crate::ids::{Digest, InvalidId, PlanDigest};
 use crate::plan::safety::{self, Breach, Rule};
 use crate::record::{Outcome, Run};
 use crate::resource::Language;
-use crate::store::{NewEntry, Reach, Release, Store, StoreError, StoredRun};
+use crate::store::{Reach, Release, Store, StoreError, StoredRun};
 
 /// How many of a group's latest runs are looked through for plans that wait for a person.
 const HELD_AMONG: u32 = 100;
@@ -101,18 +100,6 @@ pub async fn release(
             roles: format!("{}{}", safety::RELEASERS.join(" or "), excepted(breaches)),
         });
     }
-    store
-        .append(&[NewEntry {
-            at,
-            actor: by.person.parse()?,
-            action: "plan.released".to_owned(),
-            group: None,
-            system: None,
-            run: None,
-            revision: None,
-            body: json!({"plan": plan, "because": by.because}),
-        }])
-        .await?;
     store
         .release(&Release {
             plan: *plan,

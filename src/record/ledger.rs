@@ -39,6 +39,8 @@ impl Action {
     pub const DATE_ANNOUNCED: Self = Self(Cow::Borrowed("date.announced"));
     /// A named person released a held plan by its digest.
     pub const PLAN_RELEASED: Self = Self(Cow::Borrowed("plan.released"));
+    /// A person showed who they are.
+    pub const SIGN_IN: Self = Self(Cow::Borrowed("sign_in"));
 
     /// Checks a name: lower-case words of letters, digits and `_`, joined by dots.
     pub fn new(name: &str) -> Result<Self, InvalidId> {
@@ -107,7 +109,13 @@ impl Run {
         };
         let members = self.members.iter().map(|(system, member)| {
             // A member is made of strings, numbers and JSON, so it always has a JSON form.
-            let body = serde_json::to_value(member).unwrap_or(Value::Null);
+            let mut body = serde_json::to_value(member).unwrap_or(Value::Null);
+            if let Value::Object(fields) = &mut body {
+                // So that each entry answers by itself when it was planned and decided.
+                fields.insert("plan".to_owned(), json!(self.plan));
+                fields.insert("started_at".to_owned(), json!(self.started_at));
+                fields.insert("decided_at".to_owned(), json!(self.decided_at));
+            }
             entry(action_for(&member.state), Some(system), body)
         });
         let whole = json!({

@@ -147,6 +147,29 @@ impl Repo {
         })
     }
 
+    /// The lines that notes at one commit have and those at another, if any, had not.
+    pub fn added_lines(
+        &self,
+        from: Option<&Revision>,
+        to: &Revision,
+    ) -> Result<Vec<(Revision, String)>, RepoError> {
+        if let Some(from) = from {
+            return self.lost_lines(to, from);
+        }
+        self.with(|git| {
+            let mut all = Vec::new();
+            for (commit, blobs) in blobs(git, to)? {
+                for line in raw_lines(git, &blobs)? {
+                    all.push((
+                        to_revision(commit)?,
+                        String::from_utf8_lossy(&line).into_owned(),
+                    ));
+                }
+            }
+            Ok(all)
+        })
+    }
+
     /// Why a commit can't be taken as the tip of notes that are at `from`: its tree could be read in two ways, or has a note that is too large.
     pub fn notes_fault(
         &self,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::credential::{Credential, Host, Token};
 use super::github::{self, GithubSettings, RawGithub};
+use super::ledger::{self, LedgerSettings, RawLedger};
 use super::place::{StorePlace, place};
 use super::sinks::{RawSink, SinkSettings, sinks};
 use super::{Environment, ForgeKind, Intervals, SettingsError, Timeouts};
@@ -33,6 +34,7 @@ pub(super) struct File {
     pub(super) intervals: Intervals,
     pub(super) timeouts: Timeouts,
     pub(super) files: Option<PathBuf>,
+    pub(super) ledger: LedgerSettings,
     pub(super) credentials: BTreeMap<String, Credential>,
     pub(super) sinks: BTreeMap<String, SinkSettings>,
     pub(super) secret_variables: BTreeSet<String>,
@@ -58,6 +60,8 @@ struct Raw {
     #[serde(default)]
     timeouts: Timeouts,
     files: Option<RawFiles>,
+    #[serde(default)]
+    ledger: RawLedger,
     #[serde(default)]
     credentials: BTreeMap<String, RawCredential>,
     #[serde(default)]
@@ -295,6 +299,7 @@ pub(super) fn read(
         intervals: raw.intervals,
         timeouts: raw.timeouts,
         files: raw.files.map(|files| folder.join(files.root)),
+        ledger: ledger::ledger(raw.ledger, folder),
         credentials,
         sinks,
         secret_variables,

@@ -156,7 +156,7 @@ fn the_language_follows_the_locale() {
 
 #[test]
 fn faults_are_said_with_their_place() {
-    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `store_env`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `mark`, `intervals`, `timeouts`, `files`, `credentials`, `sinks`");
+    insta::assert_snapshot!(error("branch = \"main\"\nbrnach = \"x\""), @"lockstep.toml:2:1: unknown field `brnach`, expected one of `repo`, `branch`, `store`, `store_env`, `forge`, `github`, `public_url`, `listen`, `language`, `user`, `mark`, `intervals`, `timeouts`, `files`, `ledger`, `credentials`, `sinks`");
     insta::assert_snapshot!(error("[intervals]\ngit = \"soon\""), @r#"lockstep.toml:2:7: "soon" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = \"-5s\""), @r#"lockstep.toml:2:11: "-5s" is no duration between 10ms and 24h; write one such as "5s" or "2m 30s""#);
     insta::assert_snapshot!(error("[timeouts]\nprepare = 5"), @"lockstep.toml:2:11: invalid type: integer `5`, expected a string");

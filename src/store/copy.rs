@@ -112,6 +112,11 @@ const TABLES: &[Table] = &[
         key: &["id"],
     },
     Table {
+        name: "recorded",
+        columns: &[("name", Text), ("said", Text)],
+        key: &["name"],
+    },
+    Table {
         name: "ledger",
         columns: &[
             ("seq", Int),

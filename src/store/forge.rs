@@ -1,11 +1,11 @@
 //! What came from a forge and must not be taken twice: deliveries, and what people said in comments.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::engine::{Doing as _, query};
-use super::values::{json, ms, time};
-use super::{Durability, Store, StoreError};
+use super::values::{json as read_json, ms, time};
+use super::{Durability, NewEntry, Store, StoreError, ledger, mirror};
 
 /// How long a delivery's id is kept. A forge repeats one within days, if at all, and to look twice does no harm.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -65,19 +65,45 @@ impl Store {
             at,
             body,
         } = said;
+        let text = body.to_string();
+        let number = i64::try_from(*proposal).unwrap_or(i64::MAX);
         let mut tx = self.write(Durability::Full, doing).await?;
-        query(
+        let done = query(
             "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT DO NOTHING",
         )
         .bind(id.as_str())
-        .bind(i64::try_from(*proposal).unwrap_or(i64::MAX))
+        .bind(number)
         .bind(author.as_str())
         .bind(ms(*at))
-        .bind(body.to_string())
+        .bind(text.as_str())
         .execute(&mut tx)
         .await
         .doing(doing)?;
+        // A login that no actor can have was nobody's that may say anything.
+        if done == 1
+            && let Ok(actor) = author.parse()
+        {
+            let record = [
+                id.as_str(),
+                &number.to_string(),
+                author,
+                &ms(*at).to_string(),
+                &text,
+            ];
+            let entry = NewEntry {
+                at: *at,
+                actor,
+                action: "command.taken".to_owned(),
+                group: None,
+                system: None,
+                run: None,
+                revision: None,
+                body: json!({"proposal": proposal, "comment": id, "said": body}),
+            };
+            let entry = mirror::with(entry, mirror::RECORD, mirror::row_digest(&record));
+            ledger::put(&mut tx, &[entry]).await?;
+        }
         tx.commit().await.doing(doing)
     }
 
@@ -98,7 +124,7 @@ impl Store {
                     proposal: u64::try_from(proposal).unwrap_or_default(),
                     author,
                     at: time(at)?,
-                    body: json(&body)?,
+                    body: read_json(&body)?,
                 })
             })
             .collect()

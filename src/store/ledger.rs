@@ -8,22 +8,20 @@
 //! A chain shows that nothing inside it was altered; that its end was not cut off needs a checkpoint kept elsewhere.
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::engine::{Doing as _, Tx, query};
+use super::reader::{Go, Window};
 use super::values::{id, json as read_json, ms, number, signed, time};
-use super::{Durability, Store, StoreError};
+use super::{Durability, Link, Store, StoreError};
 use crate::ids::{Actor, Digest, GroupName, Revision, RunId, SystemName};
 use crate::state::Spec;
+use crate::tlog::leaf_hash;
 
 /// The longest leaf that goes into a tile (C2SP tlog-tiles give each entry a 16-bit length).
 const LEAF_BYTES: usize = 65_535;
-/// How many rows verifying holds at a time.
-const PAGE: u32 = 500;
 
 /// Something to be recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,28 +157,31 @@ impl Store {
 
     /// Checks every entry's hash, place and columns, and the chain from the first to the last.
     pub async fn verify_chain(&self) -> Result<Chain, StoreError> {
-        let (mut entries, mut head) = (0, Digest::of(b""));
-        loop {
-            let rows: Vec<Stored> = query(
-                "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger \
-                 WHERE seq > $1 ORDER BY seq LIMIT $2",
-            )
-            .bind(signed(entries))
-            .bind(i64::from(PAGE))
-            .fetch_all(self.read())
-            .await
-            .doing("read the ledger")?;
-            if rows.is_empty() {
-                return Ok(Chain::Intact { entries, head });
-            }
-            for row in rows {
-                entries += 1;
-                match row.check(entries, head) {
-                    Ok(hash) => head = hash,
-                    Err(why) => return Ok(Chain::Broken { seq: entries, why }),
-                }
-            }
-        }
+        let mut reader = self.reader().await?;
+        let checked = tokio::task::spawn_blocking(move || {
+            let mut link = Link::default();
+            let mut broken = None;
+            reader.ledger::<StoreError>(Window::ALL, &mut |row| {
+                Ok(match link.add(row) {
+                    Ok(_) => Go::On,
+                    Err(why) => {
+                        broken = Some(why);
+                        Go::Stop
+                    }
+                })
+            })?;
+            let (entries, head) = (link.entries, link.head);
+            Ok(match broken {
+                Some(why) => Chain::Broken {
+                    seq: entries + 1,
+                    why,
+                },
+                None => Chain::Intact { entries, head },
+            })
+        });
+        checked.await.map_err(|error| StoreError::Damaged {
+            what: format!("the ledger could not be read: {error}"),
+        })?
     }
 }
 
@@ -201,7 +202,7 @@ pub(super) async fn put(tx: &mut Tx, entries: &[NewEntry]) -> Result<(), StoreEr
     for entry in entries {
         seq += 1;
         let row = Stored::new(entry, seq, prev)?;
-        prev = leaf_hash(&row.leaf);
+        prev = leaf_hash(row.leaf.as_bytes());
         query(
             "INSERT INTO ledger (seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -225,14 +226,6 @@ pub(super) async fn put(tx: &mut Tx, entries: &[NewEntry]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// RFC 6962, section 2.1: the hash of a leaf.
-fn leaf_hash(leaf: &str) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update([0]);
-    hash.update(leaf.as_bytes());
-    Digest::from_bytes(hash.finalize().into())
-}
-
 /// A row of the table. The columns beside the leaf repeat it, for looking up; the leaf is what counts.
 #[derive(FromRow)]
 struct Stored {
@@ -248,26 +241,6 @@ struct Stored {
     leaf: String,
     body: Option<String>,
     hash: String,
-}
-
-/// A leaf as it is written. Unknown fields are refused: what is hashed is all there is.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Leaf {
-    v: u32,
-    seq: i64,
-    id: String,
-    time: Timestamp,
-    actor: String,
-    action: String,
-    group: Option<String>,
-    system: Option<String>,
-    run: Option<String>,
-    revision: Option<String>,
-    body: Option<Value>,
-    body_digest: Option<Digest>,
-    body_bytes: Option<u64>,
-    prev: Digest,
 }
 
 impl Stored {
@@ -324,7 +297,7 @@ impl Stored {
             system: system.as_ref().map(ToString::to_string),
             run: run.map(|r| r.to_string()),
             revision: revision.as_ref().map(ToString::to_string),
-            hash: leaf_hash(&leaf).to_hex(),
+            hash: leaf_hash(leaf.as_bytes()).to_hex(),
             leaf,
             body: outside,
         })
@@ -352,46 +325,6 @@ impl Stored {
             hash: id(&self.hash)?,
             leaf: self.leaf,
         })
-    }
-
-    /// The hash of this entry, if it is the one that stood at `seq` after an entry with the hash `prev`; else what differs.
-    fn check(&self, seq: u64, prev: Digest) -> Result<Digest, String> {
-        if self.seq != signed(seq) {
-            return Err(format!("entry {seq} is missing"));
-        }
-        let hash = leaf_hash(&self.leaf);
-        if self.hash != hash.to_hex() {
-            return Err("its content does not have its hash".to_owned());
-        }
-        let leaf: Leaf =
-            serde_json::from_str(&self.leaf).map_err(|e| format!("it is no entry: {e}"))?;
-        if leaf.prev != prev {
-            return Err("it does not follow the entry before it".to_owned());
-        }
-        let outside = self
-            .body
-            .as_ref()
-            .map(|b| (Some(Digest::of(b.as_bytes())), Some(b.len() as u64)));
-        let inside = leaf.body.is_some();
-        let whole = match outside {
-            Some(outside) => !inside && (leaf.body_digest, leaf.body_bytes) == outside,
-            None => leaf.body_digest.is_none() && leaf.body_bytes.is_none(),
-        };
-        let columns = leaf.v == 1
-            && leaf.seq == self.seq
-            && leaf.id == self.id
-            && leaf.time.as_millisecond() == self.at_ms
-            && leaf.actor == self.actor
-            && leaf.action == self.action
-            && leaf.group == self.group_name
-            && leaf.system == self.system
-            && leaf.run == self.run
-            && leaf.revision == self.revision;
-        if whole && columns {
-            Ok(hash)
-        } else {
-            Err("its columns or its body are not what was hashed".to_owned())
-        }
     }
 }
 

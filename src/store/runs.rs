@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::engine::{Doing as _, Query, Tx, query};
-use super::values::{id, json, ms, number, signed, time};
+use super::values::{id, json as read_json, ms, number, signed, time};
 use super::{
     Claims, Durability, GroupUpdate, NewDelivery, NewEntry, Store, StoreError, SystemState, Topic,
-    groups, leases, ledger, news, outbox, ownership, systems,
+    groups, leases, ledger, mirror, news, outbox, ownership, systems,
 };
 use crate::ids::{Fence, GroupName, Revision, RunId, SystemName};
 use crate::plan::safety::PastChange;
@@ -92,6 +92,67 @@ pub enum Finished {
     Now,
     /// It had ended before; nothing was written.
     Before,
+}
+
+/// What the ledger says of the end of a run.
+const RUN_FINISHED: &str = "run.finished";
+
+/// The entries of a run's end; the one that speaks of the whole keeps the digests of the rows written with it.
+fn mirrored(finish: &Finish) -> Vec<NewEntry> {
+    let run = &finish.run;
+    let row = mirror::row_digest(&[
+        &run.id.to_string(),
+        run.group.as_str(),
+        run.revision.as_str(),
+        &run.fence.0.to_string(),
+        run.reach.word(),
+        &run.body.to_string(),
+        &finish.outcome.to_string(),
+        &ms(finish.at).to_string(),
+    ]);
+    let counted = mirror::changes_digest(run.id, &finish.changes);
+    let entries = finish.ledger.iter().cloned();
+    entries
+        .map(|entry| match entry.action == RUN_FINISHED {
+            true => {
+                let entry = mirror::with(entry, mirror::RECORD, row);
+                mirror::with(entry, mirror::CHANGES, counted)
+            }
+            false => entry,
+        })
+        .collect()
+}
+
+/// What the ledger says of a decision, in the transaction in which it is taken.
+fn decided(
+    run: RunId,
+    group: &str,
+    decision: &str,
+    (ordinal, body): (i64, &Value),
+    at: Timestamp,
+) -> Result<Option<NewEntry>, StoreError> {
+    let Some(actor) = mirror::engine() else {
+        return Ok(None);
+    };
+    let record = mirror::row_digest(&[
+        &run.to_string(),
+        &ordinal.to_string(),
+        decision,
+        &body.to_string(),
+        &ms(at).to_string(),
+    ]);
+    let revision = body.get("revision").and_then(Value::as_str);
+    let entry = NewEntry {
+        at,
+        actor,
+        action: format!("decision.{decision}"),
+        group: Some(id(group)?),
+        system: None,
+        run: Some(run),
+        revision: revision.and_then(|r| r.parse().ok()),
+        body: json!({"plan": body.get("plan")}),
+    };
+    Ok(Some(mirror::with(entry, mirror::RECORD, record)))
 }
 
 /// After this one a run can only be compensated.
@@ -183,17 +244,21 @@ impl Store {
                 &format!("{decision:?} may not follow {before:?}"),
             ));
         }
+        let ordinal = i64::try_from(taken.len()).unwrap_or(i64::MAX);
         query(
             "INSERT INTO decisions (run, ordinal, decision, body, at_ms) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(run.to_string())
-        .bind(i64::try_from(taken.len()).unwrap_or(i64::MAX))
+        .bind(ordinal)
         .bind(decision)
         .bind(body.to_string())
         .bind(ms(at))
         .execute(&mut tx)
         .await
         .doing(doing)?;
+        if let Some(entry) = decided(run, &group, decision, (ordinal, body), at)? {
+            ledger::put(&mut tx, &[entry]).await?;
+        }
         tx.commit().await.doing(doing)?;
         Ok(Decided::Now)
     }
@@ -210,7 +275,7 @@ impl Store {
             systems: states,
             changes,
             claims,
-            ledger: entries,
+            ledger: _,
             outbox: deliveries,
         } = finish;
         let mut tx = self.write(Durability::Full, doing).await?;
@@ -244,7 +309,7 @@ impl Store {
         }
         systems::put_changes(&mut tx, run.id, changes).await?;
         ownership::put(&mut tx, claims).await?;
-        ledger::put(&mut tx, entries).await?;
+        ledger::put(&mut tx, &mirrored(finish)).await?;
         outbox::put(&mut tx, deliveries, *at).await?;
         news::told(&mut tx, Topic::Runs).await?;
         tx.commit().await.doing(doing)?;
@@ -365,9 +430,9 @@ fn stored(columns: Columns, decisions: Vec<Decision>) -> Result<StoredRun, Store
                 "urgent" => Reach::Urgent,
                 _ => Reach::Whole,
             },
-            body: json(&body)?,
+            body: read_json(&body)?,
         },
-        outcome: outcome.map(|o| json(&o)).transpose()?,
+        outcome: outcome.map(|o| read_json(&o)).transpose()?,
         finished_at: finished.map(time).transpose()?,
         decisions,
     })
@@ -384,7 +449,7 @@ async fn decisions(connection: &mut Tx, run: &str) -> Result<Vec<Decision>, Stor
         .map(|(decision, body, at)| {
             Ok(Decision {
                 decision,
-                body: json(&body)?,
+                body: read_json(&body)?,
                 at: time(at)?,
             })
         })

@@ -181,7 +181,7 @@ pub(super) async fn put_changes(
     Ok(())
 }
 
-fn op_text(op: Op) -> &'static str {
+pub(super) fn op_text(op: Op) -> &'static str {
     match op {
         Op::Delete => "delete",
         Op::Create => "create",

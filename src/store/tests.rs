@@ -38,6 +38,7 @@ macro_rules! on_each_engine {
 mod copies;
 mod known;
 mod ledger;
+mod mirror;
 mod opening;
 mod replicas;
 mod runs;
@@ -207,7 +208,8 @@ async fn writers_at_the_same_time_lose_nothing(place: Place) {
     let store = place.open().await;
     let all = u64::from(WRITERS * EACH);
     assert!(
-        matches!(store.verify_chain().await.unwrap(), Chain::Intact { entries, .. } if entries == all)
+        matches!(store.verify_chain().await.unwrap(), Chain::Intact { entries, .. } if entries == 2 * all),
+        "each run's decision and its end"
     );
     assert_eq!(store.owed().await.unwrap(), all);
     let past = store.changes_since(&medical(), at(0)).await.unwrap();

@@ -6,6 +6,7 @@
 )]
 
 mod adopt;
+mod audit;
 #[cfg(test)]
 mod ci;
 mod comments;

@@ -9,6 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("finding", &["ids"]),
     ("state", &["ids"]),
+    ("tlog", &["ids"]),
     ("document", &["ids", "finding"]),
     ("config", &["ids", "finding", "document"]),
     (
@@ -35,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "connector",
         &["ids", "state", "config", "plan", "record", "system_api"],
     ),
-    ("settings", &["resource"]),
+    ("settings", &["tlog", "resource"]),
     ("repo", &["ids", "document"]),
     // The local forge keeps its records in the repo.
     ("forge", &["ids", "clock", "settings", "repo"]),
@@ -47,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "record", "forge",
         ],
     ),
-    ("store", &["ids", "state", "plan", "record"]),
+    ("store", &["ids", "state", "tlog", "plan", "record"]),
     // Speaks raw HTTP to any system, so that it tests the wire and not our own client.
     (
         "conformance",
@@ -92,6 +93,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "cli",
             "app",
             "serve",
+            "connector::registry",
+            "forge::local",
+            "forge::github",
+        ],
+    ),
+    (
+        "audit",
+        &[
+            "cli",
+            "app",
+            "serve",
+            "gate",
+            "engine",
+            "ops",
+            "connector::http",
             "connector::registry",
             "forge::local",
             "forge::github",

@@ -34,6 +34,7 @@ pub(super) struct Asked {
 pub(super) enum Doing {
     Digests,
     State,
+    Audit,
     Prepare,
     Commit,
     Abort,
@@ -44,6 +45,7 @@ impl fmt::Display for Doing {
         f.pad(match self {
             Self::Digests => "reading digests",
             Self::State => "reading the state",
+            Self::Audit => "reading the audit feed",
             Self::Prepare => "preparing",
             Self::Commit => "committing",
             Self::Abort => "aborting",
@@ -157,7 +159,7 @@ impl Asked {
                 Doing::Commit | Doing::Abort => {
                     self.refused(doing, &format!("refuses{words}"), Vec::new())
                 }
-                Doing::Digests | Doing::State | Doing::Prepare => ConnectorError::Stale {
+                Doing::Digests | Doing::State | Doing::Audit | Doing::Prepare => ConnectorError::Stale {
                     message: self.say(doing, &format!("has another state{words}")),
                 },
             },

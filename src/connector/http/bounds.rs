@@ -11,6 +11,10 @@ const DIGESTS: usize = 1 << 20;
 /// A refusal has a reason for each change; ten thousand of them are a few megabytes.
 const REPLY: usize = 16 << 20;
 
+/// Events on one page of an audit feed, and bytes of the cursor for the next.
+pub(super) const EVENTS: usize = 10_000;
+pub(super) const CURSOR: usize = 2 << 10;
+
 /// Of an answer whose status says it all, only this much is read for the words in it. What follows is left.
 const WORDS: usize = 64 << 10;
 
@@ -44,6 +48,6 @@ pub(super) fn of(doing: Doing, status: StatusCode) -> Limit {
     Limit::Whole(match doing {
         Doing::Digests => DIGESTS,
         Doing::State => BODY_LIMIT,
-        Doing::Prepare | Doing::Commit | Doing::Abort => REPLY,
+        Doing::Prepare | Doing::Commit | Doing::Abort | Doing::Audit => REPLY,
     })
 }

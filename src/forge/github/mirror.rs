@@ -97,15 +97,15 @@ impl Mirror {
             .await
     }
 
-    /// Takes a branch there. Where GitHub has another head of it than ours was made from, it refuses.
+    /// Takes a reference there. Where GitHub has another commit in it than ours was made from, it refuses.
     pub(super) async fn push(
         &self,
         repository: &str,
         token: &SecretString,
-        branch: &str,
+        reference: &str,
     ) -> Result<(), ForgeError> {
         let address = self.address(repository)?;
-        let refspec = format!("refs/heads/{branch}:refs/heads/{branch}");
+        let refspec = format!("{reference}:{reference}");
         let arguments = [
             "push",
             "--quiet",

@@ -70,10 +70,10 @@ impl GithubForge {
         }
     }
 
-    pub(super) async fn push(&self, branch: &str) -> Result<(), ForgeError> {
+    pub(super) async fn push(&self, reference: &str) -> Result<(), ForgeError> {
         let token = self.api.token().await?;
         let repository = self.api.repository();
-        self.mirror.push(&repository, &token, branch).await
+        self.mirror.push(&repository, &token, reference).await
     }
 
     /// Pull requests into the main branch, newest first.
@@ -224,7 +224,7 @@ impl GithubForge {
                 self.branch
             )));
         }
-        self.push(&new.branch).await?;
+        self.push(&format!("refs/heads/{}", new.branch)).await?;
         let body = json!({
             "title": title,
             "body": new.description,

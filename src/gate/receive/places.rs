@@ -5,20 +5,24 @@ use super::{MERGES, Refused, Update, Why};
 use crate::forge::{NUMBERS_AHEAD, Proposal, ProposalState, highest_number};
 use crate::ids::Revision;
 use crate::repo::{Repo, RepoError, Steps};
+use crate::tlog;
 
 /// Notes that only ever gain lines: Lockstep's own and git-appraise's. In their folders there are no others, which could take their places.
-const KEPT_NOTES: [&str; 7] = [
+const KEPT_NOTES: [&str; 8] = [
     "refs/notes/devtools/analyses",
     "refs/notes/devtools/ci",
     "refs/notes/devtools/discuss",
     "refs/notes/devtools/reviews",
     "refs/notes/lockstep/approvals",
+    CHECKPOINTS,
     PROPOSALS,
     "refs/notes/lockstep/statuses",
 ];
 const KEPT_FOLDERS: [&str; 2] = ["refs/notes/devtools", "refs/notes/lockstep"];
 const NUMBERS: &str = "refs/lockstep/proposals/";
 const HEADS: &str = "refs/lockstep/heads/";
+/// Where the ledger's signed checkpoints are. They hold nothing else: whoever verifies the ledger reads all of them.
+const CHECKPOINTS: &str = "refs/notes/lockstep/checkpoints";
 /// Where a proposal's number, title, author and end are told.
 const PROPOSALS: &str = "refs/notes/lockstep/proposals";
 
@@ -66,7 +70,10 @@ fn one(now: &Repo, after: &Repo, update: &Update, branch: &str) -> Result<Option
         return one_tag(now, after, update, tag, branch);
     }
     if KEPT_NOTES.contains(&name) {
-        return notes(now, update);
+        return Ok(match notes(now, update)? {
+            None if name == CHECKPOINTS => no_checkpoint(after, update)?,
+            why => why,
+        });
     }
     if let Some(number) = name.strip_prefix(NUMBERS).filter(|n| is_number(n)) {
         return Ok(match (&update.from, &update.to) {
@@ -151,6 +158,19 @@ fn notes(now: &Repo, update: &Update) -> Result<Option<Why>, RepoError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The first new line that is no checkpoint. Whose it is, is for whoever has the key to say.
+fn no_checkpoint(after: &Repo, update: &Update) -> Result<Option<Why>, RepoError> {
+    let Some(to) = &update.to else {
+        return Ok(None);
+    };
+    let added = after.added_lines(update.from.as_ref(), to)?;
+    let wrong = |(_, line): &(Revision, String)| tlog::from_line(line).is_none();
+    Ok(added
+        .into_iter()
+        .find(wrong)
+        .map(|(commit, line)| Why::NoCheckpoint { commit, line }))
 }
 
 /// What a push says of proposals that it may not say. `before` and `after` are all of them before and after it, seen from the old main.

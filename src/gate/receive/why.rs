@@ -60,6 +60,11 @@ pub enum Why {
         commit: Revision,
         line: String,
     },
+    /// A line among the ledger's checkpoints that is none.
+    NoCheckpoint {
+        commit: Revision,
+        line: String,
+    },
     /// Its tree is not what git makes of notes, or a note is too large to be read.
     NoNotes {
         why: String,
@@ -214,6 +219,12 @@ impl Why {
                 commit.short(),
                 shortened(line)
             ),
+            Self::NoCheckpoint { commit, line } => format!(
+                "only the ledger's signed checkpoints are kept here, and on {} this line is none:\n  {}\nkeep notes of your own elsewhere, \
+                 such as in refs/notes/commits",
+                commit.short(),
+                shortened(line)
+            ),
             Self::NoNotes { why } => format!(
                 "these can't be taken for notes: {}. Make notes with git notes, or fetch them and begin again from what is here",
                 view::printable(why)
@@ -328,6 +339,11 @@ impl Why {
             Self::LineLost { commit, line } => format!(
                 "notes には行を足すことしかできません。{} の次の行が消えるか変わります:\n  {}\nnotes を fetch して合わせてください: git fetch origin \
                  'refs/notes/*:refs/notes/origin/*' のあと git notes --ref REF merge -s cat_sort_uniq",
+                commit.short(),
+                shortened(line)
+            ),
+            Self::NoCheckpoint { commit, line } => format!(
+                "ここに置けるのは台帳の署名付きチェックポイントだけです。{} の次の行は違います:\n  {}\n自分の notes は refs/notes/commits など別の場所に置いてください",
                 commit.short(),
                 shortened(line)
             ),

@@ -88,22 +88,22 @@ async fn a_release_serves_one_run(place: Place) {
         because: "移行のため".to_owned(),
         at: at(0),
     };
-    assert!(!store.use_release(plan, run_id(1)).await.unwrap());
+    assert!(!store.use_release(plan, run_id(1), at(2)).await.unwrap());
     assert!(store.release(&release).await.unwrap());
     assert!(!store.release(&release).await.unwrap(), "released already");
     assert_eq!(
         store.find_release(plan).await.unwrap(),
         Some(release.clone())
     );
-    assert!(store.use_release(plan, run_id(1)).await.unwrap());
+    assert!(store.use_release(plan, run_id(1), at(2)).await.unwrap());
     assert!(
-        store.use_release(plan, run_id(1)).await.unwrap(),
+        store.use_release(plan, run_id(1), at(2)).await.unwrap(),
         "the same run, taken up again"
     );
-    assert!(!store.use_release(plan, run_id(2)).await.unwrap());
+    assert!(!store.use_release(plan, run_id(2), at(2)).await.unwrap());
     assert_eq!(store.find_release(plan).await.unwrap(), None);
     assert!(store.release(&release).await.unwrap(), "released anew");
-    assert!(store.use_release(plan, run_id(2)).await.unwrap());
+    assert!(store.use_release(plan, run_id(2), at(2)).await.unwrap());
 }
 
 async fn heat_rises_by_one_and_cools_with_minutes(place: Place) {

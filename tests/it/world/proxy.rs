@@ -36,6 +36,8 @@ struct Inner {
     hold: Option<(usize, Side)>,
     /// Stop at the next request whose path ends so.
     hold_at: Option<(String, Side)>,
+    /// Answer requests whose path ends so with an error of the server's.
+    broken: Option<String>,
     counted: usize,
     log: Vec<Seen>,
 }
@@ -91,6 +93,11 @@ impl Proxy {
         self.shared.inner.lock().unwrap().hold_at = Some((what.to_owned(), side));
     }
 
+    /// From now on the system fails where it is asked for this.
+    pub(crate) fn break_at(&self, what: &str) {
+        self.shared.inner.lock().unwrap().broken = Some(what.to_owned());
+    }
+
     /// Lets everything through again, also what is held; nobody may be left to hear the answer.
     pub(crate) fn release(&self) {
         self.shared.inner.lock().unwrap().hold = None;
@@ -138,6 +145,10 @@ pub(super) fn plain(path: &str) -> String {
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let broken = shared.inner.lock().unwrap().broken.clone();
+    if broken.is_some_and(|what| request.uri().path().ends_with(&what)) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let path = request
         .uri()
         .path_and_query()

@@ -1,0 +1,457 @@
+//! The ledger as evidence, through the built binary: what was tampered with is found, proofs hold for whoever has only the key, and an export says what
+//! it could not read.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::world::{Ended, World};
+
+/// What somebody with the file in their hands can do.
+fn tamper(world: &World, sql: &str) {
+    let store = rusqlite::Connection::open(world.path("store.db")).unwrap();
+    let mut triggers = store
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        .unwrap();
+    let names: Vec<String> = triggers
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for name in names {
+        store
+            .execute_batch(&format!("DROP TRIGGER {name}"))
+            .unwrap();
+    }
+    store.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    store.execute_batch(sql).unwrap();
+}
+
+async fn verify(world: &World) -> Ended {
+    Ended::of(&world.run(&["audit", "verify"]).await)
+}
+
+/// A world in which a change went to both systems past a ceiling, on somebody's word.
+async fn with_history() -> World {
+    let world = World::in_step().await;
+    world.set_rollout(20);
+    world.commit("raise");
+    world.ok(&["apply"]).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_ledger_agrees_with_its_checkpoints() {
+    let world = with_history().await;
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err
+            .contains("2 checkpoints agree; 0 entries are newer"),
+        "{}",
+        said.err
+    );
+    let output = world.run(&["audit", "verify", "--format", "json"]).await;
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["checkpoints"], &told["faults"]),
+        (&json!(2), &json!([]))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_altered_dropped_or_cut_off_is_found() {
+    let cases = [
+        (
+            "UPDATE ledger SET leaf = replace(leaf, 'medical', 'payroll') WHERE seq = 2",
+            "entry 2 is not as it was written",
+        ),
+        (
+            "UPDATE ledger SET actor = 'nobody' WHERE seq = 3",
+            "entry 3 is not as it was written",
+        ),
+        (
+            "DELETE FROM ledger WHERE seq = 1",
+            "entry 1 is not as it was written",
+        ),
+        (
+            "DELETE FROM ledger WHERE seq = 4",
+            "entry 4 is not as it was written",
+        ),
+        (
+            "UPDATE ledger SET seq = -seq WHERE seq IN (2, 3); UPDATE ledger SET seq = 5 + seq WHERE seq < 0",
+            "entry 2 is not as it was written",
+        ),
+        ("DELETE FROM ledger WHERE seq > 5", "entry 6 is missing"),
+        ("DELETE FROM ledger", "entry 1 is missing"),
+        (
+            "UPDATE runs SET outcome = replace(outcome, 'applied', 'held')",
+            "is not as the ledger has it",
+        ),
+        (
+            "UPDATE runs SET body = replace(body, '10', '99')",
+            "is not as the ledger has it",
+        ),
+        (
+            "UPDATE runs SET finished_ms = finished_ms + 1",
+            "is not as the ledger has it",
+        ),
+        (
+            "UPDATE runs SET outcome = NULL, finished_ms = NULL",
+            "is not as the ledger has it",
+        ),
+        (
+            "DELETE FROM decisions; DELETE FROM runs",
+            "is in the ledger, and its row is gone",
+        ),
+        (
+            "INSERT INTO runs SELECT '00000000-0000-0000-0000-000000000000', group_name, revision, fence, body, outcome, finished_ms, reach FROM runs LIMIT 1",
+            "the ledger does not say so",
+        ),
+        (
+            "UPDATE decisions SET decision = 'compensate'",
+            "is not in the ledger",
+        ),
+        (
+            "UPDATE decisions SET at_ms = 0",
+            "is not as the ledger has it",
+        ),
+        (
+            "DELETE FROM decisions WHERE run = (SELECT MAX(run) FROM decisions)",
+            "is in the ledger, and its row is gone",
+        ),
+        ("DELETE FROM changes", "counts against the ceilings"),
+        (
+            "UPDATE changes SET at_ms = 0",
+            "counts against the ceilings",
+        ),
+        (
+            "INSERT INTO releases (plan, released_by, because, at_ms) VALUES ('00', 'tanaka', 'x', 0)",
+            "is not in the ledger as it stands there",
+        ),
+        (
+            "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('1', 1, 'tanaka', 0, '{}')",
+            "is not in the ledger as it stands there",
+        ),
+    ];
+    let world = with_history().await;
+    // A process that has ended leaves what it wrote last beside the file.
+    rusqlite::Connection::open(world.path("store.db"))
+        .and_then(|store| store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"))
+        .unwrap();
+    let whole = std::fs::read(world.path("store.db")).unwrap();
+    for (sql, found) in cases {
+        // As it was, without what the last one left.
+        for ending in ["store.db-wal", "store.db-shm"] {
+            let _ = std::fs::remove_file(world.path(ending));
+        }
+        std::fs::write(world.path("store.db"), &whole).unwrap();
+        tamper(&world, sql);
+        let said = verify(&world).await;
+        assert_eq!(said.code, Some(1), "{sql}: {}", said.err);
+        assert!(said.err.contains(found), "{sql}: {}", said.err);
+    }
+}
+
+/// Whoever has the store and knows how entries are hashed can make a chain that fits; not the checkpoints.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_written_anew_is_found_by_its_checkpoints() {
+    let world = with_history().await;
+    let store = world.store().await;
+    let entries = store
+        .entries(&lockstep::store::EntryFilter::default())
+        .await
+        .unwrap();
+    store.close().await;
+    tamper(&world, "DELETE FROM ledger");
+    let store = world.store().await;
+    for (n, entry) in entries.into_iter().enumerate() {
+        let actor = if n == 1 {
+            "somebody".parse().unwrap()
+        } else {
+            entry.actor
+        };
+        let forged = lockstep::store::NewEntry {
+            at: entry.at,
+            actor,
+            action: entry.action,
+            group: entry.group,
+            system: entry.system,
+            run: entry.run,
+            revision: entry.revision,
+            body: entry.body,
+        };
+        store.append(&[forged]).await.unwrap();
+    }
+    store.close().await;
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.err.contains("are not those that were signed"),
+        "{}",
+        said.err
+    );
+    // And nothing is signed over it.
+    world.set_rollout(30);
+    world.commit("raise again");
+    let applied = world.apply().await;
+    assert!(
+        applied.err.contains("the ledger is not signed"),
+        "{}",
+        applied.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_holds_for_whoever_has_only_the_key() {
+    let world = with_history().await;
+    let key = world.ok(&["audit", "key"]).await.trim().to_owned();
+    let proof = world.path("proof");
+    let out = proof.to_str().unwrap();
+    world.ok(&["audit", "prove", "2", "--out", out]).await;
+    // Without a store or a repository.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let check = async |key: &str| {
+        let mut command = std::process::Command::new(world.lockstep(&[]).get_program());
+        command.current_dir(elsewhere.path());
+        command.args(["audit", "prove", "--check", out, "--key", key]);
+        Ended::of(&command.output().unwrap())
+    };
+    let held = check(&key).await;
+    assert_eq!(held.code, Some(0), "{}", held.err);
+    let entry: Value = serde_json::from_str(&held.out).unwrap();
+    assert_eq!(entry["seq"], 2);
+    let text = std::fs::read_to_string(&proof).unwrap();
+    for (from, to) in [
+        ("index 1", "index 2"),
+        ("extra e", "extra f"),
+        ("\n\n", "\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&proof, text.replacen(from, to, 1)).unwrap();
+        let broken = check(&key).await;
+        assert_eq!(broken.code, Some(1), "{from}: {}", broken.err);
+    }
+    std::fs::write(&proof, &text).unwrap();
+    let other = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    assert_eq!(check(other).await.code, Some(1));
+
+    let sizes = sizes(&world);
+    let [from, to] = sizes.as_slice() else {
+        panic!("{sizes:?}");
+    };
+    world
+        .ok(&["audit", "prove", "--from", from, "--to", to, "--out", out])
+        .await;
+    assert_eq!(check(&key).await.code, Some(0));
+    let text = std::fs::read_to_string(&proof).unwrap();
+    let mut read: Value = serde_json::from_str(&text).unwrap();
+    read["from"] = read["to"].clone();
+    std::fs::write(&proof, read.to_string()).unwrap();
+    assert_eq!(check(&key).await.code, Some(1));
+}
+
+/// The sizes of the checkpoints in the notes, smallest first.
+fn sizes(world: &World) -> Vec<String> {
+    let notes = world.git_in(
+        "config.git",
+        &[
+            "log",
+            "--all",
+            "-p",
+            "--format=",
+            "refs/notes/lockstep/checkpoints",
+        ],
+    );
+    let mut sizes: Vec<u64> = notes
+        .lines()
+        .filter_map(|line| lockstep::tlog::from_line(line.strip_prefix('+')?))
+        .map(|text| lockstep::tlog::Checkpoint::peek(&text).unwrap().size)
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::in_step().await;
+    let key = world.path("store.db.key");
+    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&key).unwrap();
+    let shown = world.ok(&["audit", "key"]).await;
+    assert!(!shown.contains("PRIVATE") && secret.starts_with("PRIVATE+KEY+"));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = Ended::of(&world.run(&["audit", "key"]).await);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("chmod 600"), "{}", refused.err);
+}
+
+/// The rows of a CSV file, by the names of their columns; strictly read.
+fn rows(text: &[u8]) -> Vec<std::collections::BTreeMap<String, String>> {
+    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text);
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_says_who_when_and_where() {
+    let world = with_history().await;
+    let output = world.run(&["audit", "export", "--format", "csv"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.starts_with("\u{feff}".as_bytes()));
+    assert!(output.stdout.ends_with(b"\"\r\n"));
+    let rows = rows(&output.stdout);
+    let raised: Vec<_> = rows
+        .iter()
+        .filter(|r| r["resource"] == "ai_assistant" && r["op"] == "update")
+        .map(|r| (r["source"].as_str(), r["system"].as_str()))
+        .collect();
+    for system in ["medical", "voicedrive"] {
+        assert!(raised.contains(&("ledger", system)), "{raised:?}");
+        let own = format!("system:{system}");
+        assert!(raised.contains(&(own.as_str(), system)), "{raised:?}");
+    }
+    let applied = rows
+        .iter()
+        .find(|r| r["action"] == "system.applied" && r["op"] == "update")
+        .unwrap();
+    for column in [
+        "time",
+        "seq",
+        "run",
+        "revision",
+        "plan",
+        "decided",
+        "prepared",
+        "committed",
+        "verified",
+        "receipt",
+        "before",
+        "after",
+        "document",
+    ] {
+        assert!(!applied[column].is_empty(), "{column}: {applied:?}");
+    }
+    let times: Vec<_> = rows
+        .iter()
+        .map(|r| r["time"].parse::<jiff::Timestamp>().unwrap())
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+
+    let marked = world
+        .run(&[
+            "audit",
+            "export",
+            "--bom",
+            "--system",
+            "medical",
+            "--kind",
+            "FeatureFlag",
+        ])
+        .await;
+    let text = marked.stdout.strip_prefix("\u{feff}".as_bytes()).unwrap();
+    let only = self::rows(text);
+    assert!(!only.is_empty());
+    assert!(
+        only.iter()
+            .all(|r| r["system"] == "medical" && r["kind"] == "FeatureFlag")
+    );
+    let none = world
+        .run(&["audit", "export", "--until", "2020-01-01"])
+        .await;
+    assert_eq!(self::rows(&none.stdout).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_breaks_off_is_said_in_the_export() {
+    let world = with_history().await;
+    world.systems[0].proxy.break_at("/audit");
+    let output = world.run(&["audit", "export"]).await;
+    let said = Ended::of(&output);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.err
+            .contains("medical: its audit feed could not be read whole"),
+        "{}",
+        said.err
+    );
+    let rows = rows(&output.stdout);
+    let gap = rows
+        .iter()
+        .find(|r| r["action"] == "feed.incomplete")
+        .unwrap();
+    assert_eq!(
+        (gap["source"].as_str(), gap["result"].as_str()),
+        ("system:medical", "incomplete")
+    );
+    assert!(rows.iter().any(|r| r["source"] == "system:voicedrive"));
+    assert!(rows.iter().any(|r| r["action"] == "system.applied"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_json_are_the_entries_themselves_and_a_manifest_says_of_what() {
+    let world = with_history().await;
+    let out = world.path("year.jsonl");
+    world
+        .ok(&[
+            "audit",
+            "export",
+            "--format",
+            "jsonl",
+            "--out",
+            out.to_str().unwrap(),
+        ])
+        .await;
+    let text = std::fs::read(&out).unwrap();
+    let manifest = manifest(&out);
+    assert_eq!(manifest["sha256"], json!(lockstep::ids::Digest::of(&text)));
+    assert_eq!(
+        (&manifest["from_seq"], &manifest["whole"]),
+        (&json!(1), &json!(true))
+    );
+    let checkpoint = manifest["checkpoint"].as_str().unwrap();
+    let checkpoint = lockstep::tlog::Checkpoint::peek(checkpoint).unwrap();
+    let lines = std::str::from_utf8(&text).unwrap().lines();
+    let leaves: Vec<_> = lines.filter(|l| l.contains("\"prev\":")).collect();
+    let root = lockstep::tlog::root_of(
+        leaves
+            .iter()
+            .map(|l| lockstep::tlog::leaf_hash(l.as_bytes())),
+    );
+    assert_eq!(
+        (checkpoint.size, checkpoint.root),
+        (leaves.len() as u64, root)
+    );
+
+    let events = async || {
+        world
+            .ok(&[
+                "audit",
+                "export",
+                "--format",
+                "cloudevents",
+                "--until",
+                "2100-01-01",
+            ])
+            .await
+    };
+    let (once, again) = (events().await, events().await);
+    assert_eq!(once, again);
+    let ids: std::collections::BTreeSet<String> = once
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["specversion"], "1.0");
+            format!("{} {}", event["source"], event["id"])
+        })
+        .collect();
+    assert_eq!(ids.len(), once.lines().count());
+}
+
+fn manifest(out: &Path) -> Value {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".manifest.json");
+    serde_json::from_slice(&std::fs::read(name).unwrap()).unwrap()
+}
