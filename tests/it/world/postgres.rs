@@ -69,8 +69,7 @@ impl Server {
 
 #[expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "whether everything must run is said in the environment, as to all tests; what is left out is said aloud"
+    reason = "whether everything must run is said in the environment, as to all tests"
 )]
 fn start() -> Option<Server> {
     let Some(programs) = programs() else {
