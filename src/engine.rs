@@ -35,11 +35,13 @@ mod look;
 mod observe;
 mod ownership;
 mod publish;
+mod rejudge;
 mod revert;
 mod rounds;
 mod source;
 mod statuses;
 mod supervisor;
+mod target;
 mod urgent;
 
 pub use announce::ANNOUNCED;

@@ -200,6 +200,8 @@ pub(super) static WORDS: Words = Words {
         ("system.rolled_back", "rolled back on"),
         ("system.incident", "incident on"),
         ("plan.released", "plan released"),
+        ("date.reached", "dates reached in"),
+        ("date.announced", "dates announced for"),
         ("drift.found", "drift found on"),
         ("drift.proposed", "adopting proposed for"),
         ("drift.withdrawn", "adopting withdrawn for"),

@@ -186,6 +186,8 @@ pub(super) static WORDS: Words = Words {
         ("system.rolled_back", "巻き戻し:"),
         ("system.incident", "要対応:"),
         ("plan.released", "計画の解放"),
+        ("date.reached", "日付により開始・終了:"),
+        ("date.announced", "日付を予告:"),
         ("drift.found", "ずれを検出:"),
         ("drift.proposed", "現在の値の取り込みを提案:"),
         ("drift.withdrawn", "取り込みの提案を取り下げ:"),
