@@ -36,12 +36,14 @@ mod news;
 mod observe;
 mod ownership;
 mod publish;
+mod rejudge;
 mod revert;
 mod rounds;
 mod share;
 mod source;
 mod statuses;
 mod supervisor;
+mod target;
 mod urgent;
 
 pub use announce::ANNOUNCED;

@@ -42,3 +42,56 @@ pub fn past(snapshot: &Snapshot, compiled: &Compiled, plan: &Plan, now: Timestam
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CONFIG, compile};
+    use super::*;
+    use crate::document::{Blob, BlobId, Content};
+    use crate::ids::Digest;
+
+    const REPO: &str = "version: 1\ntimezone: Asia/Tokyo\nsystems:\n  medical: {connector: http, url: 'http://127.0.0.1:1', kinds: [AccessGrant]}\n";
+
+    fn snapshot(access: &str) -> Snapshot {
+        let files = [(CONFIG, REPO), ("config/access-control.json", access)];
+        let files = files.map(|(path, text)| {
+            let blob = Blob {
+                id: BlobId::from_digest(Digest::of(text.as_bytes())),
+                content: Content::Bytes(text.as_bytes().into()),
+            };
+            (path.parse().unwrap(), blob)
+        });
+        Snapshot {
+            files: files.into_iter().collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn what_a_proposal_brings_is_warned_of_once_its_time_is_over() {
+        let before = compile(&snapshot(
+            r#"{"admin_users": ["a", {"id": "b", "until": "2020-01-01"}]}"#,
+        ));
+        let head = snapshot(
+            r#"{"admin_users": ["a", {"id": "b", "until": "2020-01-01"}, {"id": "c", "until": "2026-11-30"}]}"#,
+        );
+        let after = compile(&head);
+        let plan = Plan::between(Some(&before.bundle), &after.bundle);
+        let warned = |now: &str| {
+            let found = past(&head, &after, &plan, now.parse().unwrap());
+            let told = found.into_iter().map(|f| {
+                let column = f.location.span.map(|s| s.column);
+                format!("{} {:?} {column:?} {}", f.severity, f.rule, f.message)
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert!(warned("2026-11-30T14:59:59Z").is_empty());
+        // What was there before is not this proposal's.
+        assert_eq!(
+            warned("2026-11-30T15:00:00Z"),
+            [
+                r#"warning "date/past" Some(66) AccessGrant/admin/c is over already: it is declared until 2026-11-30"#
+            ]
+        );
+    }
+}

@@ -48,10 +48,8 @@ impl Engine {
                 "key": key,
                 "group": pass.name,
                 "revision": bundle.revision,
-                "resource": date.resource,
                 "systems": date.systems,
-                "effect": date.effect,
-                "at": date.at,
+                "changes": [{"id": date.resource, "effect": date.effect, "at": date.at}],
                 "text": {"en": text(Language::English), "ja": text(Language::Japanese)},
             });
             let entry = NewEntry {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::adopt::{self, AllAdrift};
-use super::dates;
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
 use super::lead::{Held, Lead};
-use super::look::{Scene, Target};
+use super::look::Scene;
 use super::observe::Link;
 use super::ownership::Remembered;
 use super::source::Head;
@@ -19,7 +18,7 @@ use super::urgent::{Tried, hurried, keep_ahead, was_cut};
 use super::{Engine, EngineError, GroupReport};
 use crate::config::{Group, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
-use crate::plan::safety::{self, LOST};
+use crate::plan::safety;
 use crate::plan::{Change, Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, Opening, Outcome, Run, Trigger};
@@ -111,53 +110,12 @@ impl Engine {
         if let Some(why) = &pass.head.broken {
             self.refuse_head(pass, fence, why, memory).await?;
         }
-        // Read after what was left open has been ended: that may have made a revision good, or failed.
-        let state = self.store.group_state(pass.name).await?;
-        let failed = state.failed.filter(|f| f.revision == pass.head.revision);
-        let why = pass.head.broken.clone().or(failed.map(|f| f.why));
-        let is_good_lost = match &state.good {
-            Some(good) if *good != pass.head.revision => !self.is_there(good).await?,
-            Some(_) | None => false,
+        let target = match self.target(pass, fence, memory).await? {
+            Ok(target) => target,
+            Err(nothing) => return Ok(report(pass, &pass.head.revision, Some(nothing))),
         };
-        let (revision, bundle) = match (&why, &state.good) {
-            (None, _) => (pass.head.revision.clone(), pass.head.bundle.clone()),
-            (Some(why), Some(good)) if is_good_lost => {
-                let nothing = format!(
-                    "{why}; and {}, which the group is at, {LOST}: nothing is done before it is fetched back, or a revision is \
-                     merged that can be applied",
-                    good.short()
-                );
-                return Ok(report(pass, &pass.head.revision, Some(nothing)));
-            }
-            (Some(why), Some(good)) => match self.sound_bundle_of(good).await? {
-                Ok(bundle) => (good.clone(), bundle),
-                Err(fault) => {
-                    let nothing = format!(
-                        "{why}; and what the group is at can't be applied either: {fault}: nothing is done before a revision is merged \
-                         that can"
-                    );
-                    return Ok(report(pass, &pass.head.revision, Some(nothing)));
-                }
-            },
-            (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
-        };
-        let at = dates::moment(self.clock.now(), memory.carried);
-        let good = state.good.as_ref().filter(|_| !is_good_lost);
-        let turned = self
-            .turned(pass, good, (&revision, &bundle), at, memory)
+        self.announce_dates(pass, &target.bundle, target.at, memory)
             .await?;
-        self.announce_dates(pass, &bundle, at, memory).await?;
-        let next_date = bundle.next_boundary(at);
-        let target = Target {
-            fence,
-            revision,
-            bundle,
-            good: state.good,
-            is_good_lost,
-            is_fallback: why.is_some(),
-            at,
-            turned,
-        };
         let mut scene = self.look(pass, &target, memory).await?;
         let mut report = self.bring_to(pass, &scene, Patience::Short, memory).await?;
         if std::mem::take(&mut memory.again) {
@@ -166,8 +124,8 @@ impl Engine {
             report = self.bring_to(pass, &scene, Patience::Full, memory).await?;
             memory.again = false;
         }
-        report.waits = report.waits.or(why);
-        report.next_date = next_date;
+        report.waits = report.waits.or(target.instead_of_newest);
+        report.next_date = target.bundle.next_boundary(target.at);
         memory.adrift = adopt::to_adopt(pass, &scene, memory);
         Ok(report)
     }

@@ -59,6 +59,9 @@ impl Engine {
                 }
             }
         }
+        if context.released != Some(plan.digest()) {
+            breaches.extend(self.denied(scene, plan).await?);
+        }
         Ok(breaches)
     }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::group::{Memory, Pass};
 use super::observe::Link;
 use super::ownership::Beyond;
+use super::target::Target;
 use super::urgent::Ahead;
 use super::{Engine, EngineError};
 use crate::ids::{Digest, Fence, Revision, SystemName};
@@ -98,23 +99,7 @@ fn project(
     projected
 }
 
-/// What a group is to be held to.
-pub(super) struct Target {
-    pub(super) fence: Fence,
-    pub(super) revision: Revision,
-    pub(super) bundle: Arc<Bundle>,
-    pub(super) good: Option<Revision>,
-    /// The last good revision can't be read any more.
-    pub(super) is_good_lost: bool,
-    /// It is the last good revision, because the newest can't be applied.
-    pub(super) is_fallback: bool,
-    /// The moment for which it is asked what the systems should have.
-    pub(super) at: Timestamp,
-    /// What has begun or ended by its date since the group was last in step.
-    pub(super) turned: Vec<Occasion>,
-}
-
-/// The same, and what was seen of its systems.
+/// What a group is to be held to, and what was seen of its systems.
 pub(super) struct Scene {
     pub(super) fence: Fence,
     pub(super) revision: Revision,
@@ -211,7 +196,7 @@ impl Engine {
             desired.insert(system.clone(), with);
             beyond.insert(system, found);
         }
-        let ahead = if target.is_fallback {
+        let ahead = if target.instead_of_newest.is_some() {
             self.gone_ahead(pass.name).await?
         } else {
             Ahead::new()

@@ -1,5 +1,6 @@
 //! The merged state, resident: the newest revision of the main branch, compiled, and moved on at the cost of what changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compile::{self, Adoption, Compiled};
@@ -8,6 +9,7 @@ use crate::document::Snapshot;
 use crate::finding::Severity;
 use crate::ids::{Revision, SystemName};
 use crate::plan::Change;
+use crate::policy::PolicySet;
 use crate::repo::{Repo, RepoError};
 use crate::resource::Bundle;
 
@@ -115,6 +117,15 @@ impl Source {
     /// The branch's head as it is in the repository now.
     pub(super) fn newest(&self) -> Result<Option<Revision>, RepoError> {
         self.repo.head(&self.branch)
+    }
+
+    /// The policies of the newest revision.
+    pub(super) fn policies(&self) -> PolicySet {
+        let policies = self.resident.as_ref().map(|r| &r.snapshot.policies);
+        policies.map_or_else(
+            || PolicySet::compile(&BTreeMap::new()).0,
+            |files| PolicySet::compile(files).0,
+        )
     }
 
     /// The last commits of the branch, newest first.

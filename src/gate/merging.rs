@@ -97,7 +97,8 @@ fn way_out(hold: &Hold, language: Language) -> String {
         | Rule::Freeze { .. }
         | Rule::LastAdmin
         | Rule::Lost { .. }
-        | Rule::OwnAccess => None,
+        | Rule::OwnAccess
+        | Rule::Denied { .. } => None,
     });
     let frozen_only = rules().all(|rule| matches!(rule, Rule::Freeze { .. }));
     if rules().any(|rule| *rule == Rule::OwnAccess) {

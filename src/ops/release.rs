@@ -163,7 +163,8 @@ fn excepted(breaches: &[Breach]) -> String {
             | Rule::UpdateShare { .. }
             | Rule::LastAdmin
             | Rule::Lost { .. }
-            | Rule::OwnAccess => &[],
+            | Rule::OwnAccess
+            | Rule::Denied { .. } => &[],
         })
         .map(String::as_str)
         .filter(|role| safety::may_release(&[(*role).to_owned()], breaches))

@@ -298,10 +298,20 @@ fn last_admin(
     })
 }
 
-/// Whether a breach is about a change. That the last admin stays keeps nobody else's access from ending.
+/// Whether a breach is about a change. That the last admin stays keeps nobody else's access from ending, and that a policy denies one resource no other's.
 pub fn concerns(breach: &Breach, change: &Change) -> bool {
-    breach.kind == change.id.kind()
-        && (breach.rule != Rule::LastAdmin || change.id.as_str().starts_with(ADMIN))
+    match &breach.rule {
+        Rule::LastAdmin => change.id.as_str().starts_with(ADMIN),
+        Rule::Denied { id, .. } => *id == change.id,
+        Rule::Emptied
+        | Rule::SmallTable { .. }
+        | Rule::DeleteCount { .. }
+        | Rule::DeleteShare { .. }
+        | Rule::UpdateShare { .. }
+        | Rule::Freeze { .. }
+        | Rule::Lost { .. }
+        | Rule::OwnAccess => breach.kind == change.id.kind(),
+    }
 }
 
 /// Whether a change belongs to one of these classes: `narrowing` (or another direction), or a kind's name.

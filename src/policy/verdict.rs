@@ -100,6 +100,11 @@ impl Verdict {
         self.complete && self.denials.is_empty()
     }
 
+    /// Whether every policy was asked and answered.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Whether everyone who must agree has agreed. Never true of a judgement that could not be finished.
     pub fn approved(&self) -> bool {
         self.complete && self.approvals.iter().all(ApprovalNeed::is_satisfied)

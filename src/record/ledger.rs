@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::{Leaves, MemberState, Outcome, Run};
 use crate::ids::{Actor, GroupName, InvalidId, Revision, RunId, SystemName};
-use crate::resource::dating::Effect;
 
 /// What was done, as a dotted name: `run.finished`, `plan.released`. Text, not a closed enum: a ledger outlives the version that wrote it and must stay
 /// readable to older and newer ones.
@@ -131,12 +130,7 @@ impl Run {
         });
         let success = self.outcome.as_ref().is_some_and(Outcome::is_success);
         let dates = (success && !self.dates.is_empty()).then(|| {
-            let of = |effect| self.dates.iter().filter(move |d| d.effect == effect);
-            let body = json!({
-                "began": of(Effect::Begins).collect::<Vec<_>>(),
-                "ended": of(Effect::Ends).collect::<Vec<_>>(),
-                "as_of": self.as_of,
-            });
+            let body = json!({"as_of": self.as_of, "changes": self.dates});
             entry(Action::DATE_REACHED, None, body)
         });
         members

@@ -362,3 +362,39 @@ fn a_moving_system_says_what_it_waits_for() {
         "committing 0123456789: connection refused"
     );
 }
+
+#[test]
+fn what_dates_brought_is_said_of_a_run_that_came_through() {
+    let reached = DateReached {
+        id: "AccessGrant/admin/a".parse().unwrap(),
+        effect: crate::resource::dating::Effect::Ends,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let run = run().as_of(Timestamp::UNIX_EPOCH, vec![reached]);
+    // A run is stored and read back; one of a version that knew no dates has none.
+    let stored = serde_json::to_value(&run).unwrap();
+    assert_eq!(serde_json::from_value::<Run>(stored.clone()).unwrap(), run);
+    let mut older = stored;
+    let fields = older.as_object_mut().unwrap();
+    fields.remove("as_of");
+    fields.remove("dates");
+    let older: Run = serde_json::from_value(older).unwrap();
+    assert_eq!((older.as_of, older.dates), (None, Vec::new()));
+
+    let actor: Actor = "lockstep".parse().unwrap();
+    let said = |outcome| {
+        let run = run.clone().concluded(outcome, Timestamp::UNIX_EPOCH);
+        let entries = run.entries(&actor, Timestamp::UNIX_EPOCH).into_iter();
+        entries
+            .filter(|e| e.action == Action::DATE_REACHED)
+            .map(|e| e.body)
+            .collect::<Vec<_>>()
+    };
+    let change =
+        json!({"id": "AccessGrant/admin/a", "effect": "ends", "at": "1970-01-01T00:00:00Z"});
+    assert_eq!(
+        said(Outcome::InStep),
+        [json!({"as_of": "1970-01-01T00:00:00Z", "changes": [change]})]
+    );
+    assert!(said(Outcome::Interrupted).is_empty());
+}

@@ -153,7 +153,7 @@ pub(super) fn read<'n>(
             "date/never",
             until.at.clone(),
             format!(
-                "it would end ({}) before it begins ({})",
+                "it would be over ({}) when it begins ({})",
                 fields::shorten(until.text),
                 fields::shorten(from.text)
             ),

@@ -217,6 +217,8 @@ pub(super) static WORDS: Words = Words {
         ("delivery.sent", "message delivered"),
         ("delivery.dead", "message given up"),
         ("delivery.resent", "message sent again"),
+        ("date.reached", "dates reached in"),
+        ("date.announced", "dates announced for"),
         ("drift.found", "drift found on"),
         ("drift.proposed", "adopting proposed for"),
         ("drift.withdrawn", "adopting withdrawn for"),

@@ -203,6 +203,8 @@ pub(super) static WORDS: Words = Words {
         ("delivery.sent", "通知の送達"),
         ("delivery.dead", "通知を断念"),
         ("delivery.resent", "通知の再送"),
+        ("date.reached", "日付により開始・終了:"),
+        ("date.announced", "日付を予告:"),
         ("drift.found", "ずれを検出:"),
         ("drift.proposed", "現在の値の取り込みを提案:"),
         ("drift.withdrawn", "取り込みの提案を取り下げ:"),

@@ -11,7 +11,7 @@ use crate::world::{FLAGS, SETTINGS, Settings, World, eventually};
 const BOTH: [&str; 2] = ["medical", "voicedrive"];
 
 /// How far ahead dates lie that a test waits for: long enough for what has to happen before.
-const SOON: i64 = 12;
+const SOON: i64 = 20;
 
 #[expect(
     clippy::disallowed_methods,
@@ -68,9 +68,12 @@ async fn is_on(world: &World, system: &str, flag: &str) -> Value {
 async fn reached(world: &World) -> (Vec<String>, Vec<String>) {
     let (mut began, mut ended) = (Vec::new(), Vec::new());
     for entry in world.entries("date.reached").await {
-        for (key, all) in [("began", &mut began), ("ended", &mut ended)] {
-            let ids = entry.body[key].as_array().unwrap().iter();
-            all.extend(ids.map(|date| date["id"].as_str().unwrap().to_owned()));
+        for date in entry.body["changes"].as_array().unwrap() {
+            let all = match date["effect"].as_str() {
+                Some("begins") => &mut began,
+                _ => &mut ended,
+            };
+            all.push(date["id"].as_str().unwrap().to_owned());
         }
     }
     (began, ended)
@@ -196,6 +199,64 @@ async fn the_end_of_the_last_admin_is_held_and_of_others_not() {
     }
 }
 
+const NOT_IN_AN_INCIDENT: &str = r#"package lockstep
+
+deny contains {"resource": sprintf("%s/%s", [change.kind, change.name]), "msg": "not while an incident is open"} if {
+	some change in input.changes
+	change.direction == "widening"
+	count(input.incidents_open) > 0
+}
+"#;
+
+fn incident(world: &World, status: &str) {
+    world.write(
+        "incidents/2026-11-27-db-pool.md",
+        &format!("---\nseverity: high\naffected: [medical]\nstatus: {status}\n---\n\n# DB pool\n"),
+    );
+    world.commit(status);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_begins_is_judged_again_when_it_does() {
+    let world = World::in_step().await;
+    let at = ahead(SOON);
+    flag(&world, &format!("\"from\": \"{at}\""));
+    access(
+        &world,
+        &format!(r#", {{"id": "user200", "until": "{at}"}}"#),
+        "",
+    );
+    world.write("policies/incident.rego", NOT_IN_AN_INCIDENT);
+    world.commit("a tour of the ward, soon");
+    assert_eq!(world.apply().await.code, Some(0));
+    incident(&world, "open");
+    assert_eq!(world.apply().await.code, Some(0));
+    let held = eventually("the beginning is held", async || {
+        let ended = world.apply().await;
+        (ended.code == Some(1)).then_some(ended)
+    })
+    .await;
+    assert!(
+        held.out.contains("not while an incident is open"),
+        "{held:?}"
+    );
+    for system in BOTH {
+        assert_eq!(is_on(&world, system, "ward_tour").await, false);
+        // What ends is asked nothing.
+        assert!(!has(&world, system, "AccessGrant/readonly/user200").await);
+        let (standing, why) = world.standing(system).await;
+        assert_eq!(standing, "held", "{why}");
+        assert!(why.contains("FeatureFlag/ward_tour was to begin"), "{why}");
+    }
+    incident(&world, "resolved");
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for system in BOTH {
+        assert_eq!(is_on(&world, system, "ward_tour").await, true);
+    }
+    assert_eq!(reached(&world).await.0, ["FeatureFlag/ward_tour"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_date_is_no_drift_where_drift_is_only_reported() {
     let world = World::in_step().await;
@@ -291,9 +352,10 @@ async fn a_date_is_announced_a_week_before_and_once() {
     assert_eq!(announced.len(), 1);
     let body = &announced[0].body;
     assert_eq!(news[0].body, *body);
-    assert_eq!(body["resource"], "AccessGrant/readonly/user200");
-    assert_eq!(body["effect"], "ends");
-    assert_eq!(body["at"], until.as_str());
+    let change = &body["changes"][0];
+    assert_eq!(change["id"], "AccessGrant/readonly/user200");
+    assert_eq!(change["effect"], "ends");
+    assert_eq!(change["at"], until.as_str());
     assert_eq!(body["systems"], serde_json::json!(BOTH));
     let english = body["text"]["en"].as_str().unwrap();
     assert!(english.ends_with("JST on medical, voicedrive"), "{english}");
@@ -368,6 +430,31 @@ async fn what_begins_only_later_is_judged_and_approved_now() {
     }
     // Against the live systems there is nothing to do either.
     world.ok(&["plan", "--live", "--exit-code"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_says_what_its_dates_will_be_held_for() {
+    let world = World::in_step().await;
+    let base = world
+        .git_in("work", &["rev-parse", "HEAD"])
+        .trim()
+        .to_owned();
+    world.write(
+        "config/access-control.json",
+        r#"{ "admin_users": [{"id": "user001", "until": "2090-12-31"}], "readonly_users": ["user100"], "blocked_ips": ["203.0.113.7"] }"#,
+    );
+    let head = world.commit("the only admin leaves");
+    let gate = |format| ["gate", "--base", &base, "--head", &head, "--format", format];
+    let told = world.ok(&gate("markdown")).await;
+    assert!(
+        told.contains("Held when `2091-01-01 00:00` JST comes (group hospital)"),
+        "{told}"
+    );
+    let judged: Value = serde_json::from_str(&world.ok(&gate("json")).await).unwrap();
+    assert_eq!(judged["held"], serde_json::json!([]));
+    let later = &judged["held_later"][0];
+    assert_eq!(later["at"], "2090-12-31T15:00:00Z");
+    assert_eq!(later["breaches"][0]["rule"], "last_admin");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Revision, SystemName};
-use crate::plan::SystemPlan;
+use crate::ids::{ResourceRef, Revision, SystemName};
+use crate::plan::{Change, SystemPlan};
 use crate::resource::Language;
 
 /// What was gone past, on which system, for which kind.
@@ -50,6 +50,12 @@ pub enum Rule {
     Lost { revision: Revision },
     /// Lockstep itself would be shut out. No release lets this pass.
     OwnAccess,
+    /// A date has come for a resource, and by now a policy denies it.
+    Denied {
+        id: ResourceRef,
+        why: String,
+        why_ja: String,
+    },
 }
 
 impl Rule {
@@ -63,7 +69,8 @@ impl Rule {
             | Self::DeleteShare { .. }
             | Self::UpdateShare { .. }
             | Self::Freeze { .. }
-            | Self::Lost { .. } => false,
+            | Self::Lost { .. }
+            | Self::Denied { .. } => false,
         }
     }
 }
@@ -84,7 +91,8 @@ pub fn may_release(roles: &[String], breaches: &[Breach]) -> bool {
         | Rule::UpdateShare { .. }
         | Rule::LastAdmin
         | Rule::Lost { .. }
-        | Rule::OwnAccess => false,
+        | Rule::OwnAccess
+        | Rule::Denied { .. } => false,
     };
     if breaches.iter().any(|b| b.rule.is_final()) {
         return false;
@@ -109,6 +117,28 @@ impl Breach {
             },
             count: number(share.changes.len()),
             rows: share.existing.values().map(|n| number(*n)).sum(),
+            limit: 0,
+        }
+    }
+
+    /// A change that a date brings, where a policy denies it, in English and Japanese.
+    pub fn denied(
+        system: &SystemName,
+        share: &SystemPlan,
+        change: &Change,
+        (why, why_ja): (&str, &str),
+    ) -> Self {
+        let rows = share.existing.get(change.id.kind()).copied();
+        Self {
+            system: system.clone(),
+            kind: change.id.kind().to_owned(),
+            rule: Rule::Denied {
+                id: change.id.clone(),
+                why: why.to_owned(),
+                why_ja: why_ja.to_owned(),
+            },
+            count: 1,
+            rows: rows.map_or(0, |n| u64::try_from(n).unwrap_or(u64::MAX)),
             limit: 0,
         }
     }
@@ -163,6 +193,11 @@ impl Breach {
             Rule::OwnAccess => format!(
                 "{system}: would shut Lockstep itself out ({count} {kind}); nobody can release that, take it out of the repo"
             ),
+            Rule::Denied { id, why, why_ja: _ } => {
+                format!(
+                    "{system}: {id} was to begin by its date, and a policy denies it now: {why}"
+                )
+            }
         }
     }
 
@@ -207,6 +242,11 @@ impl Breach {
             Rule::OwnAccess => format!(
                 "{system}: Lockstep自身が締め出されます（{kind} {count}件）。誰にも解除できません。リポジトリから外してください"
             ),
+            Rule::Denied { id, why: _, why_ja } => {
+                format!(
+                    "{system}: {id} は日付により始まるはずでしたが、今はポリシーが認めません: {why_ja}"
+                )
+            }
         }
     }
 }
