@@ -234,6 +234,7 @@ fn files_stay_readable() {
         .into_iter()
         .chain(files("tests", ".rs"))
         .chain(files("benches", ".rs"))
+        .chain(files("examples", ".rs"))
     {
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         if lines > 600 {
@@ -265,6 +266,7 @@ fn nothing_is_left_undone_or_hushed() {
         .into_iter()
         .chain(files("tests", ".rs"))
         .chain(files("benches", ".rs"))
+        .chain(files("examples", ".rs"))
     {
         let text = std::fs::read_to_string(&path).unwrap();
         for (number, line) in text.lines().enumerate() {
@@ -294,6 +296,7 @@ fn no_machine_paths_or_registry_hosts_are_committed() {
         "src",
         "tests",
         "benches",
+        "examples",
         "docs",
         "policies",
         "shared-config",
