@@ -9,7 +9,7 @@ use lockstep::ids::{Fence, Stage};
 use lockstep::protocol::{self, Answer, Call, Effect, Event};
 use lockstep::record::{ConnectorError, Decision, Member, MemberState, Outcome, Phase, Run};
 
-use super::invariants::Promise;
+use super::promises::Promise;
 
 /// A bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,17 +4,17 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use lockstep::ids::{Digest, Fence, Stage};
-use lockstep::protocol::{Answer as Heard, Call as Ask2, Effect, Event as Step};
-use lockstep::record::{ConnectorError, Decision, Leaves, Next, Outcome, Phase, Receipt, Run};
+use lockstep::ids::{Fence, Stage};
+use lockstep::protocol::{Call as Asked, Effect, Event as Step};
+use lockstep::record::{Decision, Next, Phase, Run};
 
 use super::bugs::{self, Bug};
 use super::faults::Fault;
 use super::invariants::Fact;
 use super::replica::{Held, Job};
-use super::store::{self, Answer, Call, Claims, Finish, LEASE, No};
-use super::systems::{Ask, Reply, Request, Share};
-use super::universe::{moment, revision_index, slot_of, system_index, system_name};
+use super::store::{self, Answer, Call, LEASE, No};
+use super::systems::{Ask, Request};
+use super::universe::{moment, system_index};
 use super::world::{Event, Tag, Token, World, say};
 
 const PREPARE_TIME: u64 = 20_000;
@@ -27,29 +27,29 @@ pub(crate) struct Carry {
     todo: VecDeque<Effect>,
     /// What was heard while the store was waited for.
     heard: VecDeque<(u64, Came)>,
-    waits: Waits,
+    pub(crate) waits: Waits,
     /// Grows when what was asked is not waited for any more.
     pub(crate) turn: u64,
     armed: u64,
     /// Open runs that are to be taken up after this one; `None` for a run of its own.
-    rest: Option<(Held, Vec<Rc<Run>>)>,
+    pub(crate) rest: Option<(Held, Vec<Rc<Run>>)>,
     is_over: bool,
 }
 
 #[derive(Debug)]
-enum Came {
+pub(crate) enum Came {
     Event(Step),
     Deadline(Phase, u64),
     Renewal,
     /// The backoff before asking again is over.
-    Again(usize, Ask2),
+    Again(usize, Asked),
     /// A system has prepared to undo.
     UndoStaged(usize),
 }
 
 /// What the store was asked that nothing goes on without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
+pub(crate) enum Waits {
     Nothing,
     Save,
     Decide(Decision),
@@ -125,7 +125,7 @@ impl World {
         self.drive(replica, group);
     }
 
-    fn carry(&mut self, replica: usize, group: usize) -> Option<&mut Carry> {
+    pub(crate) fn carry(&mut self, replica: usize, group: usize) -> Option<&mut Carry> {
         match &mut self.replicas[replica].turns[group].job {
             Job::Carrying(carry) => Some(carry),
             _ => None,
@@ -193,18 +193,9 @@ impl World {
             }
             Effect::Arm(phase) => {
                 carry.armed += 1;
-                let armed = carry.armed;
-                let time = match phase {
-                    Phase::Planned | Phase::Preparing | Phase::Aborting => PREPARE_TIME,
-                    Phase::Deciding
-                    | Phase::Committing
-                    | Phase::Verifying
-                    | Phase::Compensating
-                    | Phase::Finished
-                    | Phase::Yielded => COMMIT_TIME,
-                };
-                self.queue
-                    .push(self.now + time, Event::Deadline { to, phase, armed });
+                let (armed, time) = (carry.armed, time_for(phase));
+                let event = Event::Deadline { to, phase, armed };
+                self.queue.push(self.now + time, event);
             }
             Effect::Ask {
                 system,
@@ -220,20 +211,7 @@ impl World {
                         .push(self.now + pause, Event::Again { to, system, call });
                 }
             }
-            Effect::Finish(outcome) => {
-                let uses = outcome.is_success() && !carry.run.members.is_empty();
-                if uses {
-                    carry.waits = Waits::UseRelease;
-                    let run = Rc::new(carry.run.clone());
-                    self.ask_store(to, Call::UseRelease { run });
-                } else if carry.run.leaves_doubt() && !self.has(Bug::FenceKeptInDoubt) {
-                    // The next run is to be of a newer fence than what is still under way to that system. Written first, so that nobody
-                    // sees the run's end without it.
-                    self.give_back(replica, group);
-                } else {
-                    self.finish(replica, group, false);
-                }
-            }
+            Effect::Finish(outcome) => self.begin_end(replica, group, &outcome),
             Effect::Yield { system } => {
                 let run = store::key(&carry.run);
                 say!(
@@ -248,80 +226,6 @@ impl World {
     fn leave_open(&mut self, replica: usize, group: usize) {
         self.replicas[replica].turns[group].lease = None;
         self.end_pass(replica, group, Some(Next::Retry));
-    }
-
-    fn give_back(&mut self, replica: usize, group: usize) {
-        let to = self.token(replica, group);
-        let Some(carry) = self.carry(replica, group) else {
-            return;
-        };
-        carry.waits = Waits::GiveBack;
-        let (fence, holder) = (carry.run.fence.0, (replica, to.inc));
-        self.ask_store(
-            to,
-            Call::GiveBack {
-                group,
-                holder,
-                fence,
-            },
-        );
-    }
-
-    fn finish(&mut self, replica: usize, group: usize, released: bool) {
-        let to = self.token(replica, group);
-        let Some(carry) = self.carry(replica, group) else {
-            return;
-        };
-        carry.waits = Waits::Finish;
-        let run = Rc::new(carry.run.clone());
-        let finish = self.end_of(group, run, released);
-        self.ask_store(to, Call::Finish(Box::new(finish)));
-    }
-
-    /// All that follows from a run's end.
-    pub(crate) fn end_of(&self, group: usize, run: Rc<Run>, released: bool) -> Finish {
-        let at = moment(self.now, 0);
-        let good = run.outcome.as_ref().is_some_and(Outcome::is_success);
-        let (mut past, mut claims) = (Vec::new(), Vec::new());
-        for (name, member) in &run.members {
-            let left = member.state.leaves();
-            let is_there = left == Leaves::Target;
-            let mut claim = Claims::default();
-            for change in &member.changes {
-                if is_there && !released {
-                    past.push(lockstep::plan::safety::PastChange {
-                        at,
-                        system: name.clone(),
-                        id: change.id.clone(),
-                        op: change.op,
-                    });
-                }
-                let bit = 1 << slot_of(&change.id);
-                match change.op {
-                    lockstep::plan::Op::Delete if is_there => claim.gone |= bit,
-                    lockstep::plan::Op::Create
-                        if !good && (is_there || left == Leaves::Unknown) =>
-                    {
-                        claim.own |= bit;
-                    }
-                    lockstep::plan::Op::Create
-                    | lockstep::plan::Op::Update
-                    | lockstep::plan::Op::Delete => {}
-                }
-            }
-            if claim != Claims::default() {
-                claims.push((system_index(name), claim));
-            }
-        }
-        Finish {
-            group,
-            systems: self.groups[group].systems.clone(),
-            revision: revision_index(&run.revision),
-            past,
-            claims,
-            owes: self.bug != Some(Bug::OutboxOutsideTransaction),
-            run,
-        }
     }
 
     /// The store's answer to what the run waits for.
@@ -400,7 +304,7 @@ impl World {
                     ask: Ask::Commit,
                     fence,
                 };
-                self.ask_system(to, Tag::Call(Ask2::Undo), system, request);
+                self.ask_system(to, Tag::Call(Asked::Undo), system, request);
             }
             Came::Deadline(_, armed) if armed != carry.armed => {}
             Came::Deadline(phase, _) => {
@@ -438,7 +342,7 @@ impl World {
         }
     }
 
-    fn came(&mut self, to: Token, came: Came) {
+    pub(crate) fn came(&mut self, to: Token, came: Came) {
         if let Some(carry) = self.carry(to.replica, to.group) {
             carry.heard.push_back((to.turn, came));
             self.drive(to.replica, to.group);
@@ -463,184 +367,21 @@ impl World {
     }
 
     /// Like all that was begun, what is to be asked again waits while the store is waited for.
-    pub(crate) fn again(&mut self, to: Token, system: usize, call: Ask2) {
+    pub(crate) fn again(&mut self, to: Token, system: usize, call: Asked) {
         if self.is_current(to) {
             self.came(to, Came::Again(system, call));
         }
     }
-
-    /// The run is over and that is written.
-    fn ended(&mut self, replica: usize, group: usize) {
-        let turn = &mut self.replicas[replica].turns[group];
-        let Job::Carrying(carry) = std::mem::take(&mut turn.job) else {
-            return;
-        };
-        let Some(outcome) = carry.run.outcome.clone() else {
-            return;
-        };
-        let inc = self.replicas[replica].inc;
-        self.queue
-            .push(self.now + 1, Event::SendOwed { replica, inc });
-        let turn = &mut self.replicas[replica].turns[group];
-        let is_in_doubt = carry.run.leaves_doubt() && self.bug != Some(Bug::FenceKeptInDoubt);
-        if is_in_doubt {
-            turn.lease = None;
-        }
-        let Some((held, rest)) = carry.rest else {
-            let (revision, next) = (revision_index(&carry.run.revision), outcome.next());
-            turn.outcome = Some((revision, outcome));
-            self.end_pass(replica, group, Some(next));
-            return;
-        };
-        turn.pass += 1;
-        if is_in_doubt {
-            self.take_lease(replica, group);
-        } else {
-            self.recover(replica, group, held, rest);
-        }
-    }
-
-    // What systems are asked.
-
-    fn call(&mut self, to: Token, system: usize, call: Ask2) {
-        let Some(carry) = self.carry(to.replica, to.group) else {
-            return;
-        };
-        let (run, fence, is_over) = (
-            store::key(&carry.run),
-            carry.run.fence.0,
-            carry.run.outcome.is_some(),
-        );
-        let (stage, ask, tag) = match call {
-            Ask2::Prepare => (
-                Stage::Forward,
-                self.share(to, system, Stage::Forward),
-                Tag::Call(call),
-            ),
-            Ask2::Commit => (Stage::Forward, Some(Ask::Commit), Tag::Call(call)),
-            Ask2::Abort => (Stage::Forward, Some(Ask::Abort), Tag::Call(call)),
-            Ask2::Undo => (
-                Stage::Undo,
-                self.share(to, system, Stage::Undo),
-                Tag::UndoPrepare,
-            ),
-            Ask2::Observe(stage) => (stage, Some(Ask::Look), Tag::Call(call)),
-        };
-        self.facts.push(Fact::Asked { run, call, is_over });
-        say!(
-            self,
-            "r{} g{}   asks {}: {call:?} #{run} under fence {fence}",
-            to.replica,
-            to.group,
-            system_name(system)
-        );
-        if let Some(ask) = ask {
-            self.ask_system(
-                to,
-                tag,
-                system,
-                Request {
-                    run,
-                    stage,
-                    ask,
-                    fence,
-                },
-            );
-        }
-    }
-
-    fn share(&mut self, to: Token, system: usize, stage: Stage) -> Option<Ask> {
-        let carry = self.carry(to.replica, to.group)?;
-        let member = carry.run.members.get(&system_name(system))?;
-        let share = member.share(stage);
-        Some(Ask::Prepare(Rc::new(Share {
-            revision: revision_index(&carry.run.revision),
-            base: share.base.get(),
-            target: share.target.get(),
-            changes: share.changes,
-        })))
-    }
-
-    /// A system's answer to what a run asked.
-    pub(crate) fn run_hears(&mut self, to: Token, tag: Tag, system: usize, reply: Reply) {
-        let answer = match tag {
-            Tag::UndoPrepare => match reply {
-                Reply::Error(error) => Heard::Undone(Err(error)),
-                Reply::Done(_) | Reply::Seen(_) => {
-                    self.came(to, Came::UndoStaged(system));
-                    return;
-                }
-            },
-            Tag::Look => return,
-            Tag::Call(call) => self.answer(to, call, system, reply),
-        };
-        say!(
-            self,
-            "r{} g{}   hears {}: {}",
-            to.replica,
-            to.group,
-            system_name(system),
-            words(&answer)
-        );
-        let event = Step::Answered(system_name(system), answer);
-        self.came(to, Came::Event(event));
-    }
-
-    fn answer(&mut self, to: Token, call: Ask2, system: usize, reply: Reply) -> Heard {
-        let receipt = |digest| Receipt {
-            digest,
-            reference: None,
-        };
-        let result: Result<Digest, ConnectorError> = match reply {
-            Reply::Done(digest) => Ok(digest),
-            Reply::Error(error) => Err(error),
-            Reply::Seen(sight) if !sight.is_whole => {
-                let message = "a bucket does not match its digest".to_owned();
-                Err(ConnectorError::Transient { message })
-            }
-            Reply::Seen(sight) => Ok(self.digest_now(to, call, system, sight)),
-        };
-        match call {
-            Ask2::Prepare => Heard::Prepared(result.map(|_| ())),
-            Ask2::Commit => Heard::Committed(result.map(receipt)),
-            Ask2::Abort => Heard::Aborted(result.map(|_| ())),
-            Ask2::Undo => Heard::Undone(result.map(receipt)),
-            Ask2::Observe(stage) => Heard::Observed(stage, result),
-        }
-    }
-
-    /// The digest of what a system really lists, where it announces the right one.
-    fn digest_now(
-        &mut self,
-        to: Token,
-        call: Ask2,
-        system: usize,
-        sight: super::systems::Sight,
-    ) -> Digest {
-        let trusts = self.bug == Some(Bug::DigestTrusted);
-        let target = self.carry(to.replica, to.group).and_then(|carry| {
-            let member = carry.run.members.get(&system_name(system))?;
-            Some(match call {
-                Ask2::Observe(Stage::Undo) => member.base,
-                _ => member.target,
-            })
-        });
-        let announced = sight.announced.digest();
-        if Some(announced) == target && !trusts {
-            sight.listed.digest()
-        } else {
-            announced
-        }
-    }
 }
 
-fn words(answer: &Heard) -> String {
-    let (word, error) = match answer {
-        Heard::Prepared(result) => ("prepared", result.as_ref().err()),
-        Heard::Aborted(result) => ("aborted", result.as_ref().err()),
-        Heard::Committed(result) => ("committed", result.as_ref().err()),
-        Heard::Undone(result) => ("undone", result.as_ref().err()),
-        Heard::Observed(_, result) => ("observed", result.as_ref().err()),
-    };
-    error.map_or_else(|| word.to_owned(), |error| format!("not {word}: {error}"))
+fn time_for(phase: Phase) -> u64 {
+    match phase {
+        Phase::Planned | Phase::Preparing | Phase::Aborting => PREPARE_TIME,
+        Phase::Deciding
+        | Phase::Committing
+        | Phase::Verifying
+        | Phase::Compensating
+        | Phase::Finished
+        | Phase::Yielded => COMMIT_TIME,
+    }
 }

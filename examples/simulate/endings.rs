@@ -4,7 +4,8 @@ use lockstep::config::OnFailure;
 use lockstep::ids::Stage;
 use lockstep::record::{Decision, Leaves, MemberState, Outcome};
 
-use super::invariants::{Broken, GhostMember, Promise, broken};
+use super::invariants::GhostMember;
+use super::promises::{Broken, Promise, broken};
 use super::store::Row;
 use super::systems::{RunKey, Status};
 use super::universe::{OWN, StateId, system_index, system_name};

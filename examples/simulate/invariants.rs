@@ -1,116 +1,16 @@
 //! What must hold after every step. What happened comes in as facts, and is held against the state of the store, the systems and the
 //! forge themselves: not against what a replica believes.
 
-use std::fmt;
-
 use lockstep::ids::Stage;
 use lockstep::protocol::Call;
-use lockstep::record::{Decision, Leaves, Run};
+use lockstep::record::{Decision, Run};
 
 use super::bugs::Bug;
-use super::store::{Row, Wrote, key};
-use super::systems::{RunKey, Status};
+use super::promises::{Broken, Promise, broken};
+use super::store::{Wrote, key};
+use super::systems::RunKey;
 use super::universe::{OWN, StateId, slot_of, system_index, system_name};
 use super::world::World;
-
-/// A promise, by its number in the list of the documentation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Promise {
-    InStep,
-    OneAtATime,
-    MergedOnly,
-    NeverBackwards,
-    CompleteOrError,
-    Counted,
-    SavedFirst,
-    DecidedFirst,
-    AllOrNone,
-    Truthful,
-    Justified,
-    OneOutcome,
-    QuietAfterEnd,
-    OnceOnly,
-    Fenced,
-    ReadBack,
-    Ends,
-    Ceilings,
-    OnlyItsOwn,
-    Ledger,
-    Outbox,
-    Converges,
-}
-
-impl Promise {
-    pub(crate) const ALL: [(Self, &'static str); 22] = [
-        (
-            Self::InStep,
-            "no decision and no commit before every system has prepared; no older run takes effect where a newer one is prepared",
-        ),
-        (Self::OneAtATime, "at most one open run in a group"),
-        (
-            Self::MergedOnly,
-            "what is not on the main branch reaches no system, and no run is for it",
-        ),
-        (
-            Self::NeverBackwards,
-            "no run for a revision before the last good one",
-        ),
-        (
-            Self::CompleteOrError,
-            "nothing is planned on a state that the system never showed in full",
-        ),
-        (
-            Self::Counted,
-            "a success was seen on every system, change for change",
-        ),
-        (
-            Self::SavedFirst,
-            "nothing is asked before the run is in the store",
-        ),
-        (
-            Self::DecidedFirst,
-            "no commit without a durable decision to commit, no undoing without one to compensate",
-        ),
-        (
-            Self::AllOrNone,
-            "at the end all are at the target or all at the base, or the outcome names the others",
-        ),
-        (Self::Truthful, "what a run's record says of a system is so"),
-        (
-            Self::Justified,
-            "no one is called, and nothing given up, where the systems kept their word",
-        ),
-        (Self::OneOutcome, "a run ends once"),
-        (Self::QuietAfterEnd, "nothing is asked after the outcome"),
-        (Self::OnceOnly, "a changeset takes effect at most once"),
-        (
-            Self::Fenced,
-            "nothing is written or done under an older fence; a new holder has a newer one",
-        ),
-        (Self::ReadBack, "a stored run comes back as it was"),
-        (Self::Ends, "every run ends once faults stop"),
-        (
-            Self::Ceilings,
-            "what goes past a ceiling waits for the release of that very plan",
-        ),
-        (
-            Self::OnlyItsOwn,
-            "nothing is touched or deleted that is somebody else's",
-        ),
-        (
-            Self::Ledger,
-            "an ended run has its entries, all of them, numbered without a gap",
-        ),
-        (
-            Self::Outbox,
-            "an ended run owes its status from the same moment; each arrives, in order, and takes effect once",
-        ),
-        (
-            Self::Converges,
-            "once faults stop every group comes to the newest revision",
-        ),
-    ];
-}
 
 /// Something that happened and is to be judged.
 #[derive(Debug, Clone)]
@@ -170,23 +70,6 @@ pub(crate) enum Fact {
     Over {
         restless: Option<(Promise, String)>,
     },
-}
-
-/// A promise that was broken.
-#[derive(Debug, Clone)]
-pub(crate) struct Broken {
-    pub(crate) promise: Promise,
-    pub(crate) words: String,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.promise, self.words)
-    }
-}
-
-pub(crate) fn broken<T>(promise: Promise, words: String) -> Result<T, Broken> {
-    Err(Broken { promise, words })
 }
 
 /// What is known of a run besides what is in the store.
@@ -256,6 +139,15 @@ impl Ghost {
         debug_assert_eq!(self.runs.len(), key(run));
     }
 
+    /// A system listed this to a run.
+    fn showed(&mut self, run: RunKey, system: usize, listed: StateId) {
+        let known = run.checked_sub(1).and_then(|n| self.runs.get_mut(n));
+        let members = known.map_or(&mut [][..], |known| &mut known.members);
+        let seen = members.iter_mut();
+        let seen = seen.filter(|m| m.system == system && m.target == listed);
+        seen.for_each(|member| member.is_seen = true);
+    }
+
     pub(crate) fn run(&self, run: RunKey) -> Option<&GhostRun> {
         self.runs.get(run.checked_sub(1)?)
     }
@@ -297,21 +189,7 @@ impl World {
             Fact::Wrote { .. } | Fact::Accepted { .. } | Fact::ReadBack { .. } => Ok(()),
             Fact::Stored(wrote) => self.judge_write(*wrote),
             Fact::PowerCut => self.judge_power_cut(),
-            Fact::Observed { system, state } if !self.systems[*system].was_ever(*state) => broken(
-                Promise::CompleteOrError,
-                format!(
-                    "{} was taken to hold {}, which it never did",
-                    system_name(*system),
-                    state.words()
-                ),
-            ),
-            Fact::Observed { system, state } => {
-                let (has, shown) = (self.systems[*system].state.own(), state.own());
-                for slot in (0..OWN).filter(|slot| has[*slot] != 0 && shown[*slot] == 0) {
-                    self.ghost.strange[*system] |= 1 << slot;
-                }
-                Ok(())
-            }
+            Fact::Observed { system, state } => self.judge_look(*system, *state),
             Fact::Asked { run, call, is_over } => self.judge_question(*run, *call, *is_over),
             Fact::Showed {
                 run,
@@ -319,15 +197,8 @@ impl World {
                 system,
                 listed,
             } => {
-                if let (Stage::Forward, Some(known)) = (
-                    stage,
-                    run.checked_sub(1).and_then(|n| self.ghost.runs.get_mut(n)),
-                ) {
-                    let seen = known
-                        .members
-                        .iter_mut()
-                        .filter(|m| m.system == *system && m.target == *listed);
-                    seen.for_each(|member| member.is_seen = true);
+                if *stage == Stage::Forward {
+                    self.ghost.showed(*run, *system, *listed);
                 }
                 Ok(())
             }
@@ -349,21 +220,42 @@ impl World {
             Fact::Shown {
                 destination,
                 status,
-            } => {
-                let before = self.ghost.shown[*destination].replace(*status);
-                if before.is_some_and(|before| before >= *status) {
-                    return broken(
-                        Promise::Outbox,
-                        format!("status {status} of g{destination} took effect after {before:?}"),
-                    );
-                }
-                Ok(())
-            }
+            } => self.judge_status(*destination, *status),
             Fact::Over {
                 restless: Some((promise, words)),
             } => broken(*promise, words.clone()),
             Fact::Over { restless: None } => Ok(()),
         }
+    }
+
+    /// What a replica took for a system's state. What was hidden from it, it can't know to be Lockstep's.
+    fn judge_look(&mut self, system: usize, state: StateId) -> Result<(), Broken> {
+        if !self.systems[system].was_ever(state) {
+            return broken(
+                Promise::CompleteOrError,
+                format!(
+                    "{} was taken to hold {}, which it never did",
+                    system_name(system),
+                    state.words()
+                ),
+            );
+        }
+        let (has, shown) = (self.systems[system].state.own(), state.own());
+        for slot in (0..OWN).filter(|slot| has[*slot] != 0 && shown[*slot] == 0) {
+            self.ghost.strange[system] |= 1 << slot;
+        }
+        Ok(())
+    }
+
+    fn judge_status(&mut self, destination: usize, status: usize) -> Result<(), Broken> {
+        let before = self.ghost.shown[destination].replace(status);
+        if before.is_some_and(|before| before >= status) {
+            return broken(
+                Promise::Outbox,
+                format!("status {status} of g{destination} took effect after {before:?}"),
+            );
+        }
+        Ok(())
     }
 
     fn judge_write(&mut self, wrote: Wrote) -> Result<(), Broken> {
@@ -438,14 +330,14 @@ impl World {
             return Ok(());
         }
         // Clocks are some minutes apart, so the edge of the window is nobody's.
-        let window = super::pass::WINDOW * 3_600_000 - 600_000;
+        let window = super::planning::WINDOW * 3_600_000 - 600_000;
         for member in known.members.iter().filter(|m| m.deletes != 0) {
             let counts = |(at, system, _): &&(u64, usize, u8)| {
                 *system == member.system && at + window > self.now
             };
             let past = self.ghost.deleted.iter().filter(counts);
             let all = past.fold(member.deletes, |mask, (_, _, slots)| mask | slots);
-            if u64::from(all.count_ones()) > super::pass::DELETES {
+            if u64::from(all.count_ones()) > super::planning::DELETES {
                 return broken(
                     Promise::Ceilings,
                     format!(
@@ -454,164 +346,6 @@ impl World {
                         system_name(member.system)
                     ),
                 );
-            }
-        }
-        Ok(())
-    }
-
-    fn judge_power_cut(&self) -> Result<(), Broken> {
-        let took = |run: RunKey, stage| {
-            let all = self.systems.iter();
-            all.filter_map(|s| s.kept.get(&(run, stage)))
-                .any(|kept| kept.effects > 0)
-        };
-        for row in self.store.runs.iter().flatten() {
-            let run = key(&row.run);
-            let is_lost = (!row.has(Decision::Commit) && took(run, Stage::Forward))
-                || (!row.has(Decision::Compensate) && took(run, Stage::Undo));
-            if is_lost {
-                return broken(
-                    Promise::DecidedFirst,
-                    format!("the decision about #{run} went with the power, and it is carried out"),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn judge_question(&self, run: RunKey, call: Call, is_over: bool) -> Result<(), Broken> {
-        let row = self.store.row(run);
-        let has = |decision| row.is_some_and(|row: &Row| row.has(decision));
-        if is_over {
-            return broken(
-                Promise::QuietAfterEnd,
-                format!("{call:?} of #{run} is asked, which is over"),
-            );
-        }
-        match call {
-            _ if row.is_none() => broken(
-                Promise::SavedFirst,
-                format!("{call:?} of #{run}, which is not in the store"),
-            ),
-            Call::Commit if !has(Decision::Commit) => broken(
-                Promise::DecidedFirst,
-                format!("commit of #{run} without a decision"),
-            ),
-            Call::Undo if !has(Decision::Compensate) => broken(
-                Promise::DecidedFirst,
-                format!("undoing of #{run} without a decision"),
-            ),
-            Call::Prepare | Call::Commit | Call::Abort | Call::Undo | Call::Observe(_) => Ok(()),
-        }
-    }
-
-    fn judge_staging(&self, run: RunKey, stage: Stage, system: usize) -> Result<(), Broken> {
-        let Some(known) = self.ghost.run(run).filter(|_| stage == Stage::Forward) else {
-            return Ok(());
-        };
-        if self.place(known.revision) == usize::MAX {
-            return broken(
-                Promise::MergedOnly,
-                format!(
-                    "{} staged revision {}, which is not on main",
-                    system_name(system),
-                    known.revision
-                ),
-            );
-        }
-        Ok(())
-    }
-
-    /// What was still under way when its run ended may take effect only where that end leaves open where the system stands.
-    fn judge_late_effect(&mut self, run: RunKey, system: usize) -> Result<(), Broken> {
-        let Some(row) = self.store.row(run).filter(|row| row.ends > 0) else {
-            return Ok(());
-        };
-        let name = system_name(system);
-        let left = row.run.members.get(&name).map(|m| m.state.leaves());
-        let started = self.ghost.run(run).map_or(0, |known| known.started);
-        if left != Some(Leaves::Unknown) && !self.is_disturbed(system, started) {
-            return broken(
-                Promise::Truthful,
-                format!("#{run} took effect on {name}, of which its end says {left:?}"),
-            );
-        }
-        self.systems[system].disturbed = Some(self.now);
-        Ok(())
-    }
-
-    fn judge_effect(&mut self, run: RunKey, stage: Stage, system: usize) -> Result<(), Broken> {
-        let name = system_name(system);
-        let kept = &self.systems[system].kept;
-        if kept.get(&(run, stage)).is_some_and(|k| k.effects > 1) {
-            return broken(
-                Promise::OnceOnly,
-                format!("#{run} took effect twice on {name}"),
-            );
-        }
-        let decision = match stage {
-            Stage::Forward => Decision::Commit,
-            Stage::Undo => Decision::Compensate,
-        };
-        if !self.store.row(run).is_some_and(|row| row.has(decision)) {
-            return broken(
-                Promise::DecidedFirst,
-                format!("#{run} took effect on {name} without a decision"),
-            );
-        }
-        self.judge_late_effect(run, system)?;
-        if stage == Stage::Undo {
-            return Ok(());
-        }
-        let kept = &self.systems[system].kept;
-        let newer = kept
-            .range((run + 1, Stage::Forward)..)
-            .find(|(_, k)| k.was_staged && k.status != Status::Aborted);
-        if let Some(((newer, _), _)) = newer {
-            return broken(
-                Promise::InStep,
-                format!("#{run} took effect on {name}, where #{newer} is prepared already"),
-            );
-        }
-        let members = self.ghost.run(run).map_or(&[][..], |known| &known.members);
-        match members.iter().find(|m| !self.has_prepared(run, m.system)) {
-            Some(member) => broken(
-                Promise::InStep,
-                format!(
-                    "#{run} took effect on {name}, and {} has not prepared",
-                    system_name(member.system)
-                ),
-            ),
-            None => Ok(()),
-        }
-    }
-
-    fn judge_ownership(
-        &mut self,
-        stage: Stage,
-        system: usize,
-        before: StateId,
-        after: StateId,
-    ) -> Result<(), Broken> {
-        let name = system_name(system);
-        if before.theirs() != after.theirs() {
-            return broken(
-                Promise::OnlyItsOwn,
-                format!("what is somebody else's on {name} was changed"),
-            );
-        }
-        for slot in 0..OWN {
-            let bit = 1 << slot;
-            let (was, is) = (before.own()[slot] != 0, after.own()[slot] != 0);
-            let ours = &mut self.ghost.ours[system];
-            if was && !is && stage == Stage::Forward && *ours & bit == 0 {
-                return broken(
-                    Promise::OnlyItsOwn,
-                    format!("what is not Lockstep's on {name} was deleted"),
-                );
-            }
-            if !was && is {
-                *ours |= bit;
             }
         }
         Ok(())

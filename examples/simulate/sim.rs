@@ -1,26 +1,33 @@
 //! A deterministic simulation of Lockstep: replicas of the engine, their store, the forge, systems and clocks, in one thread on virtual time,
 //! with faults from a seed. What decides is the library's own: the state machine, its records, plans, digests and guard.
 
+mod asking;
 mod bugs;
 mod carry;
 mod chance;
+mod closing;
+mod effects;
 mod endings;
 mod faults;
 mod forge;
 mod happenings;
 mod invariants;
 mod pass;
+mod planning;
+mod promises;
 mod queue;
 mod replica;
+mod sender;
 mod store;
 mod systems;
 mod transactions;
 mod universe;
+mod wires;
 mod world;
 
 pub(crate) use bugs::{ALL as BUGS, Bug};
 pub(crate) use faults::{Fault, Tally};
-pub(crate) use invariants::{Broken, Promise};
+pub(crate) use promises::{Broken, Promise};
 
 use world::World;
 

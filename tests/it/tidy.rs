@@ -251,6 +251,7 @@ fn files_stay_readable() {
         .into_iter()
         .chain(files("tests", ".rs"))
         .chain(files("benches", ".rs"))
+        .chain(files("examples", ".rs"))
     {
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         if lines > 600 {
@@ -282,6 +283,7 @@ fn nothing_is_left_undone_or_hushed() {
         .into_iter()
         .chain(files("tests", ".rs"))
         .chain(files("benches", ".rs"))
+        .chain(files("examples", ".rs"))
     {
         let text = std::fs::read_to_string(&path).unwrap();
         for (number, line) in text.lines().enumerate() {
@@ -311,6 +313,7 @@ fn no_machine_paths_or_registry_hosts_are_committed() {
         "src",
         "tests",
         "benches",
+        "examples",
         "docs",
         "policies",
         "shared-config",
