@@ -10,13 +10,16 @@ author := input.proposal.author
 # The systems that the author is of; none for an author who is not under `people`.
 author_systems := {system | some system in input.people[author].systems}
 
-# The day of judging, to compare with dates and with the beginnings of times.
+# The day of judging, to compare with dates.
 today := substring(input.now, 0, 10)
 
-# Whether a spec still holds today: without `until`, or with one that is not past.
-holds(spec) if not is_string(spec.until)
+# Whether a resource holds at the time of judging: `from` has come and `until` has not. One without dates always does.
+holds(resource) if not resource.holds == false
 
-holds(spec) if substring(spec.until, 0, 10) >= today
+# How much of everyone a flag reached before a change: nobody while its dates kept it off.
+exposure_before(change) := 0 if change.before_holds == false
+
+exposure_before(change) := exposure(change.before) if not change.before_holds == false
 
 # How much of everyone a flag reaches, from 0 to 100. A flag that is absent reaches nobody.
 exposure(spec) := 0 if not switched_on(spec)

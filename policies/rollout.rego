@@ -12,7 +12,7 @@ rollout_step := 25
 rollout_rises contains {"change": change, "from": from, "to": to, "rise": to - from} if {
 	some change in input.changes
 	change.kind == "FeatureFlag"
-	from := lib.exposure(change.before)
+	from := lib.exposure_before(change)
 	to := lib.exposure(change.after)
 	to > from
 }

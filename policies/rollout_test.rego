@@ -48,3 +48,13 @@ test_an_incident_elsewhere if denied(facts(at(10), at(20), [{"name": "db", "syst
 test_an_incident_that_names_no_system if denied(facts(at(10), at(20), [{"name": "db", "systems": []}])) == {"rollout/incident"}
 
 test_falling_in_an_incident if denied(facts(at(20), at(10), [{"name": "db", "systems": ["medical"]}])) == set()
+
+unlit(before, after) := object.union(facts(before, after, []), {"changes": [object.union(
+	{"op": "update", "kind": "FeatureFlag", "name": "ai", "systems": ["medical"], "before": before, "after": after},
+	{"before_holds": false},
+)]})
+
+# Its dates kept it off, so an earlier `from` or a later `until` lights it up for everyone it is set to.
+test_what_dates_kept_off_reached_nobody if denied(unlit(at(100), at(100))) == {"rollout/step"}
+
+test_what_dates_kept_off_may_start_small if denied(unlit(at(25), at(25))) == set()

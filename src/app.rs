@@ -336,6 +336,14 @@ pub async fn open_store(settings: &Settings, repo: &Repo) -> anyhow::Result<Stor
     })
 }
 
+/// The same in the place of one that was lost.
+pub async fn begin_store_anew(settings: &Settings, repo: &Repo) -> anyhow::Result<Store> {
+    Ok(match store_place(settings, repo)? {
+        StorePlace::File(path) => Store::begin_anew(path).await?,
+        StorePlace::Server(url) => Store::begin_anew(url.expose()).await?,
+    })
+}
+
 fn connect(
     name: &SystemName,
     system: &System,

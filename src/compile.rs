@@ -15,6 +15,7 @@ use crate::resource::{Bundle, Resource, custom};
 
 mod adopt;
 mod alike;
+mod dates;
 mod definitions;
 mod lines;
 mod read;
@@ -24,6 +25,7 @@ mod whole;
 
 pub use adopt::{Adopted, Adoption, Left, Why, adopt};
 use alike::{Alike, Of};
+pub use dates::past;
 use definitions::{Definitions, definitions};
 pub use lines::fill_lines;
 use read::{Document, Reader, differences};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
@@ -21,7 +22,9 @@ use crate::resource::Bundle;
 use crate::store::{Alive, Duty, Store, StoreError};
 
 mod adopt;
+mod announce;
 mod conclude;
+mod dates;
 mod drift;
 mod execute;
 mod finish;
@@ -41,6 +44,7 @@ mod statuses;
 mod supervisor;
 mod urgent;
 
+pub use announce::ANNOUNCED;
 use observe::Link;
 pub use observe::{Hope, observe};
 pub use rounds::Rounds;
@@ -117,6 +121,8 @@ pub struct GroupReport {
     /// Why the group is not at the newest revision whatever came of this pass: that one can't be applied, another process acts for the
     /// group, or a run is not over.
     pub waits: Option<String>,
+    /// When the next thing begins or ends by its date.
+    pub next_date: Option<Timestamp>,
 }
 
 impl GroupReport {
@@ -230,6 +236,17 @@ impl Engine {
             Err(RepoError::NotFound(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The bundle of a revision that is to be applied again, or why it can't be: what compiled for an earlier version, or while all of it was
+    /// there, is not taken on trust.
+    async fn sound_bundle_of(
+        &self,
+        revision: &Revision,
+    ) -> Result<Result<Arc<Bundle>, String>, EngineError> {
+        let wanted = revision.clone();
+        self.with_source(move |source| source.sound_bundle_of(&wanted))
+            .await
     }
 
     async fn bundle_of(&self, revision: &Revision) -> Result<Arc<Bundle>, EngineError> {

@@ -191,6 +191,12 @@ impl Report {
         Self { findings }
     }
 
+    /// The same with more findings.
+    #[must_use]
+    pub fn with(&self, more: Vec<Finding>) -> Self {
+        Self::new(self.findings.iter().cloned().chain(more).collect())
+    }
+
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

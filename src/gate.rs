@@ -95,6 +95,8 @@ pub struct Judgement {
     pub conflicts: Vec<String>,
     pub report: Report,
     pub plan: Plan,
+    /// What of it is done at once, where its dates leave something for later.
+    at_once: Option<Plan>,
     /// What an approval is bound to: the plan, and the definitions that the proposal changes.
     pub scope: PlanDigest,
     pub verdict: Verdict,
@@ -167,6 +169,11 @@ impl Judgement {
     fn foresee(&mut self, known: &Known, language: Language) {
         self.foresight = Foresight::of(self, known);
         self.statuses = statuses::statuses(self, language);
+    }
+
+    /// What is done when it is merged; the plan without what begins or ends only later.
+    pub(crate) fn at_once(&self) -> &Plan {
+        self.at_once.as_ref().unwrap_or(&self.plan)
     }
 
     /// Whether all four statuses are green.

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::{Digest, DocPath, PlanDigest, ResourceRef, Revision, SystemName};
+use crate::resource::dating::When;
 use crate::resource::{Bundle, Direction, Kind};
 use crate::state::{DigestOf, Item, Spec, State};
 
@@ -170,15 +172,28 @@ pub struct Plan {
 
 impl Plan {
     /// From one revision to another, without asking any system: what a proposal changes. `before` is `None` for an empty world.
+    ///
+    /// Compared is what is written, whatever its dates say: approvals are bound to this plan and policies judge it, so what a proposal lets begin
+    /// next month has to be a change in it, with its `from` and `until` in the spec. What of it happens when it is merged is
+    /// [`Plan::between_at`].
     pub fn between(before: Option<&Bundle>, after: &Bundle) -> Self {
+        Self::compare(before, after, When::Written)
+    }
+
+    /// The same of what holds at a moment: what would be done on systems that are as the earlier revision says.
+    pub fn between_at(before: Option<&Bundle>, after: &Bundle, now: Timestamp) -> Self {
+        Self::compare(before, after, When::At(now))
+    }
+
+    fn compare(before: Option<&Bundle>, after: &Bundle, when: When) -> Self {
         let mut systems = BTreeMap::new();
         let names = after
             .config
             .systems
             .keys()
             .chain(before.iter().flat_map(|b| b.config.systems.keys()));
-        for (system, desired) in after.project_all(names) {
-            let had = before.map(|b| b.project_after(&system, after, &desired));
+        for (system, desired) in after.project_all(names, when) {
+            let had = before.map(|b| b.project_after(&system, when, after, &desired));
             let had = had.unwrap_or_default();
             let mut plan = SystemPlan::new(&desired, &had, after);
             for change in plan.changes.iter_mut().filter(|c| c.origin.is_none()) {

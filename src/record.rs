@@ -12,8 +12,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Consistency, OnFailure};
-use crate::ids::{Digest, Fence, GroupName, PlanDigest, Revision, RunId, Stage, SystemName};
+use crate::ids::{
+    Digest, Fence, GroupName, PlanDigest, ResourceRef, Revision, RunId, Stage, SystemName,
+};
 use crate::plan::{Change, Plan, SystemPlan};
+use crate::resource::dating::Effect;
 
 mod answer;
 mod changes;
@@ -45,6 +48,8 @@ pub enum Trigger {
     Manual,
     /// A run that an earlier process left unfinished.
     Resume,
+    /// Something began or ended by its date.
+    Date,
 }
 
 /// How far a run has come. A run in the store is `Planned`, `Deciding` or `Finished`: the rest is lived through in memory.
@@ -108,6 +113,21 @@ pub struct Run {
     /// When the decision to commit was durable.
     pub decided_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// The moment whose dates it carries out; `None` in runs of versions that knew none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// What began or ended by its date since the group was last brought in step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dates: Vec<DateReached>,
+}
+
+/// A resource that began or ended by its date.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DateReached {
+    pub id: ResourceRef,
+    pub effect: Effect,
+    /// When, as its document says: what was down or out of reach then carries it out later.
+    pub at: Timestamp,
 }
 
 /// How much of a group's plan a run carries.
@@ -181,7 +201,17 @@ impl Run {
             started_at,
             decided_at: None,
             finished_at: None,
+            as_of: None,
+            dates: Vec::new(),
         }
+    }
+
+    /// The same run with the moment whose dates it carries out, and what began or ended by then.
+    #[must_use]
+    pub fn as_of(mut self, moment: Timestamp, dates: Vec<DateReached>) -> Self {
+        self.as_of = Some(moment);
+        self.dates = dates;
+        self
     }
 
     /// The same run as one of urgent changes alone.
@@ -198,6 +228,12 @@ impl Run {
         self.phase = Phase::Finished;
         self.finished_at = Some(at);
         self
+    }
+
+    /// Whether it leaves a system of which nobody knows where it stands. What it was sent may still be under way, and take effect there.
+    pub fn leaves_doubt(&self) -> bool {
+        let unknown = |m: &Member| m.state.leaves() == Leaves::Unknown;
+        self.members.values().any(unknown)
     }
 
     /// How many changes it carries, over all systems.

@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use dating::{Dated, Outside, When};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::ids::{Digest, DocPath, KindName, ResourceRef, Revision, SystemName};
-use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
+use crate::state::{BUCKETS, Bucket, Item, Spec, State, state_digest};
 
 pub mod access;
 pub mod compliance;
 pub mod custom;
+pub mod dating;
 mod declare;
 pub mod experiment;
 pub mod flag;
@@ -44,6 +47,8 @@ pub struct Resource {
     pub systems: SystemSet,
     /// The document that declares it. Its line is found when it is shown (`compile::fill_lines`).
     pub document: DocPath,
+    /// When it holds; `None` for what always does.
+    pub dated: Option<Arc<Dated>>,
 }
 
 /// Whether a change gives more or less: what approvals, freezes and urgency go by.
@@ -94,7 +99,8 @@ pub trait Kind: Send + Sync {
     /// As in `kind/name`.
     fn name(&self) -> &str;
 
-    /// Whether a change gives more or less. Must be antisymmetric: swapping `before` and `after` reverses it.
+    /// Whether a change gives more or less. Swapping `before` and `after` reverses it; where each gives something that the other does not, both
+    /// ways are widening.
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction;
 
     /// One line that says what changes, in the kind's own words, without systems and direction:
@@ -106,6 +112,11 @@ pub trait Kind: Send + Sync {
         after: Option<&Value>,
         language: Language,
     ) -> String;
+
+    /// What is left of a resource before its `from` and after its `until`; `None` where dates change nothing about it.
+    fn outside(&self, _spec: &Spec) -> Option<Outside> {
+        None
+    }
 
     /// Records of fact (notices, incidents, experiments) are published, superseded or retracted, not healed by overwriting.
     fn is_record(&self) -> bool {
@@ -133,6 +144,8 @@ pub struct Bundle {
 #[derive(Debug)]
 struct ResourceBucket {
     resources: Vec<Arc<Resource>>,
+    /// The moments at which one of them begins or ends, sorted.
+    boundaries: Vec<Timestamp>,
     digest: OnceLock<Digest>,
 }
 
@@ -150,10 +163,22 @@ impl ResourceBucket {
     }
 
     fn sorted(resources: Vec<Arc<Resource>>) -> Self {
+        let dated = resources.iter().filter_map(|r| r.dated.as_ref());
+        let edges = dated.flat_map(|d| d.window.edges());
+        let mut boundaries: Vec<Timestamp> = edges.map(|(at, _)| at).collect();
+        boundaries.sort_unstable();
+        boundaries.dedup();
         Self {
             resources,
+            boundaries,
             digest: OnceLock::new(),
         }
+    }
+
+    /// Whether something begins or ends after the earlier of two moments and up to the later one.
+    fn has_boundary(&self, a: Timestamp, b: Timestamp) -> bool {
+        let first = self.boundaries.partition_point(|at| *at <= a.min(b));
+        self.boundaries.get(first).is_some_and(|at| *at <= a.max(b))
     }
 
     /// Over names, contents and systems.
@@ -338,12 +363,12 @@ impl Bundle {
         self.kinds.get(name)
     }
 
-    /// What a system should have.
+    /// All that is written for a system, whatever its dates say. What it should have now is [`Bundle::project_at`].
     pub fn project(&self, system: &SystemName) -> State {
         State::from_buckets(
             self.buckets
                 .iter()
-                .map(|b| project_bucket(b, system))
+                .map(|b| project_bucket(b, system, When::Written))
                 .collect(),
         )
     }
@@ -352,13 +377,14 @@ impl Bundle {
     pub fn project_all<'s>(
         &self,
         systems: impl IntoIterator<Item = &'s SystemName>,
+        when: When,
     ) -> BTreeMap<SystemName, State> {
         let systems: BTreeSet<&SystemName> = systems.into_iter().collect();
         let mut shares: Vec<Vec<Arc<Bucket>>> = vec![Vec::with_capacity(BUCKETS); systems.len()];
         for bucket in &self.buckets {
             let mut made: Vec<Arc<Bucket>> = Vec::new();
             for (system, share) in systems.iter().zip(&mut shares) {
-                let items = share_of(bucket, system);
+                let items = share_of(bucket, system, when);
                 let same = |b: &&Arc<Bucket>| {
                     let mut pairs = b.items().iter().zip(&items);
                     b.items().len() == items.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
@@ -377,14 +403,31 @@ impl Bundle {
             .collect()
     }
 
-    /// The same as [`Bundle::project`], where the projection of an earlier bundle is at hand: only buckets that differ
-    /// are made anew.
-    pub fn project_after(&self, system: &SystemName, earlier: &Bundle, projected: &State) -> State {
+    /// The same as [`Bundle::project_all`] for one system, where the projection of an earlier bundle, made in the same way, is at hand: only
+    /// buckets that differ are made anew.
+    pub fn project_after(
+        &self,
+        system: &SystemName,
+        when: When,
+        earlier: &Bundle,
+        projected: &State,
+    ) -> State {
+        self.project_changed(system, when, earlier, projected, |_| false)
+    }
+
+    fn project_changed(
+        &self,
+        system: &SystemName,
+        when: When,
+        earlier: &Bundle,
+        projected: &State,
+        has_turned: impl Fn(&ResourceBucket) -> bool,
+    ) -> State {
         let pairs = self.buckets.iter().zip(&earlier.buckets).zip(0_u8..=255);
         let changed = pairs
-            .filter(|((new, old), _)| !Arc::ptr_eq(new, old))
+            .filter(|((new, old), _)| !Arc::ptr_eq(new, old) || has_turned(new))
             .filter_map(|((new, _), index)| {
-                let bucket = project_bucket(new, system);
+                let bucket = project_bucket(new, system, when);
                 let before = projected.buckets().get(usize::from(index));
                 // What came out the same keeps its digest.
                 (before != Some(&bucket)).then_some((index, bucket))
@@ -406,12 +449,12 @@ fn count(
     }
 }
 
-fn project_bucket(bucket: &ResourceBucket, system: &SystemName) -> Arc<Bucket> {
-    Arc::new(Bucket::new(share_of(bucket, system)))
+fn project_bucket(bucket: &ResourceBucket, system: &SystemName, when: When) -> Arc<Bucket> {
+    Arc::new(Bucket::new(share_of(bucket, system, when)))
 }
 
 /// The items of a bucket that are for a system.
-fn share_of(bucket: &ResourceBucket, system: &SystemName) -> Vec<Arc<Item>> {
+fn share_of(bucket: &ResourceBucket, system: &SystemName, when: When) -> Vec<Arc<Item>> {
     let mut items = Vec::with_capacity(bucket.resources.len());
     // Sets are shared, so neighbours mostly have the same.
     let mut last: Option<(&SystemSet, bool)> = None;
@@ -423,7 +466,7 @@ fn share_of(bucket: &ResourceBucket, system: &SystemName) -> Vec<Arc<Item>> {
         };
         last = Some((set, contains));
         if contains {
-            items.push(resource.item.clone());
+            items.extend(resource.item_when(when).cloned());
         }
     }
     items

@@ -37,6 +37,6 @@ pub trait Sink: Send + Sync {
     /// Whether it wants news of this sort.
     fn wants(&self, topic: &str) -> bool;
 
-    /// Sends a letter; arrived when it returns.
-    async fn send(&self, letter: &Letter) -> Result<(), SinkError>;
+    /// Sends a letter at a moment that it is signed with; arrived when it returns.
+    async fn send(&self, letter: &Letter, now: Timestamp) -> Result<(), SinkError>;
 }

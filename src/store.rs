@@ -87,6 +87,12 @@ impl Store {
         })
     }
 
+    /// The same in the place of a store that was lost: what [`StoreError::Emptied`] refuses until a person says so.
+    pub async fn begin_anew(location: impl AsRef<OsStr>) -> Result<Self, StoreError> {
+        engine::forget_emptied(&engine::place(location.as_ref())?)?;
+        Self::open(location).await
+    }
+
     /// A store in a temporary folder that goes with the last handle: for tests and demonstrations.
     pub async fn temporary() -> Result<Self, StoreError> {
         let folder = tempfile::tempdir().map_err(|source| StoreError::Folder {

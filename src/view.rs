@@ -10,6 +10,7 @@ use crate::resource::Language;
 
 pub mod annotations;
 pub mod codeowners;
+mod dates;
 pub mod explain;
 pub mod json;
 mod judged;
@@ -27,6 +28,7 @@ mod words_ja;
 #[cfg(test)]
 mod tests;
 
+pub use dates::DateView;
 pub use plan::{ChangeView, PlanView, SystemTotals};
 pub use report::{Excerpt, FindingView, Place, ReportView};
 pub use status::{

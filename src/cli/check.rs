@@ -2,9 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
-use super::input::InputArgs;
+use super::input::{Input, InputArgs};
 use super::{Env, Exit, leave, print};
-use crate::compile;
+use crate::clock::{Clock as _, SystemClock};
+use crate::compile::{self, Compiled};
+use crate::finding::Finding;
+use crate::plan::Plan;
 use crate::view::{self, ReportView};
 
 #[derive(Debug, Args)]
@@ -24,10 +27,20 @@ enum Format {
     Github,
 }
 
+/// What a proposal brings that is over by now. Of a tree by itself nothing is said: what has ended there was once wanted.
+fn over(input: &Input, compiled: &Compiled) -> Vec<Finding> {
+    let Some((before, _)) = &input.before else {
+        return Vec::new();
+    };
+    let base = compile::compile(before);
+    let plan = Plan::between(Some(&base.bundle), &compiled.bundle);
+    compile::past(&input.snapshot, compiled, &plan, SystemClock.now())
+}
+
 pub(crate) fn run(args: &CheckArgs, env: &Env) -> anyhow::Result<Exit> {
     let input = args.input.read(env)?;
     let compiled = compile::compile(&input.snapshot);
-    let found = input.report(&compiled);
+    let found = input.report(&compiled).with(over(&input, &compiled));
     let report = ReportView::new(&found, |path| input.snapshot.text(path));
     let in_git = || report.with_paths(|path| input.repo.git_path(path));
     let text = match args.format {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::input::InputArgs;
 use super::{Env, Exit, leave, print, talk, wait_for};
 use crate::app;
+use crate::clock::{Clock as _, SystemClock};
 use crate::compile;
 use crate::config::{Config, System};
 use crate::engine::{self, Hope};
@@ -16,7 +18,7 @@ use crate::ids::SystemName;
 use crate::plan::{Plan, SystemPlan};
 use crate::resource::Bundle;
 use crate::state::State;
-use crate::view::{self, PlanView, ReportView};
+use crate::view::{self, DateView, PlanView, ReportView};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
@@ -59,6 +61,8 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
         talk(&view::text::report(&report, env.language));
         return Ok(Exit::Findings);
     }
+    let now = SystemClock.now();
+    let before_at = base.as_ref().map(|b| b.bundle.clone());
     let mut plan = if args.live {
         let base = base.as_ref().map(|base| base.bundle.clone());
         let judge = match base {
@@ -66,17 +70,26 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
             None => input.main_config(env)?,
         };
         let judge = judge.unwrap_or_else(|| compiled.bundle.config.clone());
-        wait_for(live(&compiled.bundle, &judge, env))?
+        wait_for(live(&compiled.bundle, &judge, now, env))?
     } else {
         Plan::between(base.as_ref().map(|b| &*b.bundle), &compiled.bundle)
     };
     let before = input.before.as_ref().map(|(before, _)| before);
     let before = before.zip(base.as_ref());
     compile::fill_lines(&mut plan, (&input.snapshot, &compiled), before);
-    let shown = || PlanView::new(&plan, &compiled.bundle.kinds, env.language);
+    let later = DateView::of_plan(&plan, &compiled.bundle, now);
+    // Live systems are compared with what holds now; two revisions with all that is written, of which only some is done at once.
+    let at_once = match args.live {
+        true => plan.clone(),
+        false => Plan::between_at(before_at.as_deref(), &compiled.bundle, now),
+    };
+    let shown = || {
+        PlanView::new(&plan, &compiled.bundle.kinds, env.language)
+            .with_dates(&at_once, later.clone())
+    };
     let text = match args.format {
         Format::Human => view::text::plan(&shown()),
-        Format::Json => view::json::plan(&plan),
+        Format::Json => view::json::plan(&plan, &later),
         Format::Markdown => view::markdown::plan(&shown()),
     };
     print(&text)?;
@@ -93,9 +106,9 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
 ///
 /// Where a system is and with which credential it is asked is read from `judge`, what a proposal is judged by, or else the main branch: what
 /// a proposal says of that is data, and nothing is sent where it leads.
-async fn live(bundle: &Bundle, judge: &Config, env: &Env) -> anyhow::Result<Plan> {
+async fn live(bundle: &Bundle, judge: &Config, now: Timestamp, env: &Env) -> anyhow::Result<Plan> {
     let asked = bundle.config.systems.iter().map(async |(name, system)| {
-        let desired = bundle.project(name);
+        let desired = bundle.project_at(name, now);
         let observed = match judge.systems.get(name) {
             Some(known) => {
                 if !is_reached_alike(known, system) {

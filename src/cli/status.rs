@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Env, Exit, print};
 use crate::app::App;
+use crate::config::Config;
+use crate::engine::ANNOUNCED;
 use crate::ids::{GroupName, Revision, SystemName};
 use crate::record::{Condition, Run};
+use crate::resource::Bundle;
 use crate::store::{EntryFilter, Order, Reach, SystemState};
-use crate::view::{self, GroupStatus, LastChange, Standing, StatusView, SystemStatus};
+use crate::view::{self, DateView, GroupStatus, LastChange, Standing, StatusView, SystemStatus};
 
 /// How many of a group's latest urgent runs are looked through.
 const URGENT: u32 = 100;
@@ -52,7 +56,7 @@ pub(crate) async fn of(
         revision: head,
         config,
         broken,
-        bundle: _,
+        bundle,
     } = app.head().await?;
     if let (Some(why), true) = (&broken, config.systems.is_empty()) {
         anyhow::bail!("nothing is applied: {why}");
@@ -98,7 +102,16 @@ pub(crate) async fn of(
         timezone: timezone(&config.timezone),
         groups,
         held: super::held::of(app, &config).await?,
+        upcoming: upcoming(app, &config, &bundle),
     })
+}
+
+/// What begins or ends within a week, on any system that is there.
+fn upcoming(app: &App, config: &Config, bundle: &Bundle) -> Vec<DateView> {
+    let now = app.clock.now();
+    let to = now.checked_add(ANNOUNCED).unwrap_or(Timestamp::MAX);
+    let systems = config.systems.keys().cloned().collect();
+    DateView::between(bundle, &systems, now, to)
 }
 
 pub(crate) fn timezone(name: &str) -> TimeZone {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{Env, Exit, print, talk};
-use crate::app::open_store;
+use crate::app::{begin_store_anew, open_store};
 use crate::repo::Repo;
 use crate::resource::Language;
 use crate::store::{Checked, Store};
@@ -24,6 +24,9 @@ enum StoreCommand {
         /// The other store: a file, or the URL of a server
         #[arg(long, value_name = "FILE")]
         from: Option<String>,
+        /// Begin with nothing where a store was lost
+        #[arg(long, conflicts_with = "from")]
+        begin_anew: bool,
     },
     /// Read everything in the store, and check the ledger against its chain
     Check {
@@ -47,9 +50,19 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
     let language = env.language;
     let repo = Repo::open(&env.settings.repo)?;
     // Opening brings the tables up to date.
-    let store = open_store(&env.settings, &repo).await?;
+    let store = match &args.command {
+        StoreCommand::Migrate { from, begin_anew } if *begin_anew || from.is_some() => {
+            begin_store_anew(&env.settings, &repo).await?
+        }
+        StoreCommand::Migrate { .. } | StoreCommand::Check { .. } | StoreCommand::Backup { .. } => {
+            open_store(&env.settings, &repo).await?
+        }
+    };
     match args.command {
-        StoreCommand::Migrate { from } => {
+        StoreCommand::Migrate {
+            from,
+            begin_anew: _,
+        } => {
             if let Some(from) = from {
                 let other = Store::open(&from).await?;
                 other.copy_into(&store).await?;

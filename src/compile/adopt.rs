@@ -63,6 +63,9 @@ pub enum Why {
     /// The documents would not compile; the first error.
     #[error("the document would be wrong: {0}")]
     Unsound(String),
+    /// What is live is the flag as it is outside its `from` and `until`: written down, it would be off for good.
+    #[error("it has dates, outside which it is off")]
+    Dated,
     /// The document can't say it, or would say something else too.
     #[error("the document can't say exactly this")]
     Unfaithful,
@@ -123,6 +126,10 @@ type Declared = Option<(Value, SystemSet)>;
 impl Draft {
     fn take(&mut self, system: &SystemName, change: &Change) -> Result<Adopted, Why> {
         let known = self.compiled.bundle.get(&change.id).cloned();
+        let dated = known.as_deref().and_then(|k| k.dated.as_ref());
+        if change.after.is_some() && dated.is_some_and(|dated| dated.stays()) {
+            return Err(Why::Dated);
+        }
         let wanted = wanted(known.as_deref(), system, change);
         let document = match &known {
             Some(resource) => resource.document.clone(),

@@ -1,9 +1,11 @@
 //! Reading the documents of one revision, and what one document lost and gained since the revision before.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use jiff::tz::TimeZone;
 
 use crate::config::Config;
 use crate::document::{Blob, BlobId, Content, Snapshot, faults, hidden, limits};
@@ -11,7 +13,7 @@ use crate::finding::{Finding, Span};
 use crate::ids::{DocPath, ResourceRef};
 use crate::resource::form::{Context, Declared, Reading, Source};
 use crate::resource::kinds::Forms;
-use crate::resource::{Kinds, Resource};
+use crate::resource::{Kinds, Resource, dating};
 use crate::state::Item;
 
 /// What a document declared, and the content in which it did.
@@ -66,6 +68,7 @@ impl Reader<'_> {
             findings.extend(unseen);
             findings = faults::at_most(limits::FINDINGS, findings);
         }
+        let zone = OnceCell::new();
         let mut earlier = Earlier {
             resources: earlier.map_or(&[][..], |d| &*d.resources),
             by_name: None,
@@ -75,11 +78,7 @@ impl Reader<'_> {
             .enumerate()
             .map(|(n, declared)| match earlier.find(n, &declared) {
                 Some(old) => old,
-                None => Arc::new(Resource {
-                    item: Arc::new(Item::new(declared.id, declared.spec)),
-                    systems: declared.systems,
-                    document: path.clone(),
-                }),
+                None => Arc::new(self.resource(declared, path, &zone)),
             })
             .collect();
         Some((
@@ -89,6 +88,21 @@ impl Reader<'_> {
             },
             findings,
         ))
+    }
+
+    /// `zone` is the repo's, once it was needed: few documents have dates.
+    fn resource(&self, declared: Declared, path: &DocPath, zone: &OnceCell<TimeZone>) -> Resource {
+        let Declared { id, spec, systems } = declared;
+        let dated = dating::dated(self.kinds.get(id.kind()), &id, &spec, || {
+            let zone = zone.get_or_init(|| dating::zone(&self.config.timezone));
+            zone.clone()
+        });
+        Resource {
+            item: Arc::new(Item::new(id, spec)),
+            systems,
+            document: path.clone(),
+            dated,
+        }
     }
 
     pub(super) fn locate(

@@ -196,10 +196,14 @@ impl Engine {
         let known = memory
             .outcome
             .as_ref()
-            .is_some_and(|(r, o)| *r == scene.revision && same(o, &outcome));
+            .is_some_and(|(r, o)| *r == scene.revision && same(o, &outcome))
+            // That dates were carried out is news, even where they changed nothing.
+            && (scene.turned.is_empty() || !outcome.is_success());
         let mut done = report(pass, &scene.revision, None);
         if !known {
-            let run = Run::open(self.opening(pass, scene, pass.trigger), plan)
+            let run = Run::open(self.opening(pass, scene, scene.trigger(pass)), plan);
+            let run = scene
+                .dating(run)
                 .concluded(outcome.clone(), self.clock.now());
             self.finish(&run, &ending).await?;
             memory.conditions = standings(&run, &outcome, &ending);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::group::{Memory, Pass};
+use super::group::{Good, Memory, Pass};
 use super::look::Scene;
 use super::{Engine, EngineError};
 use crate::config::DriftPolicy;
-use crate::ids::{ResourceRef, Revision, SystemName};
+use crate::ids::{ResourceRef, SystemName};
 use crate::plan::{self, Change, SystemPlan};
 use crate::record::{Condition, ConditionReason, ConditionState};
 use crate::resource::Direction;
@@ -47,7 +47,7 @@ impl Engine {
         } else if scene.settled() {
             share.changes.clone()
         } else {
-            let good = self.at_good(scene.good.as_ref(), system, memory).await?;
+            let good = self.at_good(scene, system, memory).await?;
             let expected = match scene.beyond.get(system) {
                 Some(beyond) => beyond.with(&good),
                 None => good,
@@ -131,26 +131,43 @@ impl Engine {
         Ok(())
     }
 
-    /// What a system should have at the group's last good revision.
-    pub(super) async fn at_good(
+    /// What a system should have had at the group's last good revision, when that was carried out.
+    async fn at_good(
         &self,
-        good: Option<&Revision>,
+        scene: &Scene,
         system: &SystemName,
         memory: &mut Memory,
     ) -> Result<State, EngineError> {
-        let Some(good) = good else {
+        let Some(good) = &scene.good else {
             return Ok(State::default());
         };
-        match memory.good.get(system) {
-            Some((revision, state)) if revision == good => Ok(state.clone()),
-            _ => {
-                let state = self.bundle_of(good).await?.project(system);
-                memory
-                    .good
-                    .insert(system.clone(), (good.clone(), state.clone()));
-                Ok(state)
+        let at = memory.since();
+        let known = memory.good.get(system).filter(|g| g.revision == *good);
+        let (bundle, state) = match known {
+            Some(known) if known.at == at => return Ok(known.state.clone()),
+            Some(Good {
+                bundle,
+                at: then,
+                state,
+                revision: _,
+            }) => (
+                bundle.clone(),
+                bundle.project_after_at(system, at, (bundle, *then), state),
+            ),
+            None => {
+                let bundle = self.bundle_of(good).await?;
+                let state = bundle.project_at(system, at);
+                (bundle, state)
             }
-        }
+        };
+        let good = Good {
+            revision: good.clone(),
+            bundle,
+            at,
+            state: state.clone(),
+        };
+        memory.good.insert(system.clone(), good);
+        Ok(state)
     }
 
     /// The resources that differ on a system between the group's last good revision and this one.
@@ -160,7 +177,7 @@ impl Engine {
         system: &SystemName,
         memory: &mut Memory,
     ) -> Result<BTreeSet<ResourceRef>, EngineError> {
-        let before = self.at_good(scene.good.as_ref(), system, memory).await?;
+        let before = self.at_good(scene, system, memory).await?;
         let Some(after) = scene.projected.get(system) else {
             return Ok(BTreeSet::new());
         };

@@ -10,7 +10,9 @@ use super::{Engine, EngineError, news};
 use crate::ids::{Digest, SystemName};
 use crate::plan::safety::PastChange;
 use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
-use crate::store::{FailedRevision, FailedUpdate, Finish, GroupUpdate, NewEntry, SystemState};
+use crate::store::{
+    FailedRevision, FailedUpdate, Finish, GroupUpdate, NewEntry, Store, SystemState,
+};
 
 /// The digest a finished run left a system with, where it is known.
 pub(super) fn left_with(run: &Run, system: &SystemName) -> Option<Digest> {
@@ -137,6 +139,14 @@ impl Engine {
             revision: e.revision,
             body: with_release(e.body, release.as_ref()),
         });
+        if run.leaves_doubt() {
+            // A request that was given up may still reach that system, even after it was asked for the next run. That one is to be of a newer
+            // fence, and so is whatever follows a crash here: the lease goes before the end is seen, and whoever takes it gets a new number.
+            let lease = Store::group_lease(&run.group);
+            self.store
+                .release_lease(&lease, &self.holder, run.fence)
+                .await?;
+        }
         let finish = Finish {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::adopt::{self, AllAdrift};
+use super::dates;
 use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
@@ -27,10 +30,14 @@ use crate::state::State;
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) lease: Option<Held>,
-    /// The desired state of each system, and the bundle it is of.
-    pub(super) projected: BTreeMap<SystemName, (Arc<Bundle>, State)>,
+    /// The desired state of each system, with the bundle and the moment it is of.
+    pub(super) projected: BTreeMap<SystemName, (Arc<Bundle>, Timestamp, State)>,
+    /// What was announced of dates.
+    pub(super) announced: Option<BTreeSet<String>>,
     /// What each system should have at the last good revision.
-    pub(super) good: BTreeMap<SystemName, (Revision, State)>,
+    pub(super) good: BTreeMap<SystemName, Good>,
+    /// The moment whose dates were carried out last.
+    pub(super) carried: Option<Timestamp>,
     /// The ceilings of the last good revision.
     pub(super) safety: Option<(Revision, Safety)>,
     /// The digest each system was left with by the last run, or at which its drift was recorded.
@@ -59,6 +66,14 @@ pub(super) struct Memory {
     pub(super) beyond: Remembered,
     /// What somebody else has put on systems, as it was recorded last.
     pub(super) arrived: BTreeMap<SystemName, Vec<ResourceRef>>,
+}
+
+/// What a system should have at a revision and a moment.
+pub(super) struct Good {
+    pub(super) revision: Revision,
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) at: Timestamp,
+    pub(super) state: State,
 }
 
 /// What one pass over a group is given.
@@ -114,9 +129,25 @@ impl Engine {
                 );
                 return Ok(report(pass, &pass.head.revision, Some(nothing)));
             }
-            (Some(_), Some(good)) => (good.clone(), self.bundle_of(good).await?),
+            (Some(why), Some(good)) => match self.sound_bundle_of(good).await? {
+                Ok(bundle) => (good.clone(), bundle),
+                Err(fault) => {
+                    let nothing = format!(
+                        "{why}; and what the group is at can't be applied either: {fault}: nothing is done before a revision is merged \
+                         that can"
+                    );
+                    return Ok(report(pass, &pass.head.revision, Some(nothing)));
+                }
+            },
             (Some(_), None) => return Ok(report(pass, &pass.head.revision, why)),
         };
+        let at = dates::moment(self.clock.now(), memory.carried);
+        let good = state.good.as_ref().filter(|_| !is_good_lost);
+        let turned = self
+            .turned(pass, good, (&revision, &bundle), at, memory)
+            .await?;
+        self.announce_dates(pass, &bundle, at, memory).await?;
+        let next_date = bundle.next_boundary(at);
         let target = Target {
             fence,
             revision,
@@ -124,6 +155,8 @@ impl Engine {
             good: state.good,
             is_good_lost,
             is_fallback: why.is_some(),
+            at,
+            turned,
         };
         let mut scene = self.look(pass, &target, memory).await?;
         let mut report = self.bring_to(pass, &scene, Patience::Short, memory).await?;
@@ -134,6 +167,7 @@ impl Engine {
             memory.again = false;
         }
         report.waits = report.waits.or(why);
+        report.next_date = next_date;
         memory.adrift = adopt::to_adopt(pass, &scene, memory);
         Ok(report)
     }
@@ -195,9 +229,9 @@ impl Engine {
         let trigger = if scene.settled() {
             Trigger::Drift
         } else {
-            pass.trigger
+            scene.trigger(pass)
         };
-        let run = Run::open(self.opening(pass, scene, trigger), &plan);
+        let run = scene.dating(Run::open(self.opening(pass, scene, trigger), &plan));
         let (run, effects) = protocol::start(run, self.clock.now());
         tracing::info!(run.id = %run.id, group.name = %pass.name, revision = %run.revision, changes = run.changes(), "run starts");
         let ending = Ending {
@@ -288,12 +322,18 @@ impl Engine {
     }
 
     pub(super) fn remember_good(&self, scene: &Scene, memory: &mut Memory) {
+        memory.carried = Some(scene.at);
         memory.safety = Some((scene.revision.clone(), scene.bundle.config.safety.clone()));
         for (system, state) in &scene.projected {
             memory
                 .verified
                 .insert(system.clone(), scene.revision.clone());
-            let good = (scene.revision.clone(), state.clone());
+            let good = Good {
+                revision: scene.revision.clone(),
+                bundle: scene.bundle.clone(),
+                at: scene.at,
+                state: state.clone(),
+            };
             memory.good.insert(system.clone(), good);
         }
     }
@@ -315,6 +355,10 @@ impl Engine {
             done.waits = Some(unfinished(run));
             return done;
         };
+        if run.leaves_doubt() {
+            // Its end has given the lease back.
+            memory.lease = None;
+        }
         for (system, observed) in &scene.observed {
             if let Some(left) = super::finish::left_with(run, system) {
                 memory.known.insert(system.clone(), left);
@@ -357,5 +401,6 @@ pub(super) fn report(pass: &Pass<'_>, revision: &Revision, waits: Option<String>
         outcome: None,
         conditions: BTreeMap::new(),
         waits,
+        next_date: None,
     }
 }

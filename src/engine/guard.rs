@@ -3,12 +3,26 @@
 //! Ceilings are those of the revision and those of the last good one, whichever are lower: a merge that loosens one and uses it at once is still
 //! measured by what held before it. Freezes are the revision's: who lifts one has been judged for that.
 
+use std::collections::BTreeSet;
+
 use super::group::{Memory, Pass};
 use super::look::Scene;
 use super::{Engine, EngineError};
 use crate::config::{Config, Safety};
-use crate::plan::Plan;
+use crate::ids::{ResourceRef, SystemName};
 use crate::plan::safety::{self, Breach, GuardContext, PastChange};
+use crate::plan::{Change, Plan};
+
+/// What of a plan the repo still declares, and its dates take away.
+fn by_date(scene: &Scene, plan: &Plan) -> BTreeSet<ResourceRef> {
+    let shares = plan.systems.iter();
+    let all = shares.flat_map(|(system, share)| share.changes.iter().map(move |c| (system, c)));
+    let is_by_date = |(system, change): &(&SystemName, &Change)| {
+        let declared = scene.bundle.get(&change.id);
+        declared.is_some_and(|r| r.systems.contains(*system) && !r.holds(scene.at))
+    };
+    all.filter(is_by_date).map(|(_, c)| c.id.clone()).collect()
+}
 
 impl Engine {
     /// Everything that holds a plan; empty where it may go ahead.
@@ -31,6 +45,7 @@ impl Engine {
             observed: &scene.observed,
             released: release.as_ref().map(|r| r.plan),
             own: &self.own,
+            by_date: &by_date(scene, plan),
         };
         let mut breaches = safety::guard(plan, config, &context);
         if let Some(safety) = before {

@@ -29,6 +29,15 @@ pub(super) enum Lead {
     Not(String),
 }
 
+/// What became of the runs that were left open.
+enum Recovered {
+    All,
+    /// One has ended and left a system in doubt; with that the lease was given back.
+    InDoubt,
+    /// One can't be ended now, and why.
+    Open(String),
+}
+
 impl Engine {
     /// Keeps the group's lease or takes it. Nothing is asked of a system and nothing written for a group without it.
     pub(super) async fn lead(
@@ -67,41 +76,49 @@ impl Engine {
         self.alive
             .get_or_try_init(async || self.store.announce(&self.holder))
             .await?;
-        let fresh_until = self.fresh();
-        let acquired = self
-            .store
-            .acquire(&lease, &self.holder, self.clock.now(), self.timing.lease)
-            .await?;
-        let Some(fence) = acquired else {
-            tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
-            // A pass that holds it for a moment is not worth a name; one that was started to keep it is.
-            let who = self.store.running()?;
-            let other = match self.store.is_shared() {
-                true => "another replica",
-                false => "another process",
+        let (fence, fresh_until) = loop {
+            let fresh_until = self.fresh();
+            let acquired = self
+                .store
+                .acquire(&lease, &self.holder, self.clock.now(), self.timing.lease)
+                .await?;
+            let Some(fence) = acquired else {
+                tracing::info!(group.name = %pass.name, "another process holds the lease of this group");
+                return Ok(Lead::Not(self.kept_elsewhere()?));
             };
-            let who = who.map_or(other.to_owned(), |running| running.to_string());
-            return Ok(Lead::Not(format!("{who} keeps it in step")));
+            match self.recover(pass, fence, memory).await? {
+                Recovered::All => break (fence, fresh_until),
+                // Each time one open run fewer.
+                Recovered::InDoubt => {}
+                Recovered::Open(why) => return Ok(Lead::Not(why)),
+            }
         };
-        if let Some(why) = self.recover(pass, fence, memory).await? {
-            return Ok(Lead::Not(why));
-        }
         self.recall(pass, memory).await?;
         memory.lease = Some(Held { fence, fresh_until });
         Ok(Lead::Ours(fence))
+    }
+
+    /// Who has the lease instead. A pass that holds it for a moment is not worth a name; one that was started to keep it is.
+    fn kept_elsewhere(&self) -> Result<String, EngineError> {
+        let who = match self.store.running()? {
+            Some(running) => running.to_string(),
+            None if self.store.is_shared() => "another replica".to_owned(),
+            None => "another process".to_owned(),
+        };
+        Ok(format!("{who} keeps it in step"))
     }
 
     fn fresh(&self) -> Instant {
         Instant::now() + self.trusted()
     }
 
-    /// Takes up the runs that were left open. Gives back why one of them can't be ended now.
+    /// Takes up the runs that were left open.
     async fn recover(
         &self,
         pass: &Pass<'_>,
         fence: Fence,
         memory: &mut Memory,
-    ) -> Result<Option<String>, EngineError> {
+    ) -> Result<Recovered, EngineError> {
         for stored in self.store.open_runs(pass.name).await? {
             let run = restore(&stored)?;
             tracing::info!(run.id = %run.id, decision = ?run.decision, "an unfinished run is taken up");
@@ -118,10 +135,13 @@ impl Engine {
                 .await?;
             if run.outcome.is_none() {
                 self.note_open(&run, memory).await?;
-                return Ok(Some(super::execute::unfinished(&run)));
+                return Ok(Recovered::Open(super::execute::unfinished(&run)));
+            }
+            if run.leaves_doubt() {
+                return Ok(Recovered::InDoubt);
             }
         }
-        Ok(None)
+        Ok(Recovered::All)
     }
 
     /// Reads what is known of the group's systems.
@@ -139,6 +159,7 @@ impl Engine {
                 }
             }
         }
+        memory.carried = self.carried_out(pass.name).await?;
         let recent = self.store.recent_runs(pass.name, Reach::Whole, 1).await?;
         if let Some(last) = recent.into_iter().next() {
             let outcome = last.outcome.map(serde_json::from_value);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 
 use super::group::{Memory, Pass};
 use super::observe::Link;
@@ -15,6 +16,7 @@ use super::{Engine, EngineError};
 use crate::ids::{Digest, Fence, Revision, SystemName};
 use crate::record::{ConnectorError, Failure, Failures};
 use crate::resource::Bundle;
+use crate::resource::dating::Occasion;
 use crate::state::State;
 
 /// What was heard of a group's systems.
@@ -73,22 +75,24 @@ async fn look_at(
     (system, look)
 }
 
-/// What the bundle says each system should have.
+/// What the bundle says each system should have at a moment.
 fn project(
     pass: &Pass<'_>,
-    bundle: &Arc<Bundle>,
+    (bundle, at): (&Arc<Bundle>, Timestamp),
     memory: &mut Memory,
 ) -> BTreeMap<SystemName, State> {
     let mut projected = BTreeMap::new();
     for system in &pass.group.systems {
         let state = match memory.projected.get(system) {
-            Some((of, state)) if Arc::ptr_eq(of, bundle) => state.clone(),
-            Some((of, state)) => bundle.project_after(system, of, state),
-            None => bundle.project(system),
+            Some((of, then, state)) if Arc::ptr_eq(of, bundle) && bundle.is_alike(*then, at) => {
+                state.clone()
+            }
+            Some((of, then, state)) => bundle.project_after_at(system, at, (of, *then), state),
+            None => bundle.project_at(system, at),
         };
         memory
             .projected
-            .insert(system.clone(), (bundle.clone(), state.clone()));
+            .insert(system.clone(), (bundle.clone(), at, state.clone()));
         projected.insert(system.clone(), state);
     }
     projected
@@ -104,6 +108,10 @@ pub(super) struct Target {
     pub(super) is_good_lost: bool,
     /// It is the last good revision, because the newest can't be applied.
     pub(super) is_fallback: bool,
+    /// The moment for which it is asked what the systems should have.
+    pub(super) at: Timestamp,
+    /// What has begun or ended by its date since the group was last in step.
+    pub(super) turned: Vec<Occasion>,
 }
 
 /// The same, and what was seen of its systems.
@@ -125,12 +133,15 @@ pub(super) struct Scene {
     pub(super) beyond: BTreeMap<SystemName, Arc<Beyond>>,
     /// What urgent runs did since the good revision, where the systems are held to that one: it is not taken back.
     pub(super) ahead: Ahead,
+    /// The moment for which it was asked what the systems should have, and what has begun or ended by its date since the group was last in step.
+    pub(super) at: Timestamp,
+    pub(super) turned: Vec<Occasion>,
 }
 
 impl Scene {
-    /// Whether the revision was applied before: any difference is drift.
+    /// Whether the revision was applied before, and nothing has begun or ended since: any difference is drift.
     pub(super) fn settled(&self) -> bool {
-        self.good.as_ref() == Some(&self.revision)
+        self.good.as_ref() == Some(&self.revision) && self.turned.is_empty()
     }
 
     pub(super) fn is_there(&self, system: &SystemName, observed: &State) -> bool {
@@ -154,7 +165,7 @@ impl Engine {
         target: &Target,
         memory: &mut Memory,
     ) -> Result<Scene, EngineError> {
-        let projected = project(pass, &target.bundle, memory);
+        let projected = project(pass, (&target.bundle, target.at), memory);
         let ask = |system: &SystemName, known: Option<Digest>| {
             let desired = projected.get(system).cloned().unwrap_or_default();
             look_at(
@@ -217,6 +228,8 @@ impl Engine {
             failures,
             beyond,
             ahead,
+            at: target.at,
+            turned: target.turned.clone(),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! down as Lockstep's: then it is deleted. Any other is somebody else's. It is added to what the system should have, as it is, so that nothing
 //! is planned about it and the digests come out. What was there at the first look is left silently; what came since is said, and left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::group::{Memory, Pass};
@@ -169,7 +169,7 @@ impl Engine {
         let mut claims = Claims::default();
         for item in extra {
             let id = item.id.clone();
-            match (owners.get(&id), declared.get(&id).is_some()) {
+            match (owners.get(&id), declared.contains(&id)) {
                 (Some(Owner::Lockstep), _) => beyond.own.push(id),
                 // The revision that declared it will be left behind; who made it must not be forgotten with it.
                 (_, true) => {
@@ -194,25 +194,35 @@ impl Engine {
         Ok(beyond)
     }
 
-    /// What a system should have had at the revision it was last verified at, in whatever group it was then. Where that can't be read any more
-    /// nothing is taken for Lockstep's, better left than deleted, and the revision is given back.
+    /// Which of these the revision declared for a system that it was last verified at, in whatever group it was then; also what that says is over or
+    /// has not begun. Where it can't be read any more nothing is taken for Lockstep's, better left than deleted, and the revision is given back.
     async fn declared(
         &self,
         system: &SystemName,
         wanted: &[ResourceRef],
-        memory: &mut Memory,
-    ) -> Result<(State, Option<Revision>), EngineError> {
+        memory: &Memory,
+    ) -> Result<(BTreeSet<ResourceRef>, Option<Revision>), EngineError> {
         let Some(revision) = memory.verified.get(system).filter(|_| !wanted.is_empty()) else {
-            return Ok((State::default(), None));
+            return Ok((BTreeSet::new(), None));
         };
         let revision = revision.clone();
-        match self.at_good(Some(&revision), system, memory).await {
-            Err(EngineError::Repo(error)) => {
-                tracing::warn!(system.name = %system, revision = %revision, error = &error as &dyn std::error::Error, "what it declared is not known any more");
-                Ok((State::default(), Some(revision)))
-            }
-            declared => Ok((declared?, None)),
-        }
+        let known = memory.good.get(system).filter(|g| g.revision == revision);
+        let bundle = match known {
+            Some(known) => known.bundle.clone(),
+            None => match self.bundle_of(&revision).await {
+                Ok(bundle) => bundle,
+                Err(EngineError::Repo(error)) => {
+                    tracing::warn!(system.name = %system, revision = %revision, error = &error as &dyn std::error::Error, "what it declared is not known any more");
+                    return Ok((BTreeSet::new(), Some(revision)));
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let declares = |id: &&ResourceRef| {
+            let resource = bundle.get(id);
+            resource.is_some_and(|r| r.systems.contains(system))
+        };
+        Ok((wanted.iter().filter(declares).cloned().collect(), None))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, LocalBoxFuture, join};
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -28,6 +29,9 @@ use crate::record::{Next, Trigger};
 
 /// Longer than any interval between passes.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// By how much a timer may be early.
+const A_MOMENT: Duration = Duration::from_millis(2);
 
 /// How long what this process wrote on commits is believed to stand there.
 const COMPARED: Duration = Duration::from_secs(10 * 60);
@@ -68,6 +72,8 @@ struct Turn {
     /// Passes in a row that did not end in order.
     failures: u8,
     due: Instant,
+    /// When something on its systems begins or ends by its date. By the wall clock, which may jump.
+    date: Option<Timestamp>,
     /// Called for before the retry was due.
     is_early: bool,
     /// There was news while it was passing.
@@ -81,6 +87,7 @@ impl Turn {
             at_work: None,
             failures: 0,
             due: Instant::now(),
+            date: None,
             is_early: false,
             is_missed: false,
         }
@@ -231,8 +238,12 @@ impl Rounds {
         });
         let links = self.links_of(group);
         let turn = self.turns.entry(name.clone()).or_insert_with(Turn::new);
+        let has_come = turn
+            .date
+            .is_some_and(|date| date <= self.engine.clock.now());
         let trigger = match whose {
             Whose::All(trigger) => trigger,
+            Whose::Due if has_come => Trigger::Date,
             Whose::Due if now < turn.due => return,
             Whose::Due if turn.failures > 0 => Trigger::Retry,
             Whose::Due => Trigger::Drift,
@@ -279,6 +290,7 @@ impl Rounds {
         for (name, result) in &heard {
             let next = result.as_ref().ok().map(GroupReport::next);
             if let Some(turn) = self.turns.get_mut(name) {
+                turn.date = result.as_ref().ok().and_then(|report| report.next_date);
                 turn.ends(next, interval);
             }
         }
@@ -347,8 +359,19 @@ impl Rounds {
 
     /// When the next group is due that is not passing.
     pub(super) fn due(&self) -> Option<Instant> {
-        let idle = self.turns.values().filter(|turn| turn.at_work.is_none());
-        idle.map(|turn| turn.due).chain(self.publish_due).min()
+        let idle = || self.turns.values().filter(|turn| turn.at_work.is_none());
+        let dates = idle().filter_map(|turn| turn.date);
+        let date = dates.min().map(|date| self.instant_of(date));
+        let due = idle().map(|turn| turn.due);
+        due.chain(date).chain(self.publish_due).min()
+    }
+
+    /// When the wall clock will show a time, if it is not set meanwhile.
+    fn instant_of(&self, time: Timestamp) -> Instant {
+        let wait = time.duration_since(self.engine.clock.now());
+        // A little later rather than a little earlier, which would be in vain.
+        let wait = Duration::try_from(wait).unwrap_or_default() + A_MOMENT;
+        Instant::now() + wait.min(A_DAY)
     }
 
     /// Says that this replica lives, for as long as it is kept.

@@ -41,7 +41,14 @@ pub(super) struct Source {
     /// The newest sound definitions, for while the newest revision is broken.
     config: Option<Arc<Config>>,
     /// The last good revision of a group whose newest one failed, compiled when it is needed.
-    earlier: Option<(Revision, Arc<Bundle>)>,
+    earlier: Option<Earlier>,
+}
+
+/// Another revision, and its first error.
+struct Earlier {
+    revision: Revision,
+    bundle: Arc<Bundle>,
+    fault: Option<String>,
 }
 
 struct Resident {
@@ -145,18 +152,42 @@ impl Source {
         if let Some(resident) = self.resident.as_ref().filter(|r| r.revision == *revision) {
             return Ok(resident.compiled.bundle.clone());
         }
-        if let Some((known, bundle)) = &self.earlier
-            && known == revision
-        {
-            return Ok(bundle.clone());
+        Ok(self.earlier(revision)?.bundle.clone())
+    }
+
+    /// The same, or its first error. Blocking.
+    pub(super) fn sound_bundle_of(
+        &mut self,
+        revision: &Revision,
+    ) -> Result<Result<Arc<Bundle>, String>, RepoError> {
+        let resident = self.resident.as_ref();
+        if let Some(resident) = resident.filter(|r| r.revision == *revision) {
+            return Ok(match first_error(&resident.compiled, revision) {
+                Some(fault) => Err(fault),
+                None => Ok(resident.compiled.bundle.clone()),
+            });
+        }
+        let earlier = self.earlier(revision)?;
+        Ok(match &earlier.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(earlier.bundle.clone()),
+        })
+    }
+
+    fn earlier(&mut self, revision: &Revision) -> Result<&Earlier, RepoError> {
+        if let Some(known) = self.earlier.take_if(|e| e.revision == *revision) {
+            return Ok(self.earlier.insert(known));
         }
         let snapshot = self.repo.snapshot(revision)?;
         if let Some(why) = snapshot.beyond {
             return Err(RepoError::TooLarge(why));
         }
-        let bundle = compile::compile(&snapshot).bundle;
-        self.earlier = Some((revision.clone(), bundle.clone()));
-        Ok(bundle)
+        let compiled = compile::compile(&snapshot);
+        Ok(self.earlier.insert(Earlier {
+            revision: revision.clone(),
+            fault: first_error(&compiled, revision),
+            bundle: compiled.bundle,
+        }))
     }
 }
 

@@ -212,9 +212,10 @@ impl Calls {
     /// Waits until there is something to do. `retry` is when a pass that failed as a whole is tried again.
     async fn next(&mut self, rounds: &mut Rounds, retry: Option<Instant>) -> Wake {
         let start = Instant::now();
-        let due = rounds.due().into_iter().chain(retry).min();
-        let due = due.unwrap_or(start + self.intervals.systems);
         loop {
+            // Asked anew at every look: a date is due by the wall clock, and that may have been set.
+            let due = rounds.due().into_iter().chain(retry).min();
+            let due = due.unwrap_or(start + self.intervals.systems);
             let poll = Instant::now() + self.intervals.git;
             tokio::select! {
                 _ = self.stop.changed() => return Wake::Stop,

@@ -16,7 +16,7 @@ use super::{Engine, EngineError, GroupReport};
 use crate::config::Group;
 use crate::ids::{GroupName, PlanDigest, ResourceRef, SystemName};
 use crate::plan::safety::{self, Rule};
-use crate::plan::{Plan, SystemPlan};
+use crate::plan::{Change, Plan, SystemPlan};
 use crate::protocol;
 use crate::record::{Condition, ConditionReason, ConditionState, Failure, Leaves, Outcome, Run};
 use crate::resource::Direction;
@@ -81,7 +81,8 @@ impl Engine {
         });
         let mut runs = Vec::new();
         for share in shares {
-            let run = Run::open(self.opening(pass, scene, pass.trigger), &share.plan)
+            let run = self
+                .share_run(pass, scene, &share.plan)
                 .urgent(share.rest, why.to_string());
             runs.extend(self.guarded(pass, scene, run, share, memory).await?);
         }
@@ -129,7 +130,7 @@ impl Engine {
             };
             let (urgent, waiting) = safety::urgent(share, observed, &pass.group.urgent);
             // What a ceiling holds is looked at by a person as it is, all of its kind.
-            let (urgent, held) = split(urgent, observed, |c| !is_past_ceiling(why, c.id.kind()));
+            let (urgent, held) = split(urgent, observed, |c| !is_past_ceiling(why, c));
             let plan = of_one(scene, &system, urgent);
             let digest = plan.digest();
             let tried = memory.urgent.get(&system).filter(|t| t.plan == digest);
@@ -144,6 +145,11 @@ impl Engine {
             }
         }
         Ok(shares)
+    }
+
+    fn share_run(&self, pass: &Pass<'_>, scene: &Scene, plan: &Plan) -> Run {
+        let opening = self.opening(pass, scene, scene.trigger(pass));
+        scene.dating_of(Run::open(opening, plan), plan)
     }
 
     /// The run of a share as far as the guard lets it go. Kinds that are held are left out; where nothing else is left, that is recorded, so that a
@@ -167,18 +173,19 @@ impl Engine {
             return Ok(Some(run));
         }
         let digest = plan.digest();
-        let held: BTreeSet<&str> = breaches.iter().map(|b| b.kind.as_str()).collect();
         let (Some(share), Some(observed)) =
             (plan.systems.remove(&system), scene.observed.get(&system))
         else {
             return Ok(None);
         };
-        let (free, waiting) = split(share, observed, |c| !held.contains(c.id.kind()));
+        let (free, waiting) = split(share, observed, |c| {
+            !breaches.iter().any(|b| safety::concerns(b, c))
+        });
         let free = of_one(scene, &system, free);
         if !free.is_empty() && self.breaches(pass, scene, &free, memory).await?.is_empty() {
             let waits_for: Vec<String> = breaches.iter().map(ToString::to_string).collect();
             return Ok(Some(
-                Run::open(self.opening(pass, scene, pass.trigger), &free)
+                self.share_run(pass, scene, &free)
                     .urgent(rest + waiting.len(), waits_for.join("; ")),
             ));
         }
@@ -227,6 +234,9 @@ impl Engine {
                 memory.lease = None;
                 continue;
             };
+            if run.leaves_doubt() {
+                memory.lease = None;
+            }
             for (system, member) in &run.members {
                 if let Some(left) = super::finish::left_with(&run, system) {
                     memory.known.insert(system.clone(), left);
@@ -331,13 +341,14 @@ pub(super) fn was_cut(run: &Run, hurried: &BTreeSet<SystemName>) -> bool {
     }) && run.decision.is_none()
 }
 
-/// Whether a plan is held because it goes past a ceiling for this kind.
-fn is_past_ceiling(why: &Outcome, kind: &str) -> bool {
+/// Whether a plan is held because it goes past a ceiling with changes like this one.
+fn is_past_ceiling(why: &Outcome, change: &Change) -> bool {
     let Outcome::Held { breaches, .. } = why else {
         return false;
     };
     let frozen = |rule: &Rule| matches!(rule, Rule::Freeze { .. });
-    breaches.iter().any(|b| b.kind == kind && !frozen(&b.rule))
+    let mut breaches = breaches.iter();
+    breaches.any(|b| safety::concerns(b, change) && !frozen(&b.rule))
 }
 
 /// When to try again what has just failed. What was taken back, or is stuck, would only swing.

@@ -18,7 +18,7 @@ use crate::plan::safety::Own;
 use crate::policy::PolicySet;
 use crate::policy::input::{Approval, PolicyInput, ProposalFacts};
 use crate::repo::Repo;
-use crate::resource::Language;
+use crate::resource::{Bundle, Language};
 
 /// What is not in the repository.
 pub(super) struct Outside {
@@ -105,8 +105,10 @@ pub(super) fn judge(
         policies_to_come(&after)
     };
     let findings = compiled.report.findings().iter().cloned();
-    let report = Report::new(findings.chain(faults).collect());
+    let past = compile::past(&after, &compiled, &plan, now);
+    let report = Report::new(findings.chain(faults).chain(past).collect());
     let mut judgement = Judgement {
+        at_once: at_once(&base.bundle, &compiled.bundle, now),
         proposal,
         conflicts,
         report,
@@ -165,6 +167,12 @@ pub fn judge_between(
         logins: by.map_or(Logins::Own, |_| Logins::Hosted),
     };
     judge(repo, proposal, Vec::new(), outside)
+}
+
+/// What a merge does at once, where dates make that another plan than the one that is approved: that is over all that is written.
+fn at_once(base: &Bundle, after: &Bundle, now: Timestamp) -> Option<Plan> {
+    let is_dated = |bundle: &Bundle| !bundle.is_alike(Timestamp::MIN, Timestamp::MAX);
+    (is_dated(base) || is_dated(after)).then(|| Plan::between_at(Some(base), after, now))
 }
 
 /// What is wrong with the policies that the merge would put in place. They don't judge this proposal; but a set that denies

@@ -21,6 +21,20 @@ pub(super) fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
         }));
         notes.push(way_out(hold, language));
     }
+    for (date, hold) in &j.foresight.later {
+        let when = &date.when;
+        notes.extend(hold.breaches.iter().map(|breach| {
+            let why = breach.message(language);
+            match language {
+                Language::English => {
+                    format!("Held when {when} comes (group {}): {why}.", hold.group)
+                }
+                Language::Japanese => {
+                    format!("{when} に保留されます（グループ {}）: {why}。", hold.group)
+                }
+            }
+        }));
+    }
     let uncounted: Vec<&str> = j.foresight.uncounted.iter().map(|s| s.as_str()).collect();
     if !uncounted.is_empty() {
         let list = uncounted.join(", ");
@@ -39,7 +53,7 @@ pub(super) fn on_merge(j: &Judgement, language: Language) -> Vec<String> {
 fn together(j: &Judgement, language: Language) -> Vec<String> {
     let mut notes = Vec::new();
     let touched: Vec<&str> = j
-        .plan
+        .at_once()
         .systems
         .iter()
         .filter(|(_, s)| !s.changes.is_empty())

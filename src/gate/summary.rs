@@ -11,7 +11,8 @@ use crate::plan::safety::Breach;
 use crate::policy::Message;
 use crate::resource::Language;
 use crate::view::{
-    self, ApprovalView, GateView, MessageView, PlanView, ReportView, SystemBefore, VerdictView,
+    self, ApprovalView, DateView, GateView, MessageView, PlanView, ReportView, SystemBefore,
+    VerdictView,
 };
 
 /// The judgement as the comment and the terminal show it.
@@ -40,7 +41,8 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
             warnings: j.verdict.warnings.iter().map(message).collect(),
             approvals: approvals.collect(),
         },
-        plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language),
+        plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language)
+            .with_dates(j.at_once(), later(j)),
         already_adrift: j.foresight.before.as_ref().map(|systems| {
             let standing = |(system, standing): (&SystemName, &view::Standing)| SystemBefore {
                 system: system.clone(),
@@ -54,6 +56,11 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
         rest: j.page.clone(),
         statuses: statuses::statuses(j, language),
     }
+}
+
+/// What the dates of a proposal will do after its merge.
+fn later(j: &Judgement) -> Vec<DateView> {
+    DateView::of_plan(&j.plan, &j.compiled.bundle, j.at)
 }
 
 /// How many of the last commands the comment answers.
@@ -154,7 +161,7 @@ pub fn json_of(j: &Judgement) -> Value {
         "proposal": j.proposal,
         "statuses": j.statuses,
         "passes": j.passes(),
-        "plan": serde_json::from_str::<Value>(&crate::view::json::plan(&j.plan)).unwrap_or(Value::Null),
+        "plan": serde_json::from_str::<Value>(&crate::view::json::plan(&j.plan, &later(j))).unwrap_or(Value::Null),
         "scope": j.scope,
         "denials": j.verdict.denials.iter().map(|m| json!({"msg": m.msg, "code": m.code, "resource": m.resource})).collect::<Vec<_>>(),
         "warnings": j.verdict.warnings.iter().map(|m| json!({"msg": m.msg, "code": m.code, "resource": m.resource})).collect::<Vec<_>>(),
@@ -166,6 +173,9 @@ pub fn json_of(j: &Judgement) -> Value {
         "policies_digest": j.verdict.policies_digest,
         "held": j.foresight.holds.iter().map(|hold| json!({
             "group": hold.group, "plan": hold.plan,
+            "breaches": hold.breaches.iter().map(breach).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "held_later": j.foresight.later.iter().map(|(date, hold)| json!({
+            "at": date.at, "group": hold.group,
             "breaches": hold.breaches.iter().map(breach).collect::<Vec<_>>()})).collect::<Vec<_>>(),
         "uncounted": j.foresight.uncounted,
         "before": j.foresight.before,

@@ -102,7 +102,7 @@ impl Sender<'_> {
             let why = "no sink of this name is in lockstep.toml";
             return self.give_up(&delivery, why).await;
         };
-        let sent = sink.send(&letter(&delivery)).await;
+        let sent = sink.send(&letter(&delivery), self.clock.now()).await;
         let now = self.clock.now();
         match sent {
             Ok(()) => {

@@ -5,7 +5,8 @@
 //! has its ceilings already.
 //!
 //! In a small table one row is soon a large share, so there every delete is asked about. Safety does not wait, though: what narrows
-//! (a grant revoked, a flag removed) passes up to the share that a table of `small` rows would allow, and is held where it would leave none.
+//! (a grant revoked, a flag removed) passes up to the share that a table of `small` rows would allow, and is held where it would leave none. So
+//! does what ends by its date, such as a block: each of those was acknowledged when the date was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ pub struct GuardContext<'a> {
     /// The plan that a named person has released, if any.
     pub released: Option<PlanDigest>,
     pub own: &'a Own,
+    /// What the repo declares and says is over, or has not begun: a date that was approved takes it away.
+    pub by_date: &'a BTreeSet<ResourceRef>,
 }
 
 /// A change that an earlier run made.
@@ -154,7 +157,9 @@ impl<'a> Tally<'a> {
         let count = |op: Op| number(changes.iter().filter(|c| c.op == op).count());
         let unsafe_deletes = changes
             .iter()
-            .filter(|c| c.op == Op::Delete && c.direction != Direction::Narrowing);
+            .filter(|c| c.op == Op::Delete && c.direction != Direction::Narrowing)
+            // Somebody has acknowledged each of these with its date.
+            .filter(|c| !context.by_date.contains(&c.id));
         Self {
             system,
             kind,
@@ -291,6 +296,12 @@ fn last_admin(
         rows: had,
         limit: had.saturating_sub(1),
     })
+}
+
+/// Whether a breach is about a change. That the last admin stays keeps nobody else's access from ending.
+pub fn concerns(breach: &Breach, change: &Change) -> bool {
+    breach.kind == change.id.kind()
+        && (breach.rule != Rule::LastAdmin || change.id.as_str().starts_with(ADMIN))
 }
 
 /// Whether a change belongs to one of these classes: `narrowing` (or another direction), or a kind's name.

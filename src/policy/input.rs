@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::{Config, Mode};
-use crate::ids::{DocPath, KindName, Revision, SystemName};
+use crate::ids::{DocPath, KindName, ResourceRef, Revision, SystemName};
 use crate::plan::{Op, Plan};
 use crate::resource::{Bundle, Direction, SystemSet};
 use crate::state::Spec;
@@ -72,6 +72,12 @@ pub struct ChangeFacts {
     pub new: bool,
     /// Whether the head has no such resource, for any system.
     pub gone: bool,
+    /// Whether it held at the base at the time of judging. Written only where its dates say that it did not.
+    #[serde(skip_serializing_if = "is_true")]
+    pub before_holds: bool,
+    /// The same at the head.
+    #[serde(skip_serializing_if = "is_true")]
+    pub after_holds: bool,
     pub document: Option<DocPath>,
     pub line: Option<u32>,
 }
@@ -84,6 +90,17 @@ pub type Resources = BTreeMap<String, Arc<BTreeMap<String, ResourceFacts>>>;
 pub struct ResourceFacts {
     pub spec: Spec,
     pub systems: SystemSet,
+    /// Whether it holds at the time of judging. Written only where its dates say that it does not.
+    #[serde(skip_serializing_if = "is_true")]
+    pub holds: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// A system, as far as it matters to a judgement.
@@ -170,12 +187,12 @@ impl PolicyInput {
         for approval in &mut proposal.approvals {
             approval.user = key(std::mem::take(&mut approval.user));
         }
-        let had = before.map(resources).unwrap_or_default();
-        let has = resources(after);
+        let had = before.map(|b| resources(b, now)).unwrap_or_default();
+        let has = resources(after, now);
         Self {
             version: VERSION,
             proposal,
-            changes: changes(plan, before, after),
+            changes: changes(plan, before, after, now),
             incidents_open: incidents(&had, &has),
             before: had,
             after: has,
@@ -249,7 +266,12 @@ impl PolicyInput {
     }
 }
 
-fn changes(plan: &Plan, before: Option<&Bundle>, after: &Bundle) -> Vec<ChangeFacts> {
+fn changes(
+    plan: &Plan,
+    before: Option<&Bundle>,
+    after: &Bundle,
+    now: Timestamp,
+) -> Vec<ChangeFacts> {
     plan.grouped()
         .into_iter()
         .map(|group| {
@@ -264,6 +286,8 @@ fn changes(plan: &Plan, before: Option<&Bundle>, after: &Bundle) -> Vec<ChangeFa
                 direction: change.direction,
                 new: before.is_none_or(|bundle| bundle.get(&change.id).is_none()),
                 gone: after.get(&change.id).is_none(),
+                before_holds: before.is_none_or(|bundle| holds(bundle, &change.id, now)),
+                after_holds: holds(after, &change.id, now),
                 document: change.origin.as_ref().map(|o| o.document.clone()),
                 line: change.origin.as_ref().and_then(|o| o.line),
             }
@@ -271,13 +295,19 @@ fn changes(plan: &Plan, before: Option<&Bundle>, after: &Bundle) -> Vec<ChangeFa
         .collect()
 }
 
-fn resources(bundle: &Bundle) -> Resources {
+/// What is not there has no dates.
+fn holds(bundle: &Bundle, id: &ResourceRef, now: Timestamp) -> bool {
+    bundle.get(id).is_none_or(|resource| resource.holds(now))
+}
+
+fn resources(bundle: &Bundle, now: Timestamp) -> Resources {
     let mut kinds: BTreeMap<String, BTreeMap<String, ResourceFacts>> = BTreeMap::new();
     for resource in bundle.resources() {
         let id = &resource.item.id;
         let facts = ResourceFacts {
             spec: resource.item.spec.clone(),
             systems: resource.systems.clone(),
+            holds: resource.holds(now),
         };
         match kinds.get_mut(id.kind()) {
             Some(names) => {

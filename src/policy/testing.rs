@@ -362,8 +362,8 @@ deny contains {\"msg\": msg, \"msg_ja\": msg_ja, \"resource\": resource, \"code\
 | `input.` | holds |
 | --- | --- |
 | `proposal` | `number`, `title`, `author`, `labels`, `base`, `head`, `opened_at`, `files`, and the `approvals` that still bind: `user`, `commit`, `at` |
-| `changes` | a list of `op` (`create`, `update`, `delete`), `kind`, `name`, `systems`, `before`, `after` (a spec or null), `direction` (`widening`, `narrowing`, `neutral`), `new` and `gone` (on no system before, after), `document`, `line` |
-| `before`, `after` | all resources at the base and at the head: `{kind: {name: {spec, systems}}}` |
+| `changes` | a list of `op` (`create`, `update`, `delete`), `kind`, `name`, `systems`, `before`, `after` (a spec or null), `direction` (`widening`, `narrowing`, `neutral`), `new` and `gone` (on no system before, after), `document`, `line`; `before_holds` and `after_holds` are `false` where `from` and `until` say that it does not hold at the time of judging |
+| `before`, `after` | all resources at the base and at the head: `{kind: {name: {spec, systems}}}`; `holds` is `false` where `from` and `until` say so |
 | `systems`, `people` | as the base has them, by name and by key |
 | `now` | the time of judging; functions that look at a clock or anywhere else are refused |
 | `freezes_active` | `name`, `until`, `except` (a direction, a kind, or `role:` and a role) |

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{Leaves, MemberState, Run};
+use super::{Leaves, MemberState, Outcome, Run};
 use crate::ids::{Actor, GroupName, InvalidId, Revision, RunId, SystemName};
+use crate::resource::dating::Effect;
 
 /// What was done, as a dotted name: `run.finished`, `plan.released`. Text, not a closed enum: a ledger outlives the version that wrote it and must stay
 /// readable to older and newer ones.
@@ -32,6 +33,10 @@ impl Action {
     pub const DELIVERY_DEAD: Self = Self(Cow::Borrowed("delivery.dead"));
     /// A person had a message that was given up sent again.
     pub const DELIVERY_RESENT: Self = Self(Cow::Borrowed("delivery.resent"));
+    /// Resources began or ended by their dates.
+    pub const DATE_REACHED: Self = Self(Cow::Borrowed("date.reached"));
+    /// It was said that a resource begins or ends within a week.
+    pub const DATE_ANNOUNCED: Self = Self(Cow::Borrowed("date.announced"));
     /// A named person released a held plan by its digest.
     pub const PLAN_RELEASED: Self = Self(Cow::Borrowed("plan.released"));
     /// A person showed who they are.
@@ -90,7 +95,7 @@ pub struct LedgerEntry {
 }
 
 impl Run {
-    /// What the ledger says of a finished run: one entry for each system, then one for the whole. Written together with the outcome.
+    /// What the ledger says of a finished run: one entry for each system, one for what came of dates, then one for the whole. Written together with the outcome.
     pub fn entries(&self, actor: &Actor, at: Timestamp) -> Vec<LedgerEntry> {
         let entry = |action, system: Option<&SystemName>, body| LedgerEntry {
             at,
@@ -124,7 +129,18 @@ impl Run {
             "decided_at": self.decided_at,
             "finished_at": self.finished_at,
         });
+        let success = self.outcome.as_ref().is_some_and(Outcome::is_success);
+        let dates = (success && !self.dates.is_empty()).then(|| {
+            let of = |effect| self.dates.iter().filter(move |d| d.effect == effect);
+            let body = json!({
+                "began": of(Effect::Begins).collect::<Vec<_>>(),
+                "ended": of(Effect::Ends).collect::<Vec<_>>(),
+                "as_of": self.as_of,
+            });
+            entry(Action::DATE_REACHED, None, body)
+        });
         members
+            .chain(dates)
             .chain([entry(Action::RUN_FINISHED, None, whole)])
             .collect()
     }

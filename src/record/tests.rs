@@ -75,6 +75,39 @@ fn a_run_has_those_who_have_something_to_change() {
 }
 
 #[test]
+fn a_run_leaves_doubt_where_a_system_may_yet_move() {
+    let failure = || Failure::Silent { last: None };
+    let receipt = || Receipt {
+        digest: Digest::of(b"target"),
+        reference: None,
+    };
+    let with = |state| {
+        let mut run = run();
+        run.members.get_mut("voicedrive").unwrap().state = state;
+        run
+    };
+    for state in [
+        MemberState::Uncommitted { failure: failure() },
+        MemberState::Unverified {
+            receipt: receipt(),
+            failure: failure(),
+        },
+        MemberState::Left { failure: failure() },
+        MemberState::Stuck { failure: failure() },
+    ] {
+        assert!(with(state.clone()).leaves_doubt(), "{state:?}");
+    }
+    for state in [
+        MemberState::Aborted,
+        MemberState::Unaborted { failure: failure() },
+        MemberState::Verified { receipt: receipt() },
+        MemberState::Compensated,
+    ] {
+        assert!(!with(state.clone()).leaves_doubt(), "{state:?}");
+    }
+}
+
+#[test]
 fn the_stored_form_is_what_stores_of_today_hold() {
     let mut run = run();
     run.members.remove("voicedrive");

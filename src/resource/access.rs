@@ -6,14 +6,15 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::dating::{Outside, relaxes, widens};
 use super::declare::{kind_name, places};
 use super::form::{Context, Form, NotWritten, Reading, Rewrite, Source};
-use super::words::{Field, Show, differences, line, say};
+use super::words::{Field, Show, dates, differences, line, say};
 use super::{Direction, Kind, Language};
-use crate::document::fields::instant;
 use crate::document::tree::{Node, NodeValue};
 use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef};
+use crate::state::Spec;
 
 mod address;
 mod read;
@@ -51,24 +52,28 @@ const LISTS: &[(&str, List)] = &[
     ("blocked_ips", List::Addresses),
 ];
 
-/// How far something reaches in time: not at all, to an instant, or for ever.
-fn reach(spec: Option<&Value>) -> i128 {
-    let Some(spec) = spec else { return i128::MIN };
-    spec.get("until")
-        .and_then(instant)
-        .map_or(i128::MAX, |at| at.as_nanosecond())
-}
-
-/// The direction of what gives more the longer it lasts.
-fn lasting(before: Option<&Value>, after: Option<&Value>) -> Direction {
-    match reach(after).cmp(&reach(before)) {
-        std::cmp::Ordering::Greater => Direction::Widening,
-        std::cmp::Ordering::Less => Direction::Narrowing,
-        std::cmp::Ordering::Equal => Direction::Neutral,
+/// The direction of a change of what is given, or of what is kept away, while it lasts.
+fn lasting(
+    before: Option<&Value>,
+    after: Option<&Value>,
+    alone: Direction,
+    both: fn(&Value, &Value) -> Direction,
+) -> Direction {
+    match (before, after) {
+        (None, Some(_)) => alone,
+        (Some(_), None) => alone.reversed(),
+        (Some(before), Some(after)) => both(before, after),
+        (None, None) => Direction::Neutral,
     }
 }
 
 const FIELDS: &[Field] = &[
+    Field {
+        key: "from",
+        english: "from",
+        japanese: "開始",
+        show: Show::Values,
+    },
     Field {
         key: "until",
         english: "until",
@@ -83,7 +88,7 @@ const FIELDS: &[Field] = &[
     },
 ];
 
-/// What is done to the whole of it, until when, and what else differs.
+/// What is done to the whole of it, from when and until when, and what else differs.
 fn told(
     verb: Option<&str>,
     before: Option<&Value>,
@@ -97,12 +102,8 @@ fn told(
             .chain(differences(FIELDS, before, after, language))
             .collect(),
         (one, other) => {
-            let until = one.or(other).and_then(|s| s.get("until"));
-            let until = until.and_then(Value::as_str).map(|until| match language {
-                Language::English => format!("until {until}"),
-                Language::Japanese => format!("期限 {until}"),
-            });
-            verb.map(str::to_owned).into_iter().chain(until).collect()
+            let dates = one.or(other).and_then(|spec| dates(spec, language));
+            verb.map(str::to_owned).into_iter().chain(dates).collect()
         }
     }
 }
@@ -113,7 +114,11 @@ impl Kind for AccessGrant {
     }
 
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
-        lasting(before, after)
+        lasting(before, after, Direction::Widening, widens)
+    }
+
+    fn outside(&self, _spec: &Spec) -> Option<Outside> {
+        Some(Outside::Gone)
     }
 
     fn describe(
@@ -151,7 +156,11 @@ impl Kind for IpBlock {
     }
 
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
-        lasting(before, after).reversed()
+        lasting(before, after, Direction::Narrowing, relaxes)
+    }
+
+    fn outside(&self, _spec: &Spec) -> Option<Outside> {
+        Some(Outside::Gone)
     }
 
     fn describe(

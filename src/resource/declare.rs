@@ -38,6 +38,11 @@ impl<'c> Targets<'c> {
         }
     }
 
+    /// The time zone in which the documents' dates are.
+    pub(super) fn timezone(&self) -> &'c str {
+        &self.config.timezone
+    }
+
     /// All systems that take the kind: what a resource is for that names none.
     pub(super) fn all(&self) -> SystemSet {
         self.all.clone()

@@ -9,14 +9,16 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::dating::{Outside, widens};
 use super::declare::{Targets, kind_name, places};
 use super::form::{Context, Form, NotWritten, Reading, Rewrite, Source};
 use super::rewrite::{Pen, below, names, with};
-use super::words::{Field, Show, differences, line, say, whole};
+use super::words::{Field, Show, dates, differences, line, say, whole};
 use super::{Direction, Kind, Language};
 use crate::document::tree::{Node, NodeValue};
 use crate::finding::Span;
 use crate::ids::{KindName, ResourceRef};
+use crate::state::Spec;
 
 mod careful;
 mod quick;
@@ -52,6 +54,18 @@ fn rollout(spec: &Value) -> f64 {
 }
 
 const FIELDS: &[Field] = &[
+    Field {
+        key: "from",
+        english: "from",
+        japanese: "開始",
+        show: Show::Values,
+    },
+    Field {
+        key: "until",
+        english: "until",
+        japanese: "終了",
+        show: Show::Values,
+    },
     Field {
         key: "expires",
         english: "expiry",
@@ -96,14 +110,30 @@ impl Kind for FeatureFlag {
     }
 
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
-        let (before, after) = (exposure(before), exposure(after));
-        if after > before {
+        let (had, has) = (exposure(before), exposure(after));
+        // When it is on matters only where it is on at some time before and after.
+        let lasts = match (before, after) {
+            (Some(before), Some(after)) if had > 0.0 && has > 0.0 => widens(before, after),
+            (_, _) => Direction::Neutral,
+        };
+        if has > had || lasts == Direction::Widening {
             Direction::Widening
-        } else if after < before {
+        } else if has < had {
             Direction::Narrowing
         } else {
-            Direction::Neutral
+            lasts
         }
+    }
+
+    /// Off, and with all else as it is. One that is off anyway stays so.
+    fn outside(&self, spec: &Spec) -> Option<Outside> {
+        let mut spec = spec.value();
+        if !is_on(&spec) {
+            return None;
+        }
+        spec.as_object_mut()?
+            .insert("enabled".to_owned(), Value::from(false));
+        Some(Outside::Spec(spec))
     }
 
     fn describe(
@@ -120,7 +150,11 @@ impl Kind for FeatureFlag {
         };
         let parts = match (before, after) {
             (Some(before), Some(after)) => update(before, after, language),
-            (None, Some(after)) => vec![whole(language, true, &state(after))],
+            (None, Some(after)) => {
+                let mut parts = vec![whole(language, true, &state(after))];
+                parts.extend(dates(after, language));
+                parts
+            }
             (Some(before), None) => vec![whole(language, false, &state(before))],
             (None, None) => Vec::new(),
         };

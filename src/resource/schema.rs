@@ -81,7 +81,9 @@ fn flags() -> Value {
             "teams": systems(SYSTEMS),
             "description": text("What it switches"),
             "owner": text("Who looks after it"),
-            "expires": date("When it should be gone, such as 2026-12-31"),
+            "expires": date("When it should be gone, such as 2026-12-31: a reminder for people, nothing happens then"),
+            "from": moment("When it is switched on: a date, from its first instant, or a time with its offset"),
+            "until": moment("When it is switched off: a date, after its last instant, or a time with its offset"),
             "variants": {
                 "type": "object", "minProperties": 1,
                 "description": "Values by name, all of one type",
@@ -112,7 +114,8 @@ fn access() -> Value {
                     "type": "object",
                     "properties": {
                         key: {"type": "string", "pattern": "^\\S+$", "description": what},
-                        "until": moment("When it ends: a date, or a time with its offset"),
+                        "from": moment("When it begins: a date, from its first instant, or a time with its offset"),
+                        "until": moment("When it ends: a date, after its last instant, or a time with its offset"),
                         "reason": text("Why"),
                         "systems": systems(SYSTEMS),
                     },

@@ -35,6 +35,24 @@ pub(super) fn whole(language: Language, created: bool, what: &str) -> String {
     }
 }
 
+/// From when and until when something holds: `from 2026-12-01 until 2027-03-31`; `None` where it always does.
+pub(super) fn dates(spec: &Value, language: Language) -> Option<String> {
+    let said = |key| {
+        let value = spec.get(key).filter(|value| value.is_string())?;
+        Some(shown(Some(value), language))
+    };
+    let from = said("from").map(|from| match language {
+        Language::English => format!("from {from}"),
+        Language::Japanese => format!("開始 {from}"),
+    });
+    let until = said("until").map(|until| match language {
+        Language::English => format!("until {until}"),
+        Language::Japanese => format!("期限 {until}"),
+    });
+    let parts: Vec<String> = from.into_iter().chain(until).collect();
+    (!parts.is_empty()).then(|| parts.join(say(language, " ", "、")))
+}
+
 /// How much of a field's change is said.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Show {

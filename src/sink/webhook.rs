@@ -77,9 +77,9 @@ impl Sink for Webhook {
         self.settings.events.is_empty() || self.settings.events.iter().any(wanted)
     }
 
-    async fn send(&self, letter: &Letter) -> Result<(), SinkError> {
+    async fn send(&self, letter: &Letter, now: Timestamp) -> Result<(), SinkError> {
         let body = event(letter).to_string();
-        let now = Timestamp::now().as_second();
+        let now = now.as_second();
         let key = STANDARD
             .decode(self.settings.key.expose_secret())
             .unwrap_or_default();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::engine::beside;
 use super::{Store, StoreError};
 
 /// How much of the file is read: a process id and a time.
@@ -110,9 +111,7 @@ impl Store {
 
     /// None on a server: replicas share it on purpose.
     fn claim_file(&self) -> Option<PathBuf> {
-        let mut file = self.file()?.to_owned().into_os_string();
-        file.push(".running");
-        Some(PathBuf::from(file))
+        Some(beside(self.file()?, ".running"))
     }
 }
 

@@ -235,9 +235,7 @@ impl Store {
             Ok(entries)
         });
         for leftover in ["", "-wal", "-shm"] {
-            let mut file = part.clone().into_os_string();
-            file.push(leftover);
-            let _ = std::fs::remove_file(file);
+            let _ = std::fs::remove_file(super::engine::beside(&part, leftover));
         }
         placed
     }
@@ -285,9 +283,7 @@ impl Store {
 
 /// The file that is written until it is whole.
 fn beside(to: &Path) -> PathBuf {
-    let mut part = to.to_owned().into_os_string();
-    part.push(format!(".{}.part", std::process::id()));
-    PathBuf::from(part)
+    super::engine::beside(to, &format!(".{}.part", std::process::id()))
 }
 
 async fn exists(tx: &mut Tx, table: &'static str) -> Result<bool, StoreError> {

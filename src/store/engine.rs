@@ -2,7 +2,7 @@
 //! and made durable, what their errors mean. Statements are the same for both and run through [`query`].
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
@@ -25,6 +25,16 @@ pub(super) enum Place {
     /// SQLite's file; what belongs beside it is named after it.
     File(PathBuf),
     Server(Box<PgConnectOptions>),
+}
+
+/// The folder beside a store's file in which each process says that it lives. It is there once work was done on the store.
+pub(super) const HOLDERS: &str = ".holders";
+
+/// What belongs beside a store's file and is named after it.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut file = path.to_owned().into_os_string();
+    file.push(ending);
+    PathBuf::from(file)
 }
 
 impl std::fmt::Display for Place {
@@ -141,6 +151,14 @@ pub(super) fn place(location: &OsStr) -> Result<Place, StoreError> {
             scheme: scheme.to_owned(),
         }),
         None => Ok(Place::File(PathBuf::from(text))),
+    }
+}
+
+/// Makes way for a new store where one was lost.
+pub(super) fn forget_emptied(place: &Place) -> Result<(), StoreError> {
+    match place {
+        Place::File(path) => sqlite::forget_emptied(path),
+        Place::Server(_) => Ok(()),
     }
 }
 

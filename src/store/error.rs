@@ -33,6 +33,12 @@ pub enum StoreError {
         found: i64,
         known: i64,
     },
+    /// There was a store here, and now there is nothing: to go on would be to forget what was decided and who owns what.
+    #[error(
+        "the store {store} is empty, and was not before: was it deleted, or is its disk not there? Bring a backup back with \
+         `lockstep store migrate --from BACKUP`; where it is meant so, `lockstep store migrate --begin-anew`"
+    )]
+    Emptied { store: String },
     /// A copy would be mixed up with what is there.
     #[error(
         "{store} is in use: only a store in which nothing has happened yet can take another one in"
@@ -122,6 +128,7 @@ impl StoreError {
             | Self::Unsupported { .. }
             | Self::Address
             | Self::Used { .. }
+            | Self::Emptied { .. }
             | Self::Denied { .. }
             | Self::Disk { .. }
             | Self::Damaged { .. }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::engine::{Doing as _, query};
+use super::engine::{Doing as _, HOLDERS, beside, query};
 use super::values::{ms, number};
 use super::{Durability, Store, StoreError};
 use crate::ids::Fence;
@@ -142,9 +142,7 @@ impl Store {
     }
 
     fn holder_file(&self, holder: &str) -> Option<PathBuf> {
-        let mut folder = self.file()?.to_owned().into_os_string();
-        folder.push(".holders");
-        Some(PathBuf::from(folder).join(holder))
+        Some(beside(self.file()?, HOLDERS).join(holder))
     }
 }
 

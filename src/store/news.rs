@@ -99,9 +99,8 @@ impl News {
             return std::future::pending().await;
         };
         loop {
-            let listener = match &mut self.listener {
-                Some(listener) => listener,
-                None => match pools.listener(CHANNEL).await {
+            let Some(listener) = &mut self.listener else {
+                match pools.listener(CHANNEL).await {
                     // What was said before is not known.
                     Ok(listener) => {
                         self.listener = Some(listener);
@@ -112,7 +111,7 @@ impl News {
                         tokio::time::sleep(REST).await;
                         continue;
                     }
-                },
+                }
             };
             match listener.try_recv().await {
                 Ok(Some(said)) => {

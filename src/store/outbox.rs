@@ -317,3 +317,32 @@ pub(super) async fn put(
     }
     Ok(())
 }
+
+impl Store {
+    /// Owes deliveries, each together with the ledger's entry of it, all or none. One that is owed already, or was made, is neither owed nor
+    /// recorded again.
+    pub async fn enqueue_recorded(
+        &self,
+        news: &[(NewDelivery, NewEntry)],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doing = "put news in the outbox";
+        let mut tx = self.write(Durability::Full, doing).await?;
+        let mut entries = Vec::new();
+        for (delivery, entry) in news {
+            let known: Option<i64> =
+                query("SELECT id FROM outbox WHERE destination = $1 AND key = $2")
+                    .bind(delivery.destination.as_str())
+                    .bind(delivery.key.as_str())
+                    .find(&mut tx)
+                    .await
+                    .doing(doing)?;
+            if known.is_none() {
+                put(&mut tx, std::slice::from_ref(delivery), at).await?;
+                entries.push(entry.clone());
+            }
+        }
+        ledger::put(&mut tx, &entries).await?;
+        tx.commit().await.doing(doing)
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::DateView;
 use super::explain::ExplainView;
 use super::report::{FindingView, ReportView};
 use super::status::{HistoryView, StatusView};
@@ -59,6 +60,9 @@ struct PlanOut<'a> {
     digest: PlanDigest,
     revision: Option<&'a Revision>,
     systems: BTreeMap<&'a SystemName, SystemOut<'a>>,
+    /// What its dates will do afterwards.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    later: &'a [DateView],
 }
 
 #[derive(Serialize)]
@@ -118,10 +122,11 @@ pub fn check(report: &ReportView, resources: &BTreeMap<KindName, usize>) -> Stri
 }
 
 /// `plan --format json`. Straight from the plan, which has this shape; [`super::PlanView`] is grouped for people.
-pub fn plan(plan: &Plan) -> String {
+pub fn plan(plan: &Plan, later: &[DateView]) -> String {
     write(&PlanOut {
         digest: plan.digest(),
         revision: plan.revision.as_ref(),
+        later,
         systems: plan
             .systems
             .iter()

@@ -34,6 +34,7 @@ const MESSAGES: usize = 6_000;
 const APPROVALS: usize = 4_000;
 const FINDINGS: usize = 8_000;
 const CHANGES: usize = 14_000;
+const LATER: usize = 3_000;
 const DRIFT: usize = 6_000;
 const ON_MERGE: usize = 4_000;
 const HEADINGS: usize = 2_000;
@@ -91,6 +92,7 @@ pub fn comment(view: &GateView) -> String {
 
     top.push_str(&format!("\n### {}\n\n", words.this_changes));
     changes(&mut top, &view.plan, CHANGES, &mut cut, words);
+    later(&mut top, &view.plan, &mut cut, words);
 
     let mut bottom = format!("\n### {}\n\n", words.already_adrift);
     let before = view.already_adrift.as_deref().unwrap_or_default();
@@ -111,7 +113,11 @@ pub fn comment(view: &GateView) -> String {
     let notes = view.on_merge.iter();
     let notes = notes.map(|note| format!("- {}\n", prose(&clip(note, SENTENCE))));
     if reach.is_none() && view.on_merge.is_empty() {
-        bottom.push_str(&format!("{}\n", words.on_merge_nothing));
+        let nothing = match view.plan.later.is_empty() {
+            true => words.on_merge_nothing,
+            false => words.on_merge_later,
+        };
+        bottom.push_str(&format!("{nothing}\n"));
     }
     let notes = reach.into_iter().chain(notes);
     list(&mut bottom, None, notes, ON_MERGE, &mut cut, words);
@@ -137,6 +143,7 @@ pub fn plan(view: &PlanView) -> String {
     let mut cut = Cut::default();
     let mut out = String::new();
     changes(&mut out, view, CHANGES, &mut cut, words);
+    later(&mut out, view, &mut cut, words);
     let room = COMMENT_CHARS.saturating_sub(out.chars().count());
     differences(&mut out, view, room, &mut cut, words);
     if cut.items > 0 {
@@ -289,11 +296,18 @@ fn changes(out: &mut String, plan: &PlanView, room: usize, cut: &mut Cut, words:
     list(out, None, lines, room, cut, words);
 }
 
-/// The systems that a plan changes, as a list; `None` where there are none.
+/// What its dates will do: an approval is for that as well.
+fn later(out: &mut String, plan: &PlanView, cut: &mut Cut, words: &Words) {
+    let dates = plan.later.iter().map(|date| {
+        let sentence = date.sentence(plan.language);
+        format!("- {}\n", prose(&clip(&sentence, SENTENCE)))
+    });
+    list(out, Some(words.later), dates, LATER, cut, words);
+}
+
+/// The systems that a plan changes at once, as a list; `None` where there are none.
 fn reach(plan: &PlanView) -> Option<String> {
-    let systems = plan.systems.iter();
-    let touched = systems.filter(|s| s.deletes + s.creates + s.updates > 0);
-    let names: Vec<String> = touched.map(|s| code(s.system.as_str())).collect();
+    let names: Vec<String> = plan.reaches.iter().map(|s| code(s.as_str())).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 

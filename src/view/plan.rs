@@ -2,6 +2,7 @@
 
 use similar::TextDiff;
 
+use super::DateView;
 use super::words::words;
 use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::plan::{GroupedChange, Op, Origin, Plan};
@@ -19,6 +20,10 @@ pub struct PlanView {
     pub changes: Vec<ChangeView>,
     /// Every system of the plan, also those with nothing to do.
     pub systems: Vec<SystemTotals>,
+    /// What its dates will do afterwards, in order.
+    pub later: Vec<DateView>,
+    /// The systems on which anything is done at once: those with changes, save where these begin only later.
+    pub reaches: Vec<SystemName>,
 }
 
 /// One change as it is shown.
@@ -69,7 +74,17 @@ impl PlanView {
                     updates: plan.count(Op::Update),
                 })
                 .collect(),
+            later: Vec::new(),
+            reaches: touched(plan),
         }
+    }
+
+    /// The same with what its dates will do after what is done at once.
+    #[must_use]
+    pub fn with_dates(mut self, at_once: &Plan, later: Vec<DateView>) -> Self {
+        self.reaches = touched(at_once);
+        self.later = later;
+        self
     }
 
     /// Whether there is nothing to do anywhere.
@@ -82,6 +97,12 @@ impl PlanView {
         let count = |op| self.changes.iter().filter(|c| c.op == op).count();
         (count(Op::Delete), count(Op::Create), count(Op::Update))
     }
+}
+
+fn touched(plan: &Plan) -> Vec<SystemName> {
+    let systems = plan.systems.iter();
+    let touched = systems.filter(|(_, share)| !share.changes.is_empty());
+    touched.map(|(system, _)| system.clone()).collect()
 }
 
 impl ChangeView {

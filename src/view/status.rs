@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::DateView;
 use crate::config::Mode;
 use crate::ids::{Digest, GroupName, PlanDigest, ResourceRef, Revision, SystemName};
 use crate::plan::Op;
@@ -23,6 +24,9 @@ pub struct StatusView {
     /// The plans that wait for a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldPlan>,
+    /// What begins or ends by its date within a week.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upcoming: Vec<DateView>,
 }
 
 /// A plan that a person has to release, and what it would do.

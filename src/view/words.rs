@@ -36,6 +36,10 @@ pub(super) struct Words {
     pub plan: &'static str,
     pub revision: &'static str,
     pub no_changes: &'static str,
+    /// The heading over what dates will do.
+    pub later: &'static str,
+    /// The same where only the next week is meant.
+    pub within_a_week: &'static str,
     pub total: &'static str,
     /// `1 to delete, 2 to create, 3 to update`
     pub totals: fn(usize, usize, usize) -> String,
@@ -65,6 +69,8 @@ pub(super) struct Words {
     pub on_merge: &'static str,
     pub on_merge_applies: fn(&str) -> String,
     pub on_merge_nothing: &'static str,
+    /// Everything waits for a date.
+    pub on_merge_later: &'static str,
     /// So many more items of a list, not shown.
     pub more_items: fn(usize) -> String,
     /// How many items and characters the comment left out.

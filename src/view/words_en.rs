@@ -51,6 +51,8 @@ pub(super) static WORDS: Words = Words {
     plan: "Plan",
     revision: "revision",
     no_changes: "No changes: already in step.",
+    later: "Later, by date",
+    within_a_week: "Within a week, by date",
     total: "total",
     totals: |deletes, creates, updates| {
         format!("{deletes} to delete, {creates} to create, {updates} to update")
@@ -83,6 +85,7 @@ pub(super) static WORDS: Words = Words {
     drift_none: "Nothing: when last seen, every system had what the main branch says.",
     on_merge: "What will happen on merge",
     on_merge_applies: |systems| format!("The changes above reach {systems}."),
+    on_merge_later: "Nothing at once: all of it waits for its date.",
     on_merge_nothing: "Nothing: no system is concerned.",
     more_items: |n| format!("… and {n} more"),
     cut: |items, chars, rest| {

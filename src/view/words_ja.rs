@@ -45,6 +45,8 @@ pub(super) static WORDS: Words = Words {
     plan: "計画",
     revision: "リビジョン",
     no_changes: "変更はありません。すでに揃っています。",
+    later: "このあと日付により起こること",
+    within_a_week: "1週間以内に日付により起こること",
     total: "合計",
     totals: |deletes, creates, updates| {
         format!("削除 {deletes} 件、追加 {creates} 件、変更 {updates} 件")
@@ -72,6 +74,7 @@ pub(super) static WORDS: Words = Words {
     drift_none: "ありません。最後に確認した時点で、どのシステムも main ブランチのとおりでした。",
     on_merge: "マージすると起きること",
     on_merge_applies: |systems| format!("上の変更が {systems} に反映されます。"),
+    on_merge_later: "すぐに反映されるものはありません。すべて日付を待ちます。",
     on_merge_nothing: "ありません。対象のシステムがありません。",
     more_items: |n| format!("… ほか {n} 件"),
     cut: |items, chars, rest| {

@@ -226,6 +226,50 @@ async fn a_system_that_lies_about_its_digest_is_caught() {
     assert_eq!(world.outcomes().await, ["applied", "rolled_back"]);
 }
 
+/// What was sent to a system that nobody knows the state of may arrive after the next run has prepared it.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_run_that_leaves_a_system_in_doubt_the_next_has_a_newer_fence() {
+    let world = World::new().await;
+    let config = world
+        .config("")
+        .replace("lockstep}", "lockstep, on_failure: hold}");
+    world.write("lockstep.yaml", &config);
+    world.commit("hold where something is wrong");
+    world.ok(&["apply"]).await;
+    world
+        .system("voicedrive")
+        .set_faults(json!({"lie_digest": true}))
+        .await;
+    // One process and one lease for all of it.
+    let mut lockstep = world.start(&["run"], "run.log");
+    let fence_of = async |rollout: u32, outcome: &str| {
+        world.set_rollout(rollout);
+        let revision: lockstep::ids::Revision = world.commit("change it").parse().unwrap();
+        eventually(&format!("a run is {outcome}"), async || {
+            let runs = world
+                .store()
+                .await
+                .runs_of_revision(&revision)
+                .await
+                .unwrap();
+            let ended = runs.iter().find(|run| {
+                let is = run.outcome.as_ref().map(|o| o["outcome"].clone());
+                is == Some(json!(outcome))
+            });
+            ended.map(|run| run.run.fence)
+        })
+        .await
+    };
+    let stuck = fence_of(25, "stuck").await;
+    world.system("voicedrive").set_faults(json!({})).await;
+    let next = fence_of(15, "applied").await;
+    assert!(next > stuck, "{next:?} after {stuck:?}");
+    // Where nothing is in doubt the lease and its number stay.
+    assert_eq!(fence_of(20, "applied").await, next);
+    lockstep.terminate();
+    lockstep.ended().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_system_does_not_keep_a_rollback_from_ending_the_pass() {
     let mut world = World::in_step().await;

@@ -109,6 +109,14 @@ impl Place {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Has the store on a server, for several replicas.
+    pub(super) fn store_on(&self, url: &str) {
+        let path = self.world.path("lockstep.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("store = \"store.db\"", &format!("store = {url:?}"));
+        std::fs::write(path, text).unwrap();
+    }
+
     /// `lockstep run`, once main is applied and GitHub says so.
     pub(super) async fn run(&self) -> Server {
         let server = self.start().await;
@@ -119,8 +127,18 @@ impl Place {
 
     /// `lockstep run`, once it listens.
     pub(super) async fn start(&self) -> Server {
+        self.start_with("config.git").await
+    }
+
+    /// The same with a mirror of its own, as a replica on another host has it.
+    pub(super) async fn start_with(&self, mirror: &str) -> Server {
         let log = format!("run-{}.log", uuid::Uuid::new_v4().simple());
-        let process = self.world.start(&["run"], &log);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command
+            .args(["run", "--repo", mirror, "--settings", "lockstep.toml"])
+            .args(["--lang", "en", "--log", "trace", "--log-file", "trace.log"])
+            .current_dir(self.world.dir.path());
+        let process = Process::start(command, self.world.path(&log));
         let hook = eventually("the server listens", async || {
             let said = process.output();
             let at = said.split_once("listening on ")?.1;

@@ -1,7 +1,7 @@
 //! Several replicas on one store: they share the groups, take over from each other, and however they are stopped nothing is done twice.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::world::proxy::Side;
 use crate::world::{Process, eventually};
@@ -170,4 +170,104 @@ async fn replicas_are_restarted_one_after_the_other_and_no_run_fails() {
         "{outcomes:?}"
     );
     ward.nothing_was_lost_or_done_twice().await;
+}
+
+/// What is done to a replica in the middle of everything.
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    Kill,
+    /// For longer than its lease.
+    Pause,
+    Terminate,
+}
+
+/// Merges so often and for so long while replicas are killed, paused and restarted in turn; in the end everything that was merged last is on every
+/// system, and the systems count nothing twice.
+#[expect(
+    clippy::print_stdout,
+    reason = "what was seen is shown with --nocapture"
+)]
+async fn storm(groups: usize, seconds: u64) {
+    let Some(mut ward) = Ward::new(groups).await else {
+        return;
+    };
+    let mut replicas: Vec<Process> = ["a", "b", "c"].map(|name| ward.replica(name)).into();
+    ward.comes_in_step().await;
+    let (start, mut merges, mut blows) = (Instant::now(), 0, 0);
+    let mut next_blow = Duration::from_secs(2);
+    let mut paused: Option<(Process, Duration)> = None;
+    let kinds = [Blow::Kill, Blow::Pause, Blow::Terminate];
+    while start.elapsed() < Duration::from_secs(seconds) {
+        ward.merge((merges * 7 + merges / groups) % groups);
+        merges += 1;
+        let elapsed = start.elapsed();
+        if paused.as_ref().is_some_and(|(_, until)| elapsed >= *until)
+            && let Some((replica, _)) = paused.take()
+        {
+            signal(&replica, "CONT");
+            replicas.push(replica);
+        }
+        if elapsed >= next_blow && paused.is_none() {
+            let mut replica = replicas.remove(0);
+            match kinds[blows % kinds.len()] {
+                Blow::Kill => {
+                    replica.kill();
+                    replicas.push(ward.replica(&format!("r{blows}")));
+                }
+                Blow::Pause => {
+                    signal(&replica, "STOP");
+                    paused = Some((replica, elapsed + Duration::from_secs(6)));
+                }
+                Blow::Terminate => {
+                    replica.terminate();
+                    replica.ended_within(Duration::from_secs(20)).await;
+                    replicas.push(ward.replica(&format!("r{blows}")));
+                }
+            }
+            blows += 1;
+            next_blow = elapsed + Duration::from_secs(3);
+        }
+        // Ten a second, where the machine can.
+        let due = start + Duration::from_millis(100) * u32::try_from(merges).unwrap();
+        tokio::time::sleep_until(due.into()).await;
+    }
+    if let Some((replica, _)) = paused.take() {
+        signal(&replica, "CONT");
+        replicas.push(replica);
+    }
+    let merged = start.elapsed();
+    ward.comes_in_step().await;
+    let last = ward.head();
+    eventually("the last merge's statuses", async || {
+        let statuses = ward.world.statuses(&last);
+        (statuses.get("lockstep/apply")?.0 == "success").then_some(())
+    })
+    .await;
+    let changes = ward.nothing_was_lost_or_done_twice().await;
+    let outcomes = ward.world.outcomes().await;
+    println!(
+        "{} systems, {merges} merges in {:.1} s, {blows} blows, {} runs, {changes} changes on the systems, in step {:.1} s after the last merge",
+        groups * 2,
+        merged.as_secs_f64(),
+        outcomes.len(),
+        start.elapsed().saturating_sub(merged).as_secs_f64(),
+    );
+    let allowed = ["applied", "in_step", "interrupted", "stale"];
+    assert!(
+        outcomes.iter().all(|o| allowed.contains(&o.as_str())),
+        "{outcomes:?}"
+    );
+    assert!(blows >= 3, "only {blows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_are_killed_and_paused_lose_nothing() {
+    storm(4, 12).await;
+}
+
+/// Three replicas and 50 systems for a minute.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two minutes: cargo test --test it replicas::fifty -- --ignored --nocapture"]
+async fn fifty_systems_lose_nothing_in_a_minute_of_kills_and_pauses() {
+    storm(25, 60).await;
 }

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("repo", &["ids", "document"]),
     // The local forge keeps its records in the repo.
     ("forge", &["ids", "clock", "settings", "repo"]),
+    ("sink", &["settings"]),
     (
         "view",
         &[

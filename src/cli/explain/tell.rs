@@ -255,7 +255,12 @@ impl Teller<'_> {
             base: (&nothing).into(),
             target: (&nothing).into(),
             changes: Vec::new(),
-            existing: self.scene.base.bundle.project(system).counts(),
+            existing: self
+                .scene
+                .base
+                .bundle
+                .project_at(system, self.scene.now)
+                .counts(),
         };
         let share = match &self.scene.case {
             Some(_) => self.scene.plan.systems.get(system)?.clone(),
@@ -268,6 +273,7 @@ impl Teller<'_> {
             observed: &observed,
             released: None,
             own: &safety::Own::default(),
+            by_date: &BTreeSet::new(),
         };
         let used = safety::used(system, kind, &share, &self.config.safety, &context);
         Some(UsedView {

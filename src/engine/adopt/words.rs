@@ -128,6 +128,7 @@ fn one_left(left: &Left, bundle: &Bundle) -> String {
         Why::Written(NotWritten::ByHand) => "手で書く文書です",
         Why::Written(NotWritten::Edit(_)) => "文書を編集できません",
         Why::Unsound(_) => "書き込むと文書が正しくなくなります",
+        Why::Dated => "開始・終了の日付があり、その期間の外では無効になるものです",
         Why::Unfaithful => "文書ではこのとおりに表せません",
     };
     let mut out = told(change, bundle);

@@ -41,6 +41,7 @@ struct Case {
     past: Vec<PastChange>,
     released: Option<PlanDigest>,
     own: Own,
+    by_date: BTreeSet<ResourceRef>,
     now: Timestamp,
 }
 
@@ -66,6 +67,7 @@ impl Case {
             past: Vec::new(),
             released: None,
             own: Own::default(),
+            by_date: BTreeSet::new(),
             now: now(),
         }
     }
@@ -89,6 +91,7 @@ impl Case {
             observed: &self.observed,
             released: self.released,
             own: &self.own,
+            by_date: &self.by_date,
         };
         guard(&self.plan, &self.config, &context)
     }

@@ -101,6 +101,7 @@ fn bundle(config: Config, resources: &[(&str, Value, &[&str])]) -> Bundle {
             item: Arc::new(Item::new(id, Spec::from_value(spec).unwrap())),
             systems: Arc::new(systems),
             document: "config/x.json".parse().unwrap(),
+            dated: None,
         })
     });
     Bundle::new(None, Arc::new(config), Kinds::new(kinds), resources)

@@ -6,6 +6,8 @@ use crate::resource::Direction;
 
 fn change(name: &str, direction: Direction) -> ChangeFacts {
     ChangeFacts {
+        before_holds: true,
+        after_holds: true,
         op: Op::Update,
         kind: "FeatureFlag".to_owned(),
         name: name.to_owned(),

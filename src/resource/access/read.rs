@@ -12,11 +12,11 @@ use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::tree::{Node, NodeValue};
 use crate::ids::{ResourceRef, SystemName};
-use crate::resource::SystemSet;
 use crate::resource::declare::{
     Targets, canonical, duplicate, listed_system, no_system, resource, systems_for,
 };
 use crate::resource::form::{Context, Declared, Reading, Source};
+use crate::resource::{SystemSet, dating};
 
 const TOP: &[&str] = &[
     "$schema",
@@ -31,6 +31,7 @@ pub(super) fn read(source: Source<'_>, context: Context<'_>) -> Reading {
     let mut reader = Reader {
         grants: Targets::new(context.config, GRANT),
         blocks: Targets::new(context.config, BLOCK),
+        timezone: &context.config.timezone,
         default: None,
         seen: HashSet::new(),
         resources: Vec::new(),
@@ -60,6 +61,7 @@ pub(super) fn read(source: Source<'_>, context: Context<'_>) -> Reading {
 struct Reader<'c> {
     grants: Targets<'c>,
     blocks: Targets<'c>,
+    timezone: &'c str,
     /// The systems named for the whole document, those of them that take the kind.
     default: Option<(SystemSet, SystemSet)>,
     seen: HashSet<ResourceRef>,
@@ -98,7 +100,7 @@ impl Reader<'_> {
         let mut spec = Map::new();
         let (name, own) = match &entry.value {
             NodeValue::Object(_) => {
-                let known = &[list.key(), "until", "reason", "systems"];
+                let known = &[list.key(), "from", "until", "reason", "systems"];
                 let Some(fields) = Fields::read(faults, entry, what, known) else {
                     return;
                 };
@@ -106,8 +108,9 @@ impl Reader<'_> {
                 let name = fields
                     .require(faults, list.key(), what, None, &example)
                     .and_then(|m| fields::text(faults, m));
-                if let Some(until) = fields.moment(faults, "until") {
-                    spec.insert("until".to_owned(), Value::from(until.text));
+                let dates = dating::read(faults, &fields, self.timezone);
+                for (key, date) in dates.into_iter().flatten() {
+                    spec.insert(key.to_owned(), Value::from(date.text));
                 }
                 if let Some(reason) = fields.text(faults, "reason") {
                     spec.insert("reason".to_owned(), Value::from(reason.text));

@@ -128,7 +128,7 @@ fn every_fault_is_reported_in_one_pass() {
     5:83 document/duplicate-resource: `IpBlock/192.0.2.1/32` is declared twice ("::ffff:192.0.2.1/128") keep one of the two
     5:116 document/wrong-type: `cidr` must be a string, not a number (5) -
     5:120 document/missing-field: a blocked address has no `cidr` ({) add "cidr": …
-    5:121 document/unknown-field: a blocked address has no field `id` ("id") known: cidr, reason, systems, until
+    5:121 document/unknown-field: a blocked address has no field `id` ("id") known: cidr, from, reason, systems, until
     5:141 document/wrong-type: a blocked address must be a string, not a list ([) -
     6:14 document/wrong-type: `systems` must be a list of strings, not a string ("medical") write ["medical"]
     "##);

@@ -81,7 +81,7 @@ fn item(list: &[PathSegment], index: usize) -> Vec<PathSegment> {
 
 /// What an entry says besides the name it goes by.
 fn told(spec: &Value) -> Value {
-    let fields = ["until", "reason"].into_iter();
+    let fields = ["from", "until", "reason"].into_iter();
     let told = fields.filter_map(|key| Some((key.to_owned(), spec.get(key)?.clone())));
     Value::Object(told.collect())
 }

@@ -10,6 +10,7 @@ use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields};
 use crate::document::suggest;
 use crate::document::tree::{Member, Node, NodeValue};
+use crate::resource::dating;
 use crate::resource::declare::{Targets, canonical, duplicate, resource};
 use crate::resource::form::{Declared, Reading, Source};
 
@@ -20,6 +21,8 @@ const FLAG: &[&str] = &[
     "description",
     "owner",
     "expires",
+    "from",
+    "until",
     "variants",
     "default_variant",
     "targeting",
@@ -75,6 +78,10 @@ fn flag(faults: &mut Faults<'_>, targets: &mut Targets<'_>, member: &Member) -> 
     }
     if let Some(date) = fields.date(faults, "expires") {
         spec.insert("expires".to_owned(), Value::from(date.text));
+    }
+    let dates = dating::read(faults, &fields, targets.timezone());
+    for (key, date) in dates.into_iter().flatten() {
+        spec.insert(key.to_owned(), Value::from(date.text));
     }
     variants(faults, &fields, &mut spec);
     if let Some(targeting) = fields.get("targeting")

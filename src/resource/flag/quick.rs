@@ -18,9 +18,9 @@ use crate::document::json::{Strict, blank};
 use crate::document::{fields, yaml};
 use crate::finding::Span;
 use crate::ids::ResourceRef;
-use crate::resource::SystemSet;
 use crate::resource::declare::Targets;
 use crate::resource::form::{Declared, Source};
+use crate::resource::{SystemSet, dating};
 use crate::state::Spec;
 
 mod values;
@@ -143,6 +143,8 @@ struct Flag<'t> {
     description: Option<Text<'t>>,
     owner: Option<Text<'t>>,
     expires: Option<Text<'t>>,
+    from: Option<Text<'t>>,
+    until: Option<Text<'t>>,
     variants: Option<Value>,
     default_variant: Option<Text<'t>>,
     targeting: Option<Value>,
@@ -209,7 +211,7 @@ impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
         }
         self.declared.push(Declared {
             id: ResourceRef::joined(KIND, &key, &mut self.room).ok()?,
-            spec: flag.spec(&mut self.room)?,
+            spec: flag.spec(&mut self.room, self.targets.timezone())?,
             systems,
         });
         self.keys.insert(self.hasher.hash_one(&*key)).then_some(())
@@ -218,7 +220,7 @@ impl<'a, 'c, 't> Declaring<'a, 'c, 't> {
 
 impl Flag<'_> {
     /// The spec as canonical JSON: members sorted by name. `out` is only lent, to save an allocation a flag.
-    fn spec(&self, out: &mut String) -> Option<Spec> {
+    fn spec(&self, out: &mut String, timezone: &str) -> Option<Spec> {
         let Self {
             enabled,
             rollout,
@@ -226,6 +228,8 @@ impl Flag<'_> {
             description,
             owner,
             expires,
+            from,
+            until,
             variants,
             default_variant,
             targeting,
@@ -235,6 +239,7 @@ impl Flag<'_> {
         if rollout > 100 || expires.as_ref().is_some_and(|d| !fields::is_date(&d.0)) {
             return None;
         }
+        self.dates_are_right(timezone)?;
         self.variants_are_right()?;
         out.clear();
         out.push('{');
@@ -246,15 +251,31 @@ impl Flag<'_> {
             "\"enabled\":false,"
         });
         text(out, "expires", expires.as_ref())?;
+        text(out, "from", from.as_ref())?;
         text(out, "owner", owner.as_ref())?;
         out.push_str("\"rollout\":");
         percent(out, rollout);
         out.push(',');
         value(out, "targeting", targeting.as_ref())?;
+        text(out, "until", until.as_ref())?;
         value(out, "variants", variants.as_ref())?;
         out.pop();
         out.push('}');
         Some(Spec::from_canonical(out))
+    }
+
+    fn dates_are_right(&self, timezone: &str) -> Option<()> {
+        let is_moment = |text: &Text<'_>| fields::is_date(&text.0) || fields::is_time(&text.0);
+        let both = [&self.from, &self.until].into_iter().flatten();
+        if !both.into_iter().all(is_moment) {
+            return None;
+        }
+        match (&self.from, &self.until) {
+            (Some(from), Some(until)) => {
+                (!dating::is_empty(&from.0, &until.0, timezone)).then_some(())
+            }
+            (_, _) => Some(()),
+        }
     }
 
     fn variants_are_right(&self) -> Option<()> {
@@ -408,6 +429,8 @@ impl<'de: 't, 't> Deserialize<'de> for Flag<'t> {
                         "description" => fill(&mut flag.description, map.next_value()?)?,
                         "owner" => fill(&mut flag.owner, map.next_value()?)?,
                         "expires" => fill(&mut flag.expires, map.next_value()?)?,
+                        "from" => fill(&mut flag.from, map.next_value()?)?,
+                        "until" => fill(&mut flag.until, map.next_value()?)?,
                         "default_variant" => fill(&mut flag.default_variant, map.next_value()?)?,
                         "variants" => fill(&mut flag.variants, map.next_value_seed(inner)?)?,
                         "targeting" => fill(&mut flag.targeting, map.next_value_seed(inner)?)?,

@@ -349,13 +349,15 @@ fn wild() -> impl Strategy<Value = Value> {
     ]
 }
 
-const FIELD_NAMES: [&str; 10] = [
+const FIELD_NAMES: [&str; 12] = [
     "enabled",
     "rollout",
     "teams",
     "description",
     "owner",
     "expires",
+    "from",
+    "until",
     "variants",
     "default_variant",
     "targeting",

@@ -12,7 +12,7 @@ fn a_store_may_be_on_a_server_and_its_password_is_not_shown() {
     let named = load("store_env = \"STORE\"", &[("STORE", url)]).unwrap();
     for settings in [&written, &named] {
         let Some(StorePlace::Server(server)) = &settings.store else {
-            panic!("{:?}", settings.store)
+            unreachable!("{:?}", settings.store)
         };
         assert_eq!(server.expose(), url);
         assert!(!format!("{settings:?}").contains("geheim"));

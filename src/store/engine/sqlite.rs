@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Sqlite};
 
 use super::fault::{NOT_A_DATABASE, code};
-use super::{Doing as _, run_migrations};
+use super::{Doing as _, HOLDERS, beside, run_migrations};
 use crate::store::{Durability, StoreError};
 
 pub(super) type Transaction = sqlx::Transaction<'static, Sqlite>;
@@ -61,6 +61,11 @@ impl Pools {
 }
 
 pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
+    if was_emptied(path) {
+        return Err(StoreError::Emptied {
+            store: path.display().to_string(),
+        });
+    }
     make_file(path).map_err(|source| StoreError::Folder {
         path: path.to_owned(),
         source,
@@ -84,6 +89,24 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
     let pools = Pools { writer, reader };
     migrate(path, &pools).await?;
     Ok(pools)
+}
+
+/// Whether there was a store once: work was done on it, and now the file is gone or has nothing in it.
+fn was_emptied(path: &Path) -> bool {
+    let is_empty = |path: &Path| std::fs::metadata(path).map_or(true, |m| m.len() == 0);
+    // What a crash in the first moment leaves is a file without content, and tables that are still in the log.
+    is_empty(path) && is_empty(&beside(path, "-wal")) && beside(path, HOLDERS).is_dir()
+}
+
+/// Makes way for a new store where there was one; what is there in full is left alone.
+pub(super) fn forget_emptied(path: &Path) -> Result<(), StoreError> {
+    if !was_emptied(path) {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(beside(path, HOLDERS)).map_err(|source| StoreError::Folder {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn pool(size: u32) -> PoolOptions<Sqlite> {

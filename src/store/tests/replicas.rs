@@ -4,7 +4,7 @@ use super::*;
 
 async fn replicas_know_who_lives_and_keep_their_leases(place: Place) {
     let store = place.open().await;
-    let now = Timestamp::now();
+    let now = at(0);
     let held = store.acquire("group/a", "one", now, TTL).await.unwrap();
     let one = store.keep("one", now, TTL).await.unwrap();
     assert_eq!(one.get("group/a").copied(), held);
@@ -49,7 +49,7 @@ async fn a_duty_is_one_processs() {
     };
     let store = place.open().await;
     let duty = |holder: &str| Duty::new(store.clone(), Duty::FORGE, holder.to_owned(), TTL);
-    let (one, two, now) = (duty("one"), duty("two"), Timestamp::now());
+    let (one, two, now) = (duty("one"), duty("two"), at(0));
     assert!(one.is_ours(now).await.unwrap());
     assert!(!two.is_ours(now).await.unwrap());
     assert!(one.is_ours(now).await.unwrap());

@@ -101,7 +101,7 @@ fn nothing_to_do() {
 
 #[test]
 fn json_has_the_documented_fields() {
-    assert_snapshot!(json::plan(&sample_plan()), @r#"
+    assert_snapshot!(json::plan(&sample_plan(), &[]), @r#"
     {
       "digest": "5709d4c45e702c531b1672d23e75f6e1c384fc7531ab5beb885850905b255646",
       "revision": "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff",

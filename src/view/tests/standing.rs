@@ -33,6 +33,7 @@ fn sample_status(language: Language) -> StatusView {
     StatusView {
         language,
         timezone: tokyo(),
+        upcoming: Vec::new(),
         groups: vec![
             GroupStatus {
                 group: "hospital".parse().unwrap(),

@@ -4,7 +4,8 @@ use anstyle::Style;
 
 use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
 use crate::plan::Op;
-use crate::resource::Direction;
+use crate::resource::{Direction, Language};
+use crate::view::DateView;
 use crate::view::plan::{ChangeView, PlanView};
 use crate::view::printable::{pad, printable, printable_lines, width};
 use crate::view::words::{Words, words};
@@ -34,8 +35,21 @@ pub fn plan(view: &PlanView) -> String {
         out.push_str(&(words.more_diffs)(left));
         out.push_str("\n\n");
     }
+    dates(&mut out, words.later, &view.later, view.language);
     totals(&mut out, view, words);
     out
+}
+
+/// What begins and ends by its date, under a heading.
+pub(super) fn dates(out: &mut String, heading: &str, dates: &[DateView], language: Language) {
+    if dates.is_empty() {
+        return;
+    }
+    out.push_str(&format!("{}\n", styled(BOLD, heading)));
+    for date in dates {
+        out.push_str(&format!("  {}\n", printable(&date.sentence(language))));
+    }
+    out.push('\n');
 }
 
 fn heading(view: &PlanView, words: &Words) -> String {

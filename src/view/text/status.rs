@@ -45,6 +45,17 @@ pub fn status(view: &StatusView) -> String {
         table(&mut out, header, &rows);
         reasons(&mut out, group, words);
     }
+    if !view.upcoming.is_empty() {
+        out.push('\n');
+        let mut dates = String::new();
+        super::plan::dates(
+            &mut dates,
+            words.within_a_week,
+            &view.upcoming,
+            view.language,
+        );
+        out.push_str(dates.strip_suffix('\n').unwrap_or(&dates));
+    }
     for plan in &view.held {
         out.push('\n');
         out.push_str(&held(plan, view.language));

@@ -20,6 +20,41 @@ async fn a_delivery_makes_it_sooner() {
     place.finish();
 }
 
+/// Deliveries and pages go to one replica, and the other does what follows.
+#[tokio::test]
+async fn a_delivery_may_come_to_any_replica() {
+    let Some(url) = crate::world::postgres::database() else {
+        return;
+    };
+    let Some(place) = Place::new(DELIVERED).await else {
+        return;
+    };
+    place.store_on(&url);
+    // The first has all duties.
+    let first = place.run().await;
+    let second = place.start_with("second.git").await;
+    place.subscribe(&second).await;
+    let (number, head) = place.propose("sato", "more", 25).await;
+    place.told(number, "10% → 25%").await;
+    place.hub.approve("suzuki", number).await;
+    place.shown(&head, "lockstep/approval", "success").await;
+    place.say("tanaka", number, "/lockstep help").await;
+    place.told(number, "/lockstep help").await;
+    let merged = place.hub.merge("sato", number, "merge").await;
+    place.shown(&merged, "lockstep/apply", "success").await;
+    for server in [&first, &second] {
+        for page in [
+            format!("/proposals/{number}"),
+            format!("/revisions/{merged}"),
+        ] {
+            let url = format!("{}{page}", server.hook.trim_end_matches("/hooks/github"));
+            let answer = reqwest::get(&url).await.unwrap();
+            assert!(answer.status().is_success(), "{page}: {}", answer.status());
+        }
+    }
+    place.finish();
+}
+
 #[tokio::test]
 async fn what_was_not_delivered_is_seen_at_the_next_poll() {
     let Some(place) = Place::new(POLLED).await else {
