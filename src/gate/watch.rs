@@ -110,7 +110,13 @@ async fn publish_open(
     seen: &mut BTreeMap<u64, Judged>,
 ) -> Result<(), GateError> {
     let open = forge.proposals(false).await?;
-    gate.record_ended(&open).await?;
+    // What can't be written down now is found again on the next poll, and keeps nothing from being judged.
+    if let Err(error) = gate.record_ended(&open).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "what became of proposals is not in the ledger yet"
+        );
+    }
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
     let mut by_head: BTreeMap<Revision, Vec<Proposal>> = BTreeMap::new();
     for proposal in open {

@@ -455,3 +455,83 @@ fn manifest(out: &Path) -> Value {
     name.push(".manifest.json");
     serde_json::from_slice(&std::fs::read(name).unwrap()).unwrap()
 }
+
+async fn actions(world: &World) -> Vec<String> {
+    let filter = lockstep::store::EntryFilter::default();
+    let entries = world.store().await.entries(&filter).await.unwrap();
+    entries.into_iter().map(|entry| entry.action).collect()
+}
+
+/// One command answers who asked, who agreed, and when each system had it; however often a proposal was looked at, each is said once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_leads_back_to_who_asked_and_who_agreed() {
+    let world = World::in_step().await;
+    let before = actions(&world).await.len();
+    world
+        .ok(&[
+            "propose",
+            "--set",
+            "flag.ai_assistant.rollout=20",
+            "--title",
+            "=cmd raise",
+            "--as",
+            "sato",
+        ])
+        .await;
+    // Looked at again, by the server.
+    let mut server = world.start(&["run"], "run.log");
+    crate::world::eventually("the proposal is judged", async || {
+        let all = actions(&world).await;
+        all.iter().any(|a| a == "verdict.given").then_some(())
+    })
+    .await;
+    for args in [["proposal", "approve", "1"], ["proposal", "merge", "1"]] {
+        let output = world.run_as("tanaka", &args).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+    crate::world::eventually("the change is applied", async || {
+        let all = actions(&world).await;
+        let applied = all.iter().skip(before).filter(|a| *a == "system.applied");
+        (applied.count() == 2).then_some(())
+    })
+    .await;
+    // Signed soon after; what follows from it, such as a message that has arrived, with the next.
+    let last = world.entries("system.applied").await.pop().unwrap().seq;
+    crate::world::eventually("it is signed", async || {
+        let output = world.run(&["audit", "verify", "--format", "json"]).await;
+        assert!(output.status.success(), "{output:?}");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let signed = told["entries"].as_u64()? - told["unsigned"].as_u64()?;
+        (signed >= last).then_some(())
+    })
+    .await;
+    server.kill();
+    let all = actions(&world).await;
+    for once in [
+        "proposal.opened",
+        "approval.given",
+        "proposal.merged",
+        "decision.commit",
+    ] {
+        let count = all.iter().skip(before).filter(|a| *a == once).count();
+        assert_eq!(count, 1, "{once}: {all:?}");
+    }
+    let output = world.run(&["audit", "export"]).await;
+    let rows = rows(&output.stdout);
+    let changed = rows
+        .iter()
+        .filter(|r| r["action"] == "system.applied" && r["op"] == "update");
+    let changed: Vec<_> = changed.collect();
+    assert_eq!(changed.len(), 2);
+    for row in changed {
+        assert_eq!(row["title"], "'=cmd raise", "a formula is none");
+        assert_eq!(
+            (row["proposal"].as_str(), row["author"].as_str()),
+            ("1", "sato")
+        );
+        assert!(row["approvers"].starts_with("tanaka "), "{row:?}");
+        assert_eq!(row["policy_decision"], "allowed");
+        assert!(row["checks"].contains("lockstep/approval success"));
+        assert_eq!(row["policies"].len(), 64);
+    }
+}

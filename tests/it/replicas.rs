@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::world::proxy::Side;
-use crate::world::{Process, eventually};
+use crate::world::{DEADLINE, Process, eventually};
 
 mod cable;
 mod ward;
@@ -238,11 +238,23 @@ async fn storm(groups: usize, seconds: u64) {
     let merged = start.elapsed();
     ward.comes_in_step().await;
     let last = ward.head();
-    eventually("the last merge's statuses", async || {
+    let waited = Instant::now();
+    loop {
         let statuses = ward.world.statuses(&last);
-        (statuses.get("lockstep/apply")?.0 == "success").then_some(())
-    })
-    .await;
+        if statuses
+            .get("lockstep/apply")
+            .is_some_and(|s| s.0 == "success")
+        {
+            break;
+        }
+        let logs: Vec<String> = replicas.iter().map(Process::output).collect();
+        assert!(
+            waited.elapsed() < DEADLINE,
+            "the last merge's statuses: {statuses:#?}\n{}",
+            logs.join("\n\n")
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let changes = ward.nothing_was_lost_or_done_twice().await;
     let outcomes = ward.world.outcomes().await;
     println!(

@@ -39,7 +39,7 @@ async fn a_delivery_may_come_to_any_replica() {
     place.hub.approve("suzuki", number).await;
     place.shown(&head, "lockstep/approval", "success").await;
     place.say("tanaka", number, "/lockstep help").await;
-    place.told(number, "/lockstep help").await;
+    place.told(number, "### Commands").await;
     let merged = place.hub.merge("sato", number, "merge").await;
     place.shown(&merged, "lockstep/apply", "success").await;
     for server in [&first, &second] {

@@ -321,3 +321,56 @@ fn a_note_too_large_to_be_read() {
     server.bare.run(&["proposal", "show", "1"]).code(2);
     assert_eq!(server.state(2), "open");
 }
+
+const CHECKPOINTS: &str = "refs/notes/lockstep/checkpoints";
+
+/// The ledger's checkpoints are kept like every record, and nothing else lies among them.
+#[test]
+fn among_checkpoints_only_checkpoints() {
+    let server = Server::new();
+    let clone = server.clone("checkpoints");
+    let main = server.main();
+    let key = lockstep::tlog::SignerKey::from_seed("lockstep/test", &[7; 32]).unwrap();
+    let line = |size: u64| {
+        let checkpoint = lockstep::tlog::Checkpoint {
+            origin: String::new(),
+            size,
+            root: lockstep::ids::Digest::of(&size.to_be_bytes()),
+        };
+        lockstep::tlog::to_line(&checkpoint.sign(&key), 1_800_000_000)
+    };
+    let set = |text: &str| {
+        clone.git(&[
+            "notes",
+            "--ref",
+            CHECKPOINTS,
+            "add",
+            "-f",
+            "-m",
+            text,
+            &main,
+        ]);
+    };
+    set("{\"hello\":1}");
+    clone.is_refused(
+        &server,
+        &[NOTES],
+        &["only the ledger's signed checkpoints", "hello"],
+    );
+    set(&line(3));
+    clone.pushes(&[NOTES]);
+    set(&format!(
+        "{}\n{}",
+        line(3),
+        line(3).replace("\\n3\\n", "\\nthree\\n")
+    ));
+    clone.is_refused(
+        &server,
+        &[NOTES],
+        &["only the ledger's signed checkpoints", "three"],
+    );
+    set(&line(4));
+    clone.is_refused(&server, &[NOTES], &["notes only gain lines"]);
+    set(&format!("{}\n{}", line(3), line(4)));
+    clone.pushes(&[NOTES]);
+}
