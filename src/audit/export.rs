@@ -235,7 +235,7 @@ impl Merged<'_> {
             let Some(feed) = self.feeds.get_mut(feed) else {
                 return Ok(rows);
             };
-            if let Some(event) = feed.next()
+            if let Some(event) = feed.take_next()
                 && wants(self.wanted, &event)
             {
                 form.event(&feed.system, &event, out)?;

@@ -106,7 +106,7 @@ impl Feed {
     }
 
     /// Its next event, once it was looked at. Checked: `None` where it may not be what it says, and then the feed is not whole.
-    pub fn next(&mut self) -> Option<AuditEvent> {
+    pub fn take_next(&mut self) -> Option<AuditEvent> {
         let event = self.page.pop_front()?;
         match self.check(&event) {
             Ok(()) => {

@@ -270,7 +270,7 @@ fn view<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Result<LedgerRow<'a>
                     None
                 }
             },
-            other => {
+            other @ (ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_)) => {
                 fault = Some(unread(&format!("column {n} holds {}", other.data_type())));
                 None
             }

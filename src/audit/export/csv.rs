@@ -14,6 +14,10 @@ use crate::ids::SystemName;
 use crate::store::{LedgerRow, Reader};
 use crate::system_api::AuditEvent;
 
+mod line;
+
+use line::Line;
+
 /// How texts are kept from being formulas, for whoever reads them by machine.
 pub(super) const RULE: &str = "a text that begins with = + - @ tab, carriage return, one of ＝ ＋ － ＠ or an apostrophe has an apostrophe before it; \
      NUL is left out; seq, proposal and line are numbers";
@@ -65,85 +69,6 @@ pub struct Csv {
     line: Line,
     /// Where nothing is known of a proposal.
     nothing: Arc<Evidence>,
-}
-
-/// A row that is being written.
-#[derive(Default)]
-struct Line {
-    bytes: Vec<u8>,
-}
-
-impl Line {
-    fn separate(&mut self) {
-        if !self.bytes.is_empty() {
-            self.bytes.push(b',');
-        }
-    }
-
-    /// A text from people, documents or systems.
-    fn text(&mut self, text: &str) {
-        self.separate();
-        self.bytes.push(b'"');
-        if is_taken_for_formula(text) {
-            self.bytes.push(b'\'');
-        }
-        self.quoted(text);
-        self.bytes.push(b'"');
-    }
-
-    /// What can be no formula: numbers, times, words and hex digits of our own.
-    fn plain(&mut self, text: &str) {
-        self.separate();
-        self.bytes.push(b'"');
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.bytes.push(b'"');
-    }
-
-    fn number(&mut self, number: Option<i64>) {
-        match number {
-            Some(number) => {
-                self.separate();
-                // Writing to memory does not fail.
-                let _ = write!(self.bytes, "\"{number}\"");
-            }
-            None => self.plain(""),
-        }
-    }
-
-    fn quoted(&mut self, text: &str) {
-        let mut parts = text.split('"');
-        if let Some(first) = parts.next() {
-            self.without_nul(first);
-        }
-        for part in parts {
-            self.bytes.extend_from_slice(b"\"\"");
-            self.without_nul(part);
-        }
-    }
-
-    fn without_nul(&mut self, text: &str) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text.as_bytes());
-        if self.bytes.get(start..).is_some_and(|new| new.contains(&0)) {
-            let clean: Vec<u8> = text.bytes().filter(|b| *b != 0).collect();
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(&clean);
-        }
-    }
-
-    /// Ends the row and writes it.
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.bytes.extend_from_slice(b"\r\n");
-        let written = out.write_all(&self.bytes);
-        self.bytes.clear();
-        written
-    }
-}
-
-/// An apostrophe counts too, so that taking away the first one gives back every text.
-fn is_taken_for_formula(text: &str) -> bool {
-    text.trim_start_matches('\0')
-        .starts_with(['=', '+', '-', '@', '\t', '\r', '\'', '＝', '＋', '－', '＠'])
 }
 
 /// Everything of a row that is not of its change.
@@ -392,9 +317,11 @@ impl Form for Csv {
         if row.action == MERGED {
             self.proposals.merged(row.seq, row.revision, &body);
         }
-        let outcome = body.pointer("/outcome/outcome").and_then(Value::as_str);
+        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+        // What was urgent for one system leaves its group where it was.
         if row.action == "run.finished"
-            && matches!(outcome, Some("applied" | "in_step"))
+            && text("/scope/is") != Some("urgent")
+            && matches!(text("/outcome/outcome"), Some("applied" | "in_step"))
             && let Some(group) = row.group
         {
             self.proposals.came_in_step(row.seq, group);
@@ -462,47 +389,5 @@ impl Form for Csv {
         };
         let (nothing, none) = (What::default(), Part::default());
         self.row(&head, &Evidence::default(), &nothing, &none, out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(texts: &[&str]) -> Vec<String> {
-        let mut line = Line::default();
-        texts.iter().for_each(|text| line.text(text));
-        let mut bytes = Vec::new();
-        line.end(&mut bytes).unwrap();
-        assert!(bytes.ends_with(b"\"\r\n"));
-        let mut reader = ::csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(bytes.as_slice());
-        let mut records = reader.records();
-        let record = records.next().unwrap().unwrap();
-        assert!(records.next().is_none());
-        record.iter().map(str::to_owned).collect()
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn every_text_comes_back(text in "[=+@\t\r\n'\"＝－,a-c\u{3042}\\-]{0,12}", other in ".{0,20}") {
-            let other = other.replace('\0', "");
-            let read = fields(&[&text, &other]);
-            for (read, wrote) in read.iter().zip([&text, &other]) {
-                let back = read.strip_prefix('\'').unwrap_or(read);
-                proptest::prop_assert_eq!(back, wrote.as_str());
-                proptest::prop_assert!(!read.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']));
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_is_a_formula_and_no_zero_hides_one() {
-        assert_eq!(
-            fields(&["=1+1", "＝1", "-5", "a=b"]),
-            ["'=1+1", "'＝1", "'-5", "a=b"]
-        );
-        assert_eq!(fields(&["\0=1", "a\0b"]), ["'=1", "ab"]);
     }
 }

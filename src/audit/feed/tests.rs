@@ -80,7 +80,7 @@ fn read(pages: Vec<Result<AuditAnswer, ConnectorError>>) -> (Vec<String>, Option
     );
     let mut names = Vec::new();
     while feed.peek().is_some() {
-        names.extend(feed.next().map(|event| event.name));
+        names.extend(feed.take_next().map(|event| event.name));
     }
     assert_eq!(feed.events, names.len() as u64);
     (names, feed.failure().map(str::to_owned))

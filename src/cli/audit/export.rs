@@ -138,8 +138,8 @@ pub(super) async fn run(args: ExportArgs, env: Env) -> anyhow::Result<Exit> {
     let asked = wanted.clone();
     let mut work = Work { form, feeds, gaps };
     let done = tokio::task::spawn_blocking(move || match out {
-        Some(path) => work.to_file(&mut reader, &asked, &path),
-        None => work.to_stdout(&mut reader, &asked, format == ExportFormat::Jsonl),
+        Some(path) => work.write_file(&mut reader, &asked, &path),
+        None => work.print(&mut reader, &asked, format == ExportFormat::Jsonl),
     });
     let Some((summary, digest)) = done.await?? else {
         // Nobody reads any more.
@@ -190,7 +190,7 @@ impl Work {
         summary
     }
 
-    fn to_stdout(
+    fn print(
         &mut self,
         reader: &mut crate::store::Reader,
         wanted: &Wanted,
@@ -214,7 +214,12 @@ impl Work {
     }
 
     /// Whole or not at all, and readable by its owner alone: it names people.
-    fn to_file(&mut self, reader: &mut crate::store::Reader, wanted: &Wanted, path: &Path) -> Made {
+    fn write_file(
+        &mut self,
+        reader: &mut crate::store::Reader,
+        wanted: &Wanted,
+        path: &Path,
+    ) -> Made {
         let cannot = || format!("cannot write {}", path.display());
         let file = tempfile::NamedTempFile::new_in(folder(path)).with_context(cannot)?;
         let mut out = Output::new(file, true);

@@ -185,9 +185,9 @@ fn check_consistency(text: &str, keys: &[VerifierKey]) -> Result<Value, String> 
 }
 
 fn tell(found: &Value) -> anyhow::Result<()> {
-    let text = |key: &str| match &found[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = |key: &str| match found[key].as_str() {
+        Some(text) => text.to_owned(),
+        None => found[key].to_string(),
     };
     match found.get("entry") {
         Some(entry) => {
