@@ -129,7 +129,11 @@ impl World {
             let member = carry.run.members.get(&system_name(system))?;
             Some(match call {
                 Asked::Observe(Stage::Undo) => member.base,
-                _ => member.target,
+                Asked::Observe(Stage::Forward)
+                | Asked::Prepare
+                | Asked::Commit
+                | Asked::Abort
+                | Asked::Undo => member.target,
             })
         });
         let announced = sight.announced.digest();

@@ -126,9 +126,11 @@ impl World {
     }
 
     pub(crate) fn carry(&mut self, replica: usize, group: usize) -> Option<&mut Carry> {
-        match &mut self.replicas[replica].turns[group].job {
-            Job::Carrying(carry) => Some(carry),
-            _ => None,
+        let job = &mut self.replicas[replica].turns[group].job;
+        if let Job::Carrying(carry) = job {
+            Some(carry)
+        } else {
+            None
         }
     }
 

@@ -85,12 +85,12 @@ impl World {
                 continue;
             };
             let kept = self.systems[member.system].kept.get(&(run, Stage::Forward));
-            let is_true = match &record.state {
-                MemberState::Aborted => kept.is_some_and(|kept| kept.status == Status::Aborted),
-                MemberState::Verified { .. } => member.is_seen,
-                MemberState::Compensated => self.stands(run, member, member.base),
-                _ => true,
-            };
+            let is_aborted = kept.is_some_and(|kept| kept.status == Status::Aborted);
+            let is_verified = matches!(record.state, MemberState::Verified { .. });
+            let is_true = (record.state != MemberState::Aborted || is_aborted)
+                && (!is_verified || member.is_seen)
+                && (record.state != MemberState::Compensated
+                    || self.stands(run, member, member.base));
             if !is_true {
                 let promise = match record.state.leaves() {
                     Leaves::Target => Promise::Counted,

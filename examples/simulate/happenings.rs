@@ -280,8 +280,16 @@ impl World {
                     }
                 }
                 // Another revision is what helps.
-                other => {
-                    let wants = matches!(other.next(), Next::Person | Next::NewRevision);
+                Outcome::InStep
+                | Outcome::Applied { .. }
+                | Outcome::Refused { .. }
+                | Outcome::Unreachable { .. }
+                | Outcome::Misconfigured { .. }
+                | Outcome::Stale { .. }
+                | Outcome::Interrupted
+                | Outcome::RolledBack { .. }
+                | Outcome::Stuck { .. } => {
+                    let wants = matches!(outcome.next(), Next::Person | Next::NewRevision);
                     if wants && self.is_calm && revision == self.forge.head() {
                         self.merge(group, Fate::Merged);
                     }

@@ -72,7 +72,7 @@ impl World {
     }
 
     /// The store's answer to a pass.
-    pub(crate) fn from_store(&mut self, to: Token, answer: Result<Answer, No>) {
+    pub(crate) fn store_says(&mut self, to: Token, answer: Result<Answer, No>) {
         if Self::is_for_sender(to) {
             self.sender_hears(to, answer);
             return;
@@ -194,7 +194,7 @@ impl World {
         known.and_then(|r| r.place).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn from_system(&mut self, to: Token, tag: Tag, system: usize, reply: Reply) {
+    pub(crate) fn system_says(&mut self, to: Token, tag: Tag, system: usize, reply: Reply) {
         if self.replicas[to.replica].turns[to.group].pass != to.pass {
             return;
         }

@@ -108,11 +108,10 @@ impl World {
         };
         for (n, system) in systems.iter().enumerate() {
             match &scene.seen[n] {
+                Some(Ok(observed)) if *observed == scene.desired[n] => {}
                 Some(Ok(observed)) => {
-                    if *observed != scene.desired[n] {
-                        plan.systems
-                            .insert(system_name(*system), observed.plan_to(scene.desired[n]));
-                    }
+                    plan.systems
+                        .insert(system_name(*system), observed.plan_to(scene.desired[n]));
                 }
                 Some(Err(message)) => {
                     let error = ConnectorError::Transient {

@@ -48,6 +48,17 @@ pub(crate) enum Job {
     Carrying(Box<Carry>),
 }
 
+impl Job {
+    /// The run in hand, if there is one.
+    pub(crate) fn carried(&self) -> Option<&Carry> {
+        if let Self::Carrying(carry) = self {
+            Some(carry)
+        } else {
+            None
+        }
+    }
+}
+
 /// What a pass knows before it plans.
 #[derive(Debug)]
 pub(crate) struct Scene {
@@ -118,10 +129,7 @@ impl World {
             inc: is.inc,
             group,
             pass: turn.pass,
-            turn: match &turn.job {
-                Job::Carrying(carry) => carry.turn,
-                _ => 0,
-            },
+            turn: turn.job.carried().map_or(0, |carry| carry.turn),
         }
     }
 

@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    pub(crate) fn from_forge(&mut self, to: Token, id: usize, is_done: bool) {
+    pub(crate) fn forge_says(&mut self, to: Token, id: usize, is_done: bool) {
         let sender = &mut self.replicas[to.replica].sender;
         if sender.pass != to.pass {
             return;

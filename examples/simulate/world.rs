@@ -210,15 +210,15 @@ impl World {
             Event::Deadline { to, phase, armed } => self.deadline(to, phase, armed),
             Event::Renewal(to) => self.renewal(to),
             Event::Again { to, system, call } => self.again(to, system, call),
-            Event::FromStore { to, answer } => self.from_store(to, *answer),
+            Event::FromStore { to, answer } => self.store_says(to, *answer),
             Event::FromSystem {
                 to,
                 tag,
                 system,
                 reply,
-            } => self.from_system(to, tag, system, reply),
+            } => self.system_says(to, tag, system, reply),
             Event::SendOwed { replica, inc: _ } => self.send_owed(replica),
-            Event::FromForge { to, id, is_done } => self.from_forge(to, id, is_done),
+            Event::FromForge { to, id, is_done } => self.forge_says(to, id, is_done),
             Event::AtStore { .. }
             | Event::AtSystem { .. }
             | Event::AtForge { .. }
