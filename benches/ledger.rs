@@ -4,6 +4,8 @@
 //! `cargo bench --bench ledger [-- ENTRIES]`. The entries are those of runs over fifty systems with a change each, as the engine writes them. Every row
 //! of figures is a whole process, measured by the kernel's account of it; a server's share is that of its processes.
 
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -183,10 +183,6 @@ enum Blow {
 
 /// Merges so often and for so long while replicas are killed, paused and restarted in turn; in the end everything that was merged last is on every
 /// system, and the systems count nothing twice.
-#[expect(
-    clippy::print_stdout,
-    reason = "what was seen is shown with --nocapture"
-)]
 async fn storm(groups: usize, seconds: u64) {
     let Some(mut ward) = Ward::new(groups).await else {
         return;
