@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::checkpoints::Checkpoints;
 use crate::audit::key;
 use crate::audit::signing::Signing;
 use crate::clock::{Clock, SystemClock};
@@ -22,6 +23,9 @@ use crate::sink::Sink;
 use crate::sink::webhook::Webhook;
 use crate::store::{Duty, Store};
 use crate::tlog::VerifierKey;
+
+/// What the store remembers a person's word by that it begins with nothing on purpose.
+const BEGUN_ANEW: &str = "begun-anew";
 
 /// Everything a command that touches the outside works with.
 pub struct App {
@@ -105,6 +109,27 @@ impl App {
         )
         .protecting(own(&self.settings))
         .owned_by(self.mark()?))
+    }
+
+    /// Refuses to go on with a store that knows less than was signed of it: it is another one, or was cut short, and what was decided and who
+    /// owns what would be forgotten.
+    pub async fn refuse_lost_store(&self) -> anyhow::Result<()> {
+        if self.store.has_first(BEGUN_ANEW).await? {
+            return Ok(());
+        }
+        let (repo, trusted) = (self.repo.clone(), self.trusted()?);
+        let read = tokio::task::spawn_blocking(move || Checkpoints::read(&repo, &trusted));
+        let notes = read.await??;
+        let signed = notes.newest().map_or(0, |s| s.checkpoint.size);
+        let entries = self.store.ledger_len().await?;
+        let is_other = entries == 0 && !notes.unknown.is_empty();
+        anyhow::ensure!(
+            entries >= signed && !is_other,
+            "the store has {entries} ledger entries, and the repository's notes hold checkpoints of more: this is not the store that it was kept \
+             in step from, or it was cut short. Bring a backup back with `lockstep store migrate --from BACKUP`, or name the right store as \
+             `store` in lockstep.toml; where a new beginning is meant, `lockstep store migrate --begin-anew`"
+        );
+        Ok(())
     }
 
     /// What signs the ledger's checkpoints; its key is made where there is none.
@@ -334,6 +359,12 @@ pub async fn open_store(settings: &Settings, repo: &Repo) -> anyhow::Result<Stor
         StorePlace::File(path) => Store::open(path).await?,
         StorePlace::Server(url) => Store::open(url.expose()).await?,
     })
+}
+
+/// Writes down that a store begins with nothing on purpose.
+pub async fn note_new_beginning(store: &Store) -> anyhow::Result<()> {
+    store.first(BEGUN_ANEW, SystemClock.now()).await?;
+    Ok(())
 }
 
 /// The same in the place of one that was lost.

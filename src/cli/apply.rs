@@ -20,6 +20,7 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
     let language = env.language;
     let app = App::open(env.settings).await?;
+    app.refuse_lost_store().await?;
     let (stop, stopped) = watch::channel(false);
     let passed = tokio::select! {
         passed = pass_once(app.engine()?, Trigger::Manual, stopped) => passed,

@@ -88,6 +88,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
     })
     .await?;
     let _claim = app.store.claim(app.clock.now())?;
+    app.refuse_lost_store().await?;
     may_work(&app).await?;
     let engine = app.engine()?;
     let intervals = app.settings.intervals;

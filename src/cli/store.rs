@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{Env, Exit, print, talk};
-use crate::app::{begin_store_anew, open_store};
+use crate::app::{begin_store_anew, note_new_beginning, open_store};
 use crate::repo::Repo;
 use crate::resource::Language;
 use crate::store::{Checked, Store};
@@ -59,10 +59,10 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
         }
     };
     match args.command {
-        StoreCommand::Migrate {
-            from,
-            begin_anew: _,
-        } => {
+        StoreCommand::Migrate { from, begin_anew } => {
+            if begin_anew {
+                note_new_beginning(&store).await?;
+            }
             if let Some(from) = from {
                 let other = Store::open(&from).await?;
                 other.copy_into(&store).await?;

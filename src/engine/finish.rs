@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::execute::{Ending, row};
 use super::ownership::claims;
 use super::{Engine, EngineError, news};
-use crate::ids::{Digest, SystemName};
+use crate::ids::{Actor, Digest, SystemName};
 use crate::plan::safety::PastChange;
 use crate::record::{Condition, ConditionReason, ConditionState, Leaves, Outcome, Run};
 use crate::store::{
-    FailedRevision, FailedUpdate, Finish, GroupUpdate, NewEntry, Store, SystemState,
+    FailedRevision, FailedUpdate, Finish, GroupState, GroupUpdate, NewEntry, Store, SystemState,
 };
 
 /// The digest a finished run left a system with, where it is known.
@@ -80,45 +81,7 @@ impl Engine {
         let Some(outcome) = &run.outcome else {
             return Ok(());
         };
-        // Urgent changes are on their system; the group is where it was.
-        let whole = run.scope.is_whole();
-        let success = whole && outcome.is_success();
-        let states = standings(run, outcome, ending)
-            .into_iter()
-            .map(|(system, condition)| {
-                let member = run.members.get(&system).map(|m| m.state.leaves());
-                let changed = member == Some(Leaves::Target);
-                let digest =
-                    left_with(run, &system).or_else(|| ending.digests.get(&system).copied());
-                SystemState {
-                    revision: success.then(|| run.revision.clone()),
-                    digest,
-                    condition: serde_json::to_value(condition).unwrap_or_default(),
-                    last_change_at: changed.then_some(now),
-                    last_seen_at: Some(now),
-                    system,
-                }
-            });
         let known = self.store.group_state(&run.group).await?;
-        // Healing drift at the last good revision says nothing about a newer one that failed.
-        let healing = known.good.as_ref() == Some(&run.revision);
-        let failed = if healing || !whole {
-            FailedUpdate::Keep
-        } else if success {
-            FailedUpdate::Clear
-        } else if matches!(outcome, Outcome::RolledBack { .. }) {
-            FailedUpdate::Set(FailedRevision {
-                revision: run.revision.clone(),
-                why: outcome.to_string(),
-            })
-        } else {
-            FailedUpdate::Keep
-        };
-        let update = GroupUpdate {
-            good: success.then(|| run.revision.clone()),
-            failed,
-            seen: Some(run.revision.clone()),
-        };
         // A release is used up by the run that came through, not by one that was killed or refused on the way.
         let released = outcome.is_success()
             && !run.members.is_empty()
@@ -128,17 +91,6 @@ impl Engine {
             false => None,
         };
         let release = release.map(|r| json!({"by": r.by, "because": r.because, "at": r.at}));
-        let entries = run.entries(&self.actor, now);
-        let ledger = entries.into_iter().map(|e| NewEntry {
-            at: e.at,
-            actor: e.actor,
-            action: e.action.to_string(),
-            group: e.group,
-            system: e.system,
-            run: e.run,
-            revision: e.revision,
-            body: with_release(e.body, release.as_ref()),
-        });
         if run.leaves_doubt() {
             // A request that was given up may still reach that system, even after it was asked for the next run. That one is to be of a newer
             // fence, and so is whatever follows a crash here: the lease goes before the end is seen, and whoever takes it gets a new number.
@@ -151,8 +103,8 @@ impl Engine {
             run: row(run),
             outcome: serde_json::to_value(outcome).unwrap_or_default(),
             at: now,
-            group: Some(update),
-            systems: states.collect(),
+            group: Some(group_update(run, outcome, &known)),
+            systems: states(run, outcome, ending, now),
             // What a person has answered for does not count against the next plan.
             changes: if released {
                 Vec::new()
@@ -160,13 +112,78 @@ impl Engine {
                 verified_changes(run, now)
             },
             claims: claims(run),
-            ledger: ledger.collect(),
+            ledger: entries(run, &self.actor, release.as_ref(), now),
             outbox: news::owed(run, outcome, ending),
         };
         self.store.finish_run(&finish).await?;
         tracing::info!(run.id = %run.id, group.name = %run.group, revision = %run.revision, outcome = outcome.name(), "run ended");
         Ok(())
     }
+}
+
+/// Whether a run's success is its group's: urgent changes are on their system, and the group is where it was.
+fn is_groups_success(run: &Run, outcome: &Outcome) -> bool {
+    run.scope.is_whole() && outcome.is_success()
+}
+
+/// Where the systems stand, as the store keeps it.
+fn states(run: &Run, outcome: &Outcome, ending: &Ending, now: Timestamp) -> Vec<SystemState> {
+    let success = is_groups_success(run, outcome);
+    let standings = standings(run, outcome, ending).into_iter();
+    let states = standings.map(|(system, condition)| {
+        let member = run.members.get(&system).map(|m| m.state.leaves());
+        let changed = member == Some(Leaves::Target);
+        let digest = left_with(run, &system).or_else(|| ending.digests.get(&system).copied());
+        SystemState {
+            revision: success.then(|| run.revision.clone()),
+            digest,
+            condition: serde_json::to_value(condition).unwrap_or_default(),
+            last_change_at: changed.then_some(now),
+            last_seen_at: Some(now),
+            system,
+        }
+    });
+    states.collect()
+}
+
+/// What the run's end says of its group.
+fn group_update(run: &Run, outcome: &Outcome, known: &GroupState) -> GroupUpdate {
+    let success = is_groups_success(run, outcome);
+    // Healing drift at the last good revision says nothing about a newer one that failed.
+    let healing = known.good.as_ref() == Some(&run.revision);
+    let failed = if healing || !run.scope.is_whole() {
+        FailedUpdate::Keep
+    } else if success {
+        FailedUpdate::Clear
+    } else if matches!(outcome, Outcome::RolledBack { .. }) {
+        FailedUpdate::Set(FailedRevision {
+            revision: run.revision.clone(),
+            why: outcome.to_string(),
+        })
+    } else {
+        FailedUpdate::Keep
+    };
+    GroupUpdate {
+        good: success.then(|| run.revision.clone()),
+        failed,
+        seen: Some(run.revision.clone()),
+    }
+}
+
+/// What the ledger says of the run.
+fn entries(run: &Run, actor: &Actor, release: Option<&Value>, now: Timestamp) -> Vec<NewEntry> {
+    let entries = run.entries(actor, now).into_iter();
+    let entries = entries.map(|e| NewEntry {
+        at: e.at,
+        actor: e.actor,
+        action: e.action.to_string(),
+        group: e.group,
+        system: e.system,
+        run: e.run,
+        revision: e.revision,
+        body: with_release(e.body, release),
+    });
+    entries.collect()
 }
 
 /// What went past a ceiling says on whose word.
@@ -177,7 +194,7 @@ fn with_release(mut body: Value, release: Option<&Value>) -> Value {
     body
 }
 
-fn verified_changes(run: &Run, at: jiff::Timestamp) -> Vec<PastChange> {
+fn verified_changes(run: &Run, at: Timestamp) -> Vec<PastChange> {
     let verified = run
         .members
         .iter()

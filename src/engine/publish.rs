@@ -11,7 +11,7 @@ use super::source::Head;
 use super::statuses::{self, Ahead, GroupAt, RunAt};
 use super::{Engine, EngineError};
 use crate::config::Group;
-use crate::forge;
+use crate::forge::{self, Status};
 use crate::ids::{GroupName, Revision, RunId, SystemName};
 use crate::record::{Action, Run};
 use crate::store::{Delivery, GroupState, NewDelivery, NewEntry, Reach};
@@ -34,6 +34,28 @@ pub(super) type Shown = Vec<(String, String)>;
 /// What ended runs said. It does not change any more, and reading a large run again would cost as much as it had changes.
 pub(super) type Ended = BTreeMap<RunId, Arc<RunAt>>;
 
+/// What the store knows of the groups' recent runs, by group and revision.
+#[derive(Default)]
+struct Stored<'g> {
+    states: BTreeMap<&'g GroupName, GroupState>,
+    runs: BTreeMap<(&'g GroupName, Revision), Arc<RunAt>>,
+    ahead: BTreeMap<(&'g GroupName, Revision), BTreeMap<SystemName, Ahead>>,
+    revisions: BTreeSet<Revision>,
+}
+
+impl<'g> Stored<'g> {
+    fn add(&mut self, name: &'g GroupName, revision: Revision, run: Arc<RunAt>) {
+        if run.ahead.is_empty() {
+            self.runs.entry((name, revision)).or_insert(run);
+            return;
+        }
+        let ahead = self.ahead.entry((name, revision)).or_default();
+        for (system, got) in &run.ahead {
+            ahead.entry(system.clone()).or_insert(*got);
+        }
+    }
+}
+
 impl Engine {
     /// Brings the statuses of recent revisions from what was `published` to what the store says, and returns what is shown now, and the first thing that
     /// the forge did not take: one commit that it does not know keeps no other from being shown.
@@ -43,12 +65,50 @@ impl Engine {
         head: &Head,
         published: &BTreeMap<Revision, Shown>,
     ) -> Result<(BTreeMap<Revision, Shown>, Option<EngineError>), EngineError> {
-        let mut states: BTreeMap<&GroupName, GroupState> = BTreeMap::new();
-        let mut runs: BTreeMap<(&GroupName, Revision), Arc<RunAt>> = BTreeMap::new();
-        let mut ahead: BTreeMap<(&GroupName, Revision), BTreeMap<SystemName, Ahead>> =
-            BTreeMap::new();
+        // Read first: what is owed later is of runs that may not be seen below.
+        let owed = self.store.owed_to(NewDelivery::FORGE, OWED).await?;
+        let mut stored = self.stored(groups).await?;
+        let revisions = &mut stored.revisions;
+        revisions.insert(head.revision.clone());
+        revisions.extend(self.merged_meanwhile(revisions).await?);
+        revisions.extend(owed.iter().filter_map(of_revision));
+        let mut shown = BTreeMap::new();
+        let mut fault = None;
+        for revision in &stored.revisions {
+            // A commit that git has forgotten shows nothing.
+            if !published.contains_key(revision) && !self.is_there(revision).await? {
+                continue;
+            }
+            let broken = head
+                .broken
+                .as_deref()
+                .filter(|_| *revision == head.revision);
+            let known = self.known_at(groups, &stored, revision).await?;
+            let wanted = statuses::wanted(revision, &known, broken, self.clock.now());
+            let said = |s: &Status| format!("{:?} {}", s.state, s.description);
+            let summary: Shown = wanted
+                .iter()
+                .map(|s| (s.context.clone(), said(s)))
+                .collect();
+            if published.get(revision) != Some(&summary)
+                && let Err(error) = forge::show(&*self.forge, revision, wanted).await
+            {
+                fault.get_or_insert(error.into());
+                continue;
+            }
+            shown.insert(revision.clone(), summary);
+        }
+        self.settle(&owed, &shown, fault.as_ref()).await?;
+        Ok((shown, fault))
+    }
+
+    /// What the store knows of the groups' recent runs.
+    async fn stored<'g>(
+        &self,
+        groups: &'g BTreeMap<GroupName, Group>,
+    ) -> Result<Stored<'g>, EngineError> {
+        let mut stored = Stored::default();
         let mut ended = Ended::new();
-        let mut revisions = BTreeSet::from([head.revision.clone()]);
         for name in groups.keys() {
             let mut state = self.store.group_state(name).await?;
             if let Some(good) = &state.good
@@ -57,95 +117,59 @@ impl Engine {
                 // Of what git has forgotten it is not known what it contains.
                 state.good = None;
             }
-            states.insert(name, state);
+            stored.states.insert(name, state);
             // Newest first, so the first of a revision is the one that counts; drift healed later is news about
             // the same revision and counts too.
-            let whole = self
-                .store
-                .recent_run_ids(name, Reach::Whole, RECENT)
-                .await?;
-            let urgent = self
-                .store
-                .recent_run_ids(name, Reach::Urgent, RECENT)
-                .await?;
-            for (id, revision) in whole.into_iter().chain(urgent) {
-                revisions.insert(revision.clone());
+            let mut recent = Vec::new();
+            for reach in [Reach::Whole, Reach::Urgent] {
+                recent.extend(self.store.recent_run_ids(name, reach, RECENT).await?);
+            }
+            for (id, revision) in recent {
+                stored.revisions.insert(revision.clone());
                 let Some(run) = self.run_at(id).await? else {
                     continue;
                 };
                 if run.outcome.is_some() {
                     ended.insert(id, run.clone());
                 }
-                if run.ahead.is_empty() {
-                    runs.entry((name, revision)).or_insert(run);
-                } else {
-                    let ahead = ahead.entry((name, revision)).or_default();
-                    for (system, got) in &run.ahead {
-                        ahead.entry(system.clone()).or_insert(*got);
-                    }
-                }
+                stored.add(name, revision, run);
             }
         }
-        revisions.extend(self.merged_meanwhile(&revisions).await?);
-        let owed = self.store.owed_to(NewDelivery::FORGE, OWED).await?;
-        revisions.extend(owed.iter().filter_map(of_revision));
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
-        let mut shown = BTreeMap::new();
-        let mut fault = None;
-        for revision in revisions {
-            // A commit that git has forgotten shows nothing.
-            if !published.contains_key(&revision) && !self.is_there(&revision).await? {
+        Ok(stored)
+    }
+
+    /// What is known of each group at one revision.
+    async fn known_at<'s>(
+        &self,
+        groups: &'s BTreeMap<GroupName, Group>,
+        stored: &'s Stored<'s>,
+        revision: &Revision,
+    ) -> Result<Vec<GroupAt<'s>>, EngineError> {
+        let mut known = Vec::new();
+        for (name, group) in groups {
+            let Some(state) = stored.states.get(name) else {
                 continue;
-            }
-            let broken = head.broken.as_deref().filter(|_| revision == head.revision);
-            let mut known = Vec::new();
-            for (name, group) in groups {
-                let Some(state) = states.get(name) else {
-                    continue;
-                };
-                let run = runs.get(&(name, revision.clone())).map(|run| &**run);
-                let stands =
-                    run.is_some_and(|r| r.outcome.as_ref().is_some_and(|o| o.is_success()));
-                let overtaken_by = match &state.good {
+            };
+            let key = (name, revision.clone());
+            let run = stored.runs.get(&key).map(|run| &**run);
+            let stands = run.is_some_and(|r| r.outcome.as_ref().is_some_and(|o| o.is_success()));
+            let overtaken_by = match &state.good {
+                Some(good)
+                    if !stands && good != revision && self.contains(good, revision).await? =>
+                {
                     Some(good)
-                        if !stands
-                            && *good != revision
-                            && self.contains(good, &revision).await? =>
-                    {
-                        Some(good)
-                    }
-                    _ => None,
-                };
-                known.push(GroupAt {
-                    group,
-                    run,
-                    ahead: ahead.get(&(name, revision.clone())),
-                    overtaken_by,
-                });
-            }
-            let wanted = statuses::wanted(&revision, &known, broken, self.clock.now());
-            let summary: Shown = wanted
-                .iter()
-                .map(|s| {
-                    (
-                        s.context.clone(),
-                        format!("{:?} {}", s.state, s.description),
-                    )
-                })
-                .collect();
-            if published.get(&revision) != Some(&summary) {
-                match forge::show(&*self.forge, &revision, wanted).await {
-                    Ok(()) => {}
-                    Err(error) => {
-                        fault.get_or_insert(error.into());
-                        continue;
-                    }
                 }
-            }
-            shown.insert(revision, summary);
+                _ => None,
+            };
+            known.push(GroupAt {
+                group,
+                run,
+                ahead: stored.ahead.get(&key),
+                overtaken_by,
+            });
         }
-        self.settle(&owed, &shown, fault.as_ref()).await?;
-        Ok((shown, fault))
+        Ok(known)
     }
 
     /// Acknowledges the statuses that were owed and are shown. What git has forgotten can be shown on nothing and is not owed any more.

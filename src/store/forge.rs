@@ -130,6 +130,15 @@ impl Store {
             .collect()
     }
 
+    /// Whether something was ever done.
+    pub async fn has_first(&self, name: &str) -> Result<bool, StoreError> {
+        query("SELECT EXISTS (SELECT 1 FROM firsts WHERE name = $1)")
+            .bind(name)
+            .value(self.read())
+            .await
+            .doing("look when something began")
+    }
+
     /// When something was done first: now, if it never was.
     pub async fn first(&self, name: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
         let doing = "note when something began";

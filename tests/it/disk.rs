@@ -165,6 +165,15 @@ async fn a_store_that_became_empty_is_not_begun_anew() {
         assert!(ended.err.contains("store migrate --from"), "{ended:?}");
         assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
     }
+    // Nor is another store that knows less than was signed.
+    let settings = std::fs::read_to_string(world.path("lockstep.toml")).unwrap();
+    let other = settings.replace("store.db", "other.db");
+    std::fs::write(world.path("lockstep.toml"), other).unwrap();
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("it was cut short"), "{ended:?}");
+    assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
+    std::fs::write(world.path("lockstep.toml"), settings).unwrap();
     // A person may say that it is meant so.
     world.ok(&["store", "migrate", "--begin-anew"]).await;
     assert_eq!(world.apply().await.code, Some(0));
