@@ -46,7 +46,7 @@ impl Engine {
         memory: &mut Memory,
     ) -> Result<Lead, EngineError> {
         let lease = Store::group_lease(pass.name);
-        if !self.prefers(pass.name) {
+        if !self.prefers(pass.name, pass.head) {
             if let Some(held) = memory.lease.take() {
                 tracing::info!(group.name = %pass.name, "the group goes to another replica");
                 let (holder, fence) = (&self.holder, held.fence);

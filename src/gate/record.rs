@@ -23,6 +23,13 @@ impl Gate {
         let Some(store) = &self.store else {
             return Ok(());
         };
+        let number = j.proposal.number;
+        let known = store.recorded(&format!("proposal/{number}")).await?;
+        let has_ended = known.is_some_and(|known| known != OPEN);
+        // Judged as it was listed, which a merge by somebody else may have overtaken: then it was not opened again.
+        if has_ended && self.forge.proposal(number).await?.state != ProposalState::Open {
+            return Ok(());
+        }
         let mut said = opened(&j.proposal);
         said.extend(reviews(j));
         said.extend(withdrawn(store, j).await?);
