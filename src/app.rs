@@ -361,6 +361,18 @@ pub async fn open_store(settings: &Settings, repo: &Repo) -> anyhow::Result<Stor
     })
 }
 
+/// Makes the store of what another one holds.
+pub async fn restored_store(
+    settings: &Settings,
+    repo: &Repo,
+    source: &Store,
+) -> anyhow::Result<Store> {
+    Ok(match store_place(settings, repo)? {
+        StorePlace::File(path) => Store::restored(path, source).await?,
+        StorePlace::Server(url) => Store::restored(url.expose(), source).await?,
+    })
+}
+
 /// Writes down that a store begins with nothing on purpose.
 pub async fn note_new_beginning(store: &Store) -> anyhow::Result<()> {
     store.first(BEGUN_ANEW, SystemClock.now()).await?;

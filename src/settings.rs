@@ -214,7 +214,10 @@ impl Settings {
 pub fn own_variables() -> BTreeSet<String> {
     std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("LOCKSTEP_"))
+        // PostgreSQL's are how the store is reached.
+        .filter(|name| {
+            name.starts_with("LOCKSTEP_") || ["PGPASSWORD", "PGPASSFILE"].contains(&name.as_str())
+        })
         .collect()
 }
 

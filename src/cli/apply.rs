@@ -1,5 +1,7 @@
 //! `lockstep apply`: one pass over all groups.
 
+use std::time::Duration;
+
 use clap::Args;
 use tokio::sync::watch;
 
@@ -9,7 +11,9 @@ use crate::app::App;
 use crate::audit::checkpoints::NOTES;
 use crate::audit::signing::Want;
 use crate::engine::{EngineError, GroupReport, pass_once};
+use crate::ops::outbox::Sender;
 use crate::record::{ConditionState, Outcome, Trigger};
+use crate::store::Duty;
 use crate::view;
 
 #[derive(Debug, Args)]
@@ -38,6 +42,7 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
         Some(passed) => passed?,
     };
     sign(&app).await;
+    send(&app).await;
     let mut is_held = false;
     for report in &reports {
         print(&line(report))?;
@@ -61,6 +66,31 @@ pub(crate) async fn run(_args: ApplyArgs, env: Env) -> anyhow::Result<Exit> {
     } else {
         Exit::Findings
     })
+}
+
+/// How long a pass sends what is owed; the next one goes on.
+const SENDING: Duration = Duration::from_secs(10);
+
+/// Sends what is owed: there may be no `lockstep run` that does.
+async fn send(app: &App) {
+    let sent = async {
+        let (sinks, duty) = (app.sinks()?, app.duty(Duty::OUTBOX));
+        let actor = Sender::actor()?;
+        let sender = Sender {
+            store: &app.store,
+            sinks: &sinks,
+            clock: &*app.clock,
+            duty: &duty,
+            actor: &actor,
+        };
+        sender.round().await?;
+        Ok::<_, anyhow::Error>(())
+    };
+    match tokio::time::timeout(SENDING, sent).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "what is owed is sent later"),
+        Err(_) => tracing::warn!("what is owed is sent later: it takes too long"),
+    }
 }
 
 /// Signs what the pass has added to the ledger. Where that fails, the systems are in step all the same.

@@ -2,6 +2,7 @@
 //! what people say in comments, and takes the forge's deliveries.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -138,11 +139,7 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         duty: &duty,
         again: wakes.again.clone(),
     };
-    let (sinks, outbox_duty, actor) = (
-        app.sinks()?,
-        app.duty(Duty::OUTBOX),
-        "lockstep/outbox".parse()?,
-    );
+    let (sinks, outbox_duty, actor) = (app.sinks()?, app.duty(Duty::OUTBOX), Sender::actor()?);
     let sender = Sender {
         store: &app.store,
         sinks: &sinks,
@@ -180,10 +177,22 @@ pub(crate) async fn run(_args: RunArgs, env: Env) -> anyhow::Result<Exit> {
         () = served => Stopped::InOrder,
         () = signals.obey(&stop) => Stopped::Midway,
     };
+    leave(&app).await;
     if ended == Stopped::Midway {
         talk("lockstep: ended in the middle of something, which the next start takes up");
     }
     Ok(Exit::Done)
+}
+
+/// How long giving back what is held may take; leases run out by themselves.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Gives back duties and takes this replica off the list, last of all: what others wait for.
+async fn leave(app: &App) {
+    if app.store.is_shared() {
+        // What is not given back runs out.
+        let _ = tokio::time::timeout(LEAVING, app.store.leave(&app.holder)).await;
+    }
 }
 
 /// Brings main here on each poll, and at once when it is delivered, where proposals live elsewhere. By itself, so that nothing waits for a forge

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{Env, Exit, print, talk};
-use crate::app::{begin_store_anew, note_new_beginning, open_store};
+use crate::app::{begin_store_anew, note_new_beginning, open_store, restored_store};
 use crate::repo::Repo;
 use crate::resource::Language;
 use crate::store::{Checked, Store};
@@ -49,24 +49,24 @@ enum Format {
 pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
     let language = env.language;
     let repo = Repo::open(&env.settings.repo)?;
-    // Opening brings the tables up to date.
-    let store = match &args.command {
-        StoreCommand::Migrate { from, begin_anew } if *begin_anew || from.is_some() => {
-            begin_store_anew(&env.settings, &repo).await?
-        }
-        StoreCommand::Migrate { .. } | StoreCommand::Check { .. } | StoreCommand::Backup { .. } => {
-            open_store(&env.settings, &repo).await?
-        }
-    };
     match args.command {
         StoreCommand::Migrate { from, begin_anew } => {
-            if begin_anew {
-                note_new_beginning(&store).await?;
-            }
-            if let Some(from) = from {
-                let other = Store::open(&from).await?;
-                other.copy_into(&store).await?;
-            }
+            let store = match from {
+                // Looked over before anything is made: a wrong name must not begin anything anew.
+                Some(from) => {
+                    let source = Store::open_copy(&from).await?;
+                    let store = restored_store(&env.settings, &repo, &source).await?;
+                    note_new_beginning(&store).await?;
+                    store
+                }
+                None if begin_anew => {
+                    let store = begin_store_anew(&env.settings, &repo).await?;
+                    note_new_beginning(&store).await?;
+                    store
+                }
+                // Opening brings the tables up to date.
+                None => open_store(&env.settings, &repo).await?,
+            };
             let schema = store.schema().await?;
             talk(&match language {
                 Language::Japanese => format!("ストアはスキーマ {schema} です"),
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         StoreCommand::Check { format } => {
-            let checked = store.check().await;
+            let checked = open_store(&env.settings, &repo).await?.check().await;
             match format {
                 Format::Human => talk(&human(&checked, language)),
                 Format::Json => print(&format!(
@@ -89,6 +89,7 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
             })
         }
         StoreCommand::Backup { to } => {
+            let store = open_store(&env.settings, &repo).await?;
             let entries = store.backup(&to).await?;
             talk(&match language {
                 Language::Japanese => {

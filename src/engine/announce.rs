@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::group::{Memory, Pass};
 use super::{Engine, EngineError};
-use crate::ids::SystemName;
+use crate::ids::{Digest, SystemName};
 use crate::record::Action;
 use crate::resource::dating::Effect;
 use crate::resource::{Bundle, Language};
@@ -103,11 +103,12 @@ fn key_of(date: &DateView) -> String {
         Effect::Begins => "begins",
         Effect::Ends => "ends",
     };
-    format!(
-        "{}/{}/{effect}/{}/{}",
-        Action::DATE_ANNOUNCED,
+    let all = format!(
+        "{}\n{effect}\n{}\n{}",
         date.resource,
         date.at,
-        systems.join("+")
-    )
+        systems.join("\n")
+    );
+    // It is sent along in a header, where names need not fit.
+    format!("{}/{}", Action::DATE_ANNOUNCED, Digest::of(all.as_bytes()))
 }

@@ -181,6 +181,17 @@ impl Engine {
             let (phase, at) =
                 deadline.unwrap_or_else(|| (run.phase, Instant::now() + self.timing.commit));
             let event = tokio::select! {
+                biased;
+                // First, so that a process that stood still hears that the group has passed on before anything it waited for goes out.
+                () = tokio::time::sleep_until(renewal) => {
+                    let asked = Instant::now();
+                    if !self.renew(&run).await? {
+                        return Ok(run);
+                    }
+                    renewal = asked + self.timing.lease / 3;
+                    trusted_until = asked + self.trusted();
+                    continue;
+                }
                 Some(event) = waiting.next() => event,
                 () = tokio::time::sleep_until(at) => {
                     deadline = None;
@@ -200,14 +211,6 @@ impl Engine {
                     is_cut = true;
                     waiting.clear();
                     Event::Deadline(Phase::Preparing)
-                }
-                () = tokio::time::sleep_until(renewal) => {
-                    if !self.renew(&run).await? {
-                        return Ok(run);
-                    }
-                    renewal = Instant::now() + self.timing.lease / 3;
-                    trusted_until = Instant::now() + self.trusted();
-                    continue;
                 }
             };
             run = self.advance(run, event, &mut todo);

@@ -63,6 +63,8 @@ pub(super) struct Memory {
     pub(super) looked_at: BTreeSet<SystemName>,
     /// What was found on systems beyond what they should have, and of which digests that holds.
     pub(super) beyond: Remembered,
+    /// A head that was still main's after the forge's main had been brought here.
+    pub(super) brought: Option<Revision>,
     /// What somebody else has put on systems, as it was recorded last.
     pub(super) arrived: BTreeMap<SystemName, Vec<ResourceRef>>,
 }

@@ -47,10 +47,11 @@ impl Engine {
     ) -> Result<Lead, EngineError> {
         let lease = Store::group_lease(pass.name);
         if !self.prefers(pass.name, pass.head) {
-            if let Some(held) = memory.lease.take() {
+            // Not only where a pass holds it: after one that failed, or left a run open, it is still prolonged with all others.
+            if memory.lease.is_some() || self.keeps(&lease) {
                 tracing::info!(group.name = %pass.name, "the group goes to another replica");
-                let (holder, fence) = (&self.holder, held.fence);
-                self.store.release_lease(&lease, holder, fence).await?;
+                self.store.give_up_lease(&lease, &self.holder).await?;
+                self.forget_kept(&lease);
             }
             *memory = Memory::default();
             return Ok(Lead::Others);

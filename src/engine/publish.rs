@@ -231,7 +231,11 @@ impl Engine {
         Ok(Some(Arc::new(RunAt::from(&restore_with_outcome(&stored)?))))
     }
 
-    async fn contains(&self, newer: &Revision, older: &Revision) -> Result<bool, EngineError> {
+    pub(super) async fn contains(
+        &self,
+        newer: &Revision,
+        older: &Revision,
+    ) -> Result<bool, EngineError> {
         let (repo, newer, older) = (self.repo.clone(), newer.clone(), older.clone());
         Ok(tokio::task::spawn_blocking(move || repo.is_ancestor(&older, &newer)).await??)
     }

@@ -318,7 +318,10 @@ impl Rounds {
         let (engine, adrift) = (self.engine.clone(), self.adrift());
         let (reverts, adoptions) = (&mut self.reverts, &mut self.adoptions);
         let proposing = async {
-            engine.propose_reverts(&groups, &head, reverts).await?;
+            // Once, not by each replica.
+            if !engine.store.is_shared() || engine.is_scribe().await? {
+                engine.propose_reverts(&groups, &head, reverts).await?;
+            }
             engine.propose_adoptions(&head, adrift, adoptions).await;
             Ok::<_, EngineError>(())
         };

@@ -153,6 +153,15 @@ impl Engine {
             && share.kept_until.is_some_and(|until| Instant::now() < until)
     }
 
+    /// Whether a lease was prolonged as this replica's when it said last that it lives.
+    pub(super) fn keeps(&self, lease: &str) -> bool {
+        self.share().kept.contains_key(lease)
+    }
+
+    pub(super) fn forget_kept(&self, lease: &str) {
+        self.share().kept.remove(lease);
+    }
+
     /// How long a lease that was just taken or prolonged is trusted without another word.
     pub(super) fn trusted(&self) -> Duration {
         match self.store.is_shared() {

@@ -1,11 +1,13 @@
 //! What a group is to be held to: the newest merged revision, or the last good one while that can't be applied; and for which moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::group::{Memory, Pass};
 use super::{Engine, EngineError, dates};
+use crate::forge::Logins;
 use crate::ids::{Fence, Revision};
 use crate::plan::safety::LOST;
 use crate::resource::Bundle;
@@ -27,16 +29,54 @@ pub(super) struct Target {
     pub(super) turned: Vec<Occasion>,
 }
 
+/// How long bringing main here may keep a group waiting.
+const FETCH: Duration = Duration::from_secs(20);
+
 impl Engine {
+    /// Why nothing is done: main here is older than what the group was applied at, by another replica with a newer copy of the forge's. Where
+    /// main has really gone back, that is so after it was brought here too.
+    async fn is_behind(
+        &self,
+        head: &Revision,
+        good: &Revision,
+        memory: &mut Memory,
+    ) -> Result<Option<String>, EngineError> {
+        if self.forge.logins() == Logins::Own || head == good {
+            return Ok(None);
+        }
+        let is_older = !self.is_there(good).await? || self.contains(good, head).await?;
+        if !is_older || memory.brought.as_ref() == Some(head) {
+            return Ok(None);
+        }
+        let brought = match tokio::time::timeout(FETCH, self.forge.fetch()).await {
+            Ok(Ok(())) => {
+                memory.brought = Some(head.clone());
+                "it was brought here and is looked at again".to_owned()
+            }
+            Ok(Err(error)) => format!("it can't be brought here: {error}"),
+            Err(_) => "the forge does not answer".to_owned(),
+        };
+        Ok(Some(format!(
+            "main here is at {}, older than {}, which the group is at: {brought}",
+            head.short(),
+            good.short()
+        )))
+    }
+
     /// What the group is to be held to now, or why nothing can be done.
     pub(super) async fn target(
         &self,
         pass: &Pass<'_>,
         fence: Fence,
-        memory: &Memory,
+        memory: &mut Memory,
     ) -> Result<Result<Target, String>, EngineError> {
         // Read after what was left open has been ended: that may have made a revision good, or failed.
         let state = self.store.group_state(pass.name).await?;
+        if let Some(good) = &state.good
+            && let Some(why) = self.is_behind(&pass.head.revision, good, memory).await?
+        {
+            return Ok(Err(why));
+        }
         let failed = state.failed.filter(|f| f.revision == pass.head.revision);
         let why = pass.head.broken.clone().or(failed.map(|f| f.why));
         let is_good_lost = match &state.good {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{CountedReview, Gate, GateError, Judgement, Standing};
-use crate::forge::{Proposal, ProposalState, ReviewKind};
+use crate::forge::{Proposal, ProposalState, Review, ReviewKind};
 use crate::ids::{Actor, Digest, Revision};
 use crate::store::{NewEntry, Standing as Said, Store};
 
@@ -32,7 +32,7 @@ impl Gate {
         }
         let mut said = opened(&j.proposal);
         said.extend(reviews(j));
-        said.extend(withdrawn(store, j).await?);
+        said.extend(self.withdrawn(store, j).await?);
         said.push(verdict(j));
         said.push(Said {
             name: format!("merge/{}", j.proposal.number),
@@ -173,7 +173,10 @@ fn opened(proposal: &Proposal) -> Vec<Said> {
 
 /// The name by which a review is known again.
 fn name_of(number: u64, counted: &CountedReview) -> String {
-    let review = &counted.review;
+    name_of_review(number, &counted.review)
+}
+
+fn name_of_review(number: u64, review: &Review) -> String {
     let commit = review.commit.short();
     format!("approval/{number}/{}/{commit}/{}", review.user, review.at)
 }
@@ -226,8 +229,25 @@ fn reviews(j: &Judgement) -> Vec<Said> {
     j.reviews.iter().filter_map(of).collect()
 }
 
-/// Approvals that counted and are not there any more: dismissed on a forge that forgets them.
-async fn withdrawn(store: &Store, j: &Judgement) -> Result<Vec<Said>, GateError> {
+impl Gate {
+    /// Approvals that counted and are not there any more: dismissed on a forge that forgets them. Judged before they were given they are not
+    /// there either, so it is looked once more.
+    async fn withdrawn(&self, store: &Store, j: &Judgement) -> Result<Vec<Said>, GateError> {
+        let gone = gone(store, j).await?;
+        if gone.is_empty() {
+            return Ok(gone);
+        }
+        let there = self.forge.reviews(j.proposal.number).await?;
+        let is_there = |said: &Said| {
+            there
+                .iter()
+                .any(|review| said.name == name_of_review(j.proposal.number, review))
+        };
+        Ok(gone.into_iter().filter(|said| !is_there(said)).collect())
+    }
+}
+
+async fn gone(store: &Store, j: &Judgement) -> Result<Vec<Said>, GateError> {
     let number = j.proposal.number;
     let folder = format!("approval/{number}");
     let there: Vec<String> = j.reviews.iter().map(|r| name_of(number, r)).collect();

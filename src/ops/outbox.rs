@@ -1,16 +1,18 @@
 //! Sending what the outbox owes: each destination by itself and in order, again and again until it has arrived or is given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::ids::Actor;
+use crate::ids::{Actor, InvalidId};
 use crate::record::Action;
 use crate::sink::{Letter, Sink, SinkError};
 use crate::store::{Delivery, Duty, NewDelivery, NewEntry, Store, StoreError};
@@ -26,8 +28,10 @@ const POLL: Duration = Duration::from_secs(30);
 
 /// The longest pause between two tries; 1 s at first, doubled each time.
 const LONGEST: u64 = 60 * 60;
-/// For how long it is tried before it is given up.
-const PATIENCE: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// How often it is tried before it is given up: with these pauses for about three days.
+const TRIES: u64 = 84;
+/// How often what was delivered long ago is forgotten.
+const FORGET: Duration = Duration::from_secs(60 * 60);
 /// How often a letter is sent that the receiver says it does not want: a receiver may be mended meanwhile.
 const REFUSALS: u64 = 5;
 
@@ -42,12 +46,29 @@ pub struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Who sends, as the ledger names it.
+    pub fn actor() -> Result<Actor, InvalidId> {
+        "lockstep/outbox".parse()
+    }
+
     /// Sends until `stop` becomes true.
     pub async fn send_all(&self, mut woken: watch::Receiver<u64>, mut stop: watch::Receiver<bool>) {
         let mut is_heard = true;
+        let mut forgotten: Option<Instant> = None;
         while !*stop.borrow() {
             woken.mark_unchanged();
-            let pause = match self.round().await {
+            let round = tokio::select! {
+                round = self.round() => round,
+                // What is on its way may have come: it is sent again, and known by its key.
+                _ = stop.changed() => break,
+            };
+            if forgotten.is_none_or(|at| at.elapsed() >= FORGET) {
+                forgotten = Some(Instant::now());
+                if let Err(error) = self.store.forget_delivered(self.clock.now()).await {
+                    tracing::debug!(%error, "old deliveries are forgotten later");
+                }
+            }
+            let pause = match round {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!(
@@ -70,23 +91,29 @@ impl Sender<'_> {
         if !self.duty.is_ours(self.clock.now()).await? {
             return Ok(self.duty.lease().min(POLL));
         }
+        let mut busy = BTreeSet::new();
+        let mut at_work = FuturesUnordered::new();
         loop {
-            let due = self
-                .store
-                .due(self.clock.now(), NewDelivery::FORGE, AT_ONCE)
-                .await?;
-            if due.is_empty() {
+            let now = self.clock.now();
+            let due = self.store.due(now, NewDelivery::FORGE, AT_ONCE).await?;
+            for delivery in due {
+                // One that is slow keeps only its own letters waiting.
+                let destination = delivery.destination.clone();
+                if busy.insert(destination.clone()) {
+                    let deliver = self.deliver(delivery);
+                    at_work.push(async move { (destination, deliver.await) });
+                }
+            }
+            let Some((destination, done)) = at_work.next().await else {
                 break;
-            }
-            for done in join_all(due.into_iter().map(|delivery| self.deliver(delivery))).await {
-                done?;
-            }
+            };
+            done?;
+            busy.remove(&destination);
             // A long row of letters outlasts the lease.
             if !self.duty.is_ours(self.clock.now()).await? {
                 return Ok(self.duty.lease().min(POLL));
             }
         }
-        self.store.forget_delivered(self.clock.now()).await?;
         let next = self.store.next_due(NewDelivery::FORGE).await?;
         let wait = next.map(|next| next.duration_since(self.clock.now()));
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
@@ -117,7 +144,7 @@ impl Sender<'_> {
             }
             Err(error) => {
                 tracing::warn!(destination = delivery.destination, key = delivery.key, %error, "a delivery failed");
-                match pause(&error, &delivery, now) {
+                match pause(&error, &delivery) {
                     Some(pause) => {
                         let next = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
                         let why = error.to_string();
@@ -172,7 +199,7 @@ fn topic(body: &Value) -> String {
 }
 
 /// How long to wait before the next try; `None` to give up.
-fn pause(error: &SinkError, delivery: &Delivery, now: Timestamp) -> Option<SignedDuration> {
+fn pause(error: &SinkError, delivery: &Delivery) -> Option<SignedDuration> {
     let doubled = || 1_u64 << delivery.attempts.min(12);
     let seconds = match error {
         SinkError::Gone { .. } => return None,
@@ -182,7 +209,7 @@ fn pause(error: &SinkError, delivery: &Delivery, now: Timestamp) -> Option<Signe
         } => (*after).max(1),
         SinkError::Refused { .. } | SinkError::Transient { after: None, .. } => doubled(),
     };
-    if now.duration_since(delivery.created_at) > PATIENCE {
+    if delivery.attempts + 1 >= TRIES {
         return None;
     }
     Some(SignedDuration::from_secs(

@@ -147,8 +147,22 @@ impl<'de> Deserialize<'de> for Timeouts {
             commit: raw.commit.map_or(default.commit, |h| h.0),
             request: raw.request.map_or(default.request, |h| h.0),
             urgent: raw.urgent.map_or(default.urgent, |h| h.0),
-            lease: raw.lease.map_or(default.lease, |h| h.0),
+            lease: lease(raw.lease, default.lease).map_err(serde::de::Error::custom)?,
         })
+    }
+}
+
+/// Shorter leases run out while a busy database is waited for.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+
+fn lease(lease: Option<Human>, default: Duration) -> Result<Duration, String> {
+    match lease {
+        Some(Human(lease)) if lease < SHORTEST_LEASE => Err(format!(
+            "a lease of less than {} s would run out while the database is busy",
+            SHORTEST_LEASE.as_secs()
+        )),
+        Some(Human(lease)) => Ok(lease),
+        None => Ok(default),
     }
 }
 

@@ -98,19 +98,27 @@ impl Sink for Webhook {
             .header("webhook-timestamp", now.to_string())
             .header("webhook-signature", signature)
             .body(body);
-        let answer = request.send().await.map_err(|error| SinkError::Transient {
-            // The URL may be a secret.
-            message: match error.is_timeout() {
-                true => format!("no answer within {} s", TIMEOUT.as_secs()),
-                false => format!("could not be reached: {}", root(&error.without_url())),
-            },
-            after: None,
-        })?;
+        let answer = request.send().await.map_err(failed)?;
         let after = answer
             .headers()
             .get(RETRY_AFTER)
             .and_then(|v| v.to_str().ok()?.trim().parse().ok());
         outcome(answer.status(), after)
+    }
+}
+
+/// Why there is no answer. The URL may be a secret.
+fn failed(error: reqwest::Error) -> SinkError {
+    if error.is_builder() {
+        let message = format!("can't be sent: {}", root(&error.without_url()));
+        return SinkError::Refused { message };
+    }
+    SinkError::Transient {
+        message: match error.is_timeout() {
+            true => format!("no answer within {} s", TIMEOUT.as_secs()),
+            false => format!("could not be reached: {}", root(&error.without_url())),
+        },
+        after: None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! A store into another, on whichever engine: backups, bringing one back, and moving from a file to a server.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _};
 
-use super::engine::{Doing as _, Query, Tx, Value, query};
+use super::engine::{self, Doing as _, Query, Tx, Value, query};
 use super::{Chain, Durability, Store, StoreError};
 
 /// Rows of one statement.
@@ -227,15 +228,11 @@ impl Store {
         let part = beside(to);
         let copied = self.copied_into(&part).await;
         let placed = copied.and_then(|entries| {
-            std::fs::File::open(&part)
-                .and_then(|file| file.sync_all())
-                // Refused where the file has come meanwhile.
-                .and_then(|()| std::fs::hard_link(&part, to))
-                .map_err(failed)?;
+            place(&part, to).map_err(failed)?;
             Ok(entries)
         });
         for leftover in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(super::engine::beside(&part, leftover));
+            let _ = std::fs::remove_file(engine::beside(&part, leftover));
         }
         placed
     }
@@ -243,14 +240,76 @@ impl Store {
     async fn copied_into(&self, part: &Path) -> Result<u64, StoreError> {
         let copy = Self::open(part).await?;
         self.copy_into(&copy).await?;
+        copy.close().await;
+        // Looked at as whoever gets the file will: what a full disk kept in the log is not in it.
+        engine::fold_log(part).await?;
+        let copy = Self::open(part).await?;
+        let faults = copy.check().await.faults;
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(StoreError::Damaged {
+                what: format!("the copy: {fault}"),
+            });
+        }
         let chain = copy.verify_chain().await?;
         copy.close().await;
+        engine::fold_log(part).await?;
         match chain {
             Chain::Intact { entries, .. } => Ok(entries),
             Chain::Broken { seq, why } => Err(StoreError::Damaged {
                 what: format!("ledger entry {seq} of the copy: {why}"),
             }),
         }
+    }
+
+    /// Opens a copy of another store's file, brought up to date and looked over: the file itself is left as it is. A server's store is
+    /// opened where it is.
+    pub async fn open_copy(location: &str) -> Result<Self, StoreError> {
+        let place = engine::place(location.as_ref())?;
+        let engine::Place::File(path) = place else {
+            return Self::open(location).await;
+        };
+        let failed = |source| StoreError::Folder {
+            path: path.clone(),
+            source,
+        };
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let copy = folder.path().join("store.db");
+        std::fs::copy(&path, &copy).map_err(failed)?;
+        let log = engine::beside(&path, "-wal");
+        if log.exists() {
+            std::fs::copy(log, engine::beside(&copy, "-wal")).map_err(failed)?;
+        }
+        let mut store = Self::open(&copy).await?;
+        store._folder = Some(std::sync::Arc::new(folder));
+        let checked = store.check().await;
+        let nothing = (checked.entries == 0 && checked.runs == 0)
+            .then(|| "nothing has ever happened in it".to_owned());
+        match checked.faults.into_iter().next().or(nothing) {
+            Some(fault) => Err(StoreError::Damaged {
+                what: format!("{}: {fault}", path.display()),
+            }),
+            None => Ok(store),
+        }
+    }
+
+    /// Makes a store of what another one holds, in a place where nothing has happened yet or a store was lost. Where that fails, the place is
+    /// as it was.
+    pub async fn restored(location: impl AsRef<OsStr>, source: &Self) -> Result<Self, StoreError> {
+        let place = engine::place(location.as_ref())?;
+        let is_new = engine::is_new(&place);
+        let store = Self {
+            pools: engine::open_lost(&place).await?,
+            place,
+            _folder: None,
+        };
+        let copied = source.copy_into(&store).await;
+        if let (Err(_), true, Some(path)) = (&copied, is_new, store.file()) {
+            store.close().await;
+            for ending in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(engine::beside(path, ending));
+            }
+        }
+        copied.map(|()| store)
     }
 
     /// Copies everything, as of one moment, into a store in which nothing has happened yet.
@@ -281,9 +340,21 @@ impl Store {
     }
 }
 
+/// Gives the finished file its name, where nobody has taken it meanwhile, so that it is there after a power cut.
+fn place(part: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::File::open(part)?.sync_all()?;
+    let file = tempfile::TempPath::try_from_path(part)?;
+    file.persist_noclobber(to).map_err(|e| e.error)?;
+    let folder = match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::File::open(folder)?.sync_all()
+}
+
 /// The file that is written until it is whole.
 fn beside(to: &Path) -> PathBuf {
-    super::engine::beside(to, &format!(".{}.part", std::process::id()))
+    engine::beside(to, &format!(".{}.part", std::process::id()))
 }
 
 async fn exists(tx: &mut Tx, table: &'static str) -> Result<bool, StoreError> {

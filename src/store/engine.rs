@@ -20,7 +20,7 @@ use query::patiently;
 pub(super) use query::{Query, Value, query};
 
 /// Where a store is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Place {
     /// SQLite's file; what belongs beside it is named after it.
     File(PathBuf),
@@ -35,6 +35,13 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut file = path.to_owned().into_os_string();
     file.push(ending);
     PathBuf::from(file)
+}
+
+/// As it is shown: the options themselves would print the password.
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Place({self})")
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -154,6 +161,27 @@ pub(super) fn place(location: &OsStr) -> Result<Place, StoreError> {
     }
 }
 
+/// Whether there is no store in a place yet, or none any more.
+pub(super) fn is_new(place: &Place) -> bool {
+    match place {
+        Place::File(path) => std::fs::metadata(path).map_or(true, |m| m.len() == 0),
+        Place::Server(_) => false,
+    }
+}
+
+/// The same as [`open`], also where a store was lost.
+pub(super) async fn open_lost(place: &Place) -> Result<Pools, StoreError> {
+    match place {
+        Place::File(path) => sqlite::open_lost(path).await.map(Pools::Sqlite),
+        Place::Server(_) => open(place).await,
+    }
+}
+
+/// Brings everything that a closed store's log holds into its file, or says that it can't.
+pub(super) async fn fold_log(path: &Path) -> Result<(), StoreError> {
+    sqlite::fold_log(path).await
+}
+
 /// Makes way for a new store where one was lost.
 pub(super) fn forget_emptied(place: &Place) -> Result<(), StoreError> {
     match place {
@@ -169,6 +197,24 @@ pub(super) async fn open(place: &Place) -> Result<Pools, StoreError> {
             .await
             .map(Pools::Postgres),
     }
+}
+
+/// Whether all migrations were made, and are those of this program.
+async fn is_current<C: Migrate>(
+    migrations: &Migrator,
+    connection: &mut C,
+) -> Result<bool, MigrateError> {
+    let applied = connection
+        .list_applied_migrations("_sqlx_migrations")
+        .await?;
+    for migration in migrations.iter() {
+        match applied.iter().find(|a| a.version == migration.version) {
+            Some(applied) if applied.checksum == migration.checksum => {}
+            Some(_) => return Err(MigrateError::VersionMismatch(migration.version)),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// `Migrator::run` step by step: its own future is not `Send` here (it is generic over how it gets a connection).

@@ -65,6 +65,12 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back all that a replica holds and takes it off the list.
+    pub async fn leave(&self, holder: &str) -> Result<(), StoreError> {
+        self.release_leases(holder).await?;
+        self.unlist(holder).await
+    }
+
     /// Whether several processes may work on this store at a time.
     pub fn is_shared(&self) -> bool {
         self.file().is_none()

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Doing as _, Tx, query};
 use super::values::{ms, number, signed};
-use super::{Durability, Store, StoreError};
+use super::{Durability, Store, StoreError, Topic, news};
 use crate::ids::{Fence, GroupName};
 
 impl Store {
@@ -134,6 +134,20 @@ impl Store {
             .execute(&mut tx)
             .await
             .doing(doing)?;
+        tx.commit().await.doing(doing)
+    }
+
+    /// Gives a lease back whatever its fence is, as long as it is the holder's.
+    pub async fn give_up_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let doing = "give a lease back";
+        let mut tx = self.write(Durability::Relaxed, doing).await?;
+        query("UPDATE leases SET expires_ms = 0, holder = '' WHERE name = $1 AND holder = $2")
+            .bind(name)
+            .bind(holder)
+            .execute(&mut tx)
+            .await
+            .doing(doing)?;
+        news::told(&mut tx, Topic::Again).await?;
         tx.commit().await.doing(doing)
     }
 

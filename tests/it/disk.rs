@@ -53,6 +53,52 @@ async fn a_full_disk_stops_everything_and_room_lets_it_go_on() {
     assert!(failed >= 3, "the disk was full only {failed} times");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_on_a_full_disk_is_whole_or_none() {
+    let world = World::in_step().await;
+    for rollout in 11..20 {
+        world.set_rollout(rollout);
+        world.commit("more");
+        world.ok(&["apply"]).await;
+    }
+    let (mut whole, mut none) = (0, 0);
+    for kib in [40, 120, 200, 280, 360, 440, 520, 600, 800, 1000, 4000] {
+        let name = format!("backup-{kib}.db");
+        let ended = without_room(&world, kib, &["store", "backup", &name]).await;
+        let path = world.path(&name);
+        assert_eq!(ended.code == Some(0), path.exists(), "{kib} KiB: {ended:?}");
+        if !path.exists() {
+            none += 1;
+            continue;
+        }
+        whole += 1;
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true);
+        let mut copy = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        let said: String = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_one(&mut copy)
+            .await
+            .unwrap();
+        let entries: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM ledger")
+            .fetch_one(&mut copy)
+            .await
+            .unwrap();
+        assert_eq!(said, "ok", "{kib} KiB");
+        assert!(entries > 10, "{kib} KiB: {entries}");
+        let left = std::fs::read_dir(world.dir.path()).unwrap();
+        let parts = left.filter(|e| {
+            e.as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .contains(".part")
+        });
+        assert_eq!(parts.count(), 0, "{kib} KiB");
+    }
+    assert!(whole > 0 && none > 0, "{whole} whole, {none} none");
+}
+
 fn shell(world: &World, program: &str, args: &[&str]) {
     let mut command = Command::new(program);
     let done = command.args(args).arg(world.dir.path()).status().unwrap();
@@ -86,6 +132,11 @@ async fn a_read_only_disk_is_said_and_nothing_is_lost() {
             &["-R", &format!("{}:{}", me.uid(), me.gid())],
         );
         shell(&world, "chmod", &["-R", "u+w"]);
+        if args[0] == "store" {
+            // What is there can be read.
+            assert_eq!(said.code, Some(0), "{said:?}");
+            continue;
+        }
         assert_eq!(said.code, Some(2), "{said:?}");
         let told =
             said.err.contains("make it writable") || said.err.contains("check space, permissions");
@@ -135,9 +186,18 @@ async fn a_torn_page_is_found_and_nothing_is_applied_on_top_of_it() {
         "nothing was applied"
     );
 
-    // The way back that it names.
+    // The way back that it names; a wrong name, and a backup that is none, begin nothing anew.
     for name in ["store.db", "store.db-wal", "store.db-shm"] {
         let _ = std::fs::rename(world.path(name), world.path(&format!("broken-{name}")));
+    }
+    std::fs::write(world.path("half.db"), &bytes).unwrap();
+    for wrong in ["bakcup.db", "half.db"] {
+        let ended = Ended::of(&world.run(&["store", "migrate", "--from", wrong]).await);
+        assert_eq!(ended.code, Some(2), "{wrong}: {ended:?}");
+        assert!(!world.path("bakcup.db").exists());
+        let ended = world.apply().await;
+        let refused = ended.err.contains("is empty, and was not");
+        assert!(refused, "{wrong}: {ended:?}");
     }
     world
         .ok(&["store", "migrate", "--from", backup.to_str().unwrap()])

@@ -13,7 +13,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener};
 use sqlx::{Connection as _, Postgres};
 
-use super::{Doing as _, patiently, run_migrations};
+use super::{Doing as _, is_current, patiently, run_migrations};
 use crate::store::{Durability, StoreError};
 
 pub(super) type Transaction = sqlx::Transaction<'static, Postgres>;
@@ -37,11 +37,18 @@ const LIMITS: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "5s"),
 ];
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::store) struct Pools {
     writer: sqlx::Pool<Postgres>,
     reader: sqlx::Pool<Postgres>,
     options: Arc<PgConnectOptions>,
+}
+
+/// Without the options, which would print the password.
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pools({})", shown(&self.options))
+    }
 }
 
 impl Pools {
@@ -178,7 +185,7 @@ async fn look(pools: &Pools, connection: &mut PgConnection) -> Result<bool, Stor
         return Err(StoreError::Foreign { store });
     }
     let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await
         .doing("read the store's version")?;
     let known = MIGRATIONS.iter().map(|m| m.version).max();
@@ -189,5 +196,8 @@ async fn look(pools: &Pools, connection: &mut PgConnection) -> Result<bool, Stor
             known: known.unwrap_or_default(),
         });
     }
-    Ok(found == known)
+    is_current(&MIGRATIONS, connection)
+        .await
+        .map_err(sqlx::Error::from)
+        .doing(doing)
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite};
+use sqlx::{ConnectOptions, Connection as _, Sqlite};
 
 use super::fault::{NOT_A_DATABASE, code};
-use super::{Doing as _, HOLDERS, beside, run_migrations};
+use super::{Doing as _, HOLDERS, beside, is_current, run_migrations};
 use crate::store::{Durability, StoreError};
 
 pub(super) type Transaction = sqlx::Transaction<'static, Sqlite>;
@@ -66,6 +66,11 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
             store: path.display().to_string(),
         });
     }
+    open_lost(path).await
+}
+
+/// The same, also where a store was lost.
+pub(super) async fn open_lost(path: &Path) -> Result<Pools, StoreError> {
     make_file(path).map_err(|source| StoreError::Folder {
         path: path.to_owned(),
         source,
@@ -74,7 +79,7 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
         .filename(path)
         .busy_timeout(BUSY)
         .foreign_keys(true);
-    look(path, &options).await?;
+    let is_current = look(path, &options).await?;
 
     let writer = pool(1)
         .connect_with(
@@ -87,8 +92,31 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
         .doing("open the store")?;
     let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
     let pools = Pools { writer, reader };
-    migrate(path, &pools).await?;
+    // On a disk that is full or read-only what is there can still be read.
+    if !is_current {
+        migrate(path, &pools).await?;
+    }
     Ok(pools)
+}
+
+/// Brings everything from the log into the file.
+pub(super) async fn fold_log(path: &Path) -> Result<(), StoreError> {
+    let doing = "bring the copy's log into its file";
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY);
+    let mut connection = options.connect().await.doing(doing)?;
+    let (busy, log, done): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut connection)
+        .await
+        .doing(doing)?;
+    connection.close().await.doing(doing)?;
+    if busy == 0 && log == done {
+        return Ok(());
+    }
+    Err(StoreError::Damaged {
+        what: format!("could not {doing}"),
+    })
 }
 
 /// Whether there was a store once: work was done on it, and now the file is gone or has nothing in it.
@@ -144,7 +172,8 @@ fn make_file(path: &Path) -> io::Result<()> {
 }
 
 /// Looks at what is there before anything is written to it, so that a wrong path leaves the file behind it untouched.
-async fn look(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+/// `true`: a store of this version, in which nothing has to be changed.
+async fn look(path: &Path, options: &SqliteConnectOptions) -> Result<bool, StoreError> {
     let looking = "look into the store";
     let foreign = || StoreError::Foreign {
         store: path.display().to_string(),
@@ -163,12 +192,17 @@ async fn look(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreEr
         other => other.doing(looking)?,
     };
     if tables == 0 {
-        return Ok(());
+        return Ok(false);
     }
     if application != APPLICATION_ID {
         return Err(foreign());
     }
-    newest(path, &mut connection).await
+    newest(path, &mut connection).await?;
+    let is_current = is_current(&MIGRATIONS, &mut connection)
+        .await
+        .map_err(sqlx::Error::from)
+        .doing(looking)?;
+    Ok(is_current)
 }
 
 /// Refuses a store with a migration that this program does not have.
