@@ -10,17 +10,17 @@ use super::look::Scene;
 use super::{Engine, EngineError};
 use crate::ids::{GroupName, Revision};
 use crate::plan::Plan;
-use crate::record::{DateReached, Outcome, Run, Trigger};
+use crate::record::{DateReached, Run, Trigger};
 use crate::resource::Bundle;
 use crate::resource::dating::Occasion;
-use crate::store::{Reach, StoredRun};
+use crate::store::Reach;
 
 /// A clock that is set back by less than this undoes nothing: what has ended does not begin again for some minutes. One that was wrong by more
 /// is believed again when it is right.
 const SET_BACK: SignedDuration = SignedDuration::from_mins(10);
 
-/// How many of a group's latest runs are looked through for one that came through.
-const LOOK_BACK: u32 = 30;
+/// The outcomes of runs that came through, as they are kept.
+const THROUGH: [&str; 2] = ["in_step", "applied"];
 
 /// The moment that a pass is for, by the clock and by what was carried out last.
 pub(super) fn moment(now: Timestamp, carried: Option<Timestamp>) -> Timestamp {
@@ -102,34 +102,43 @@ impl Engine {
         Ok(turned)
     }
 
-    /// The moment that the group's last successful run was for.
+    /// The moment that the group's last successful run was for. `None` where there was none, or it was of a version that knew no dates: what has
+    /// ended by now was not ended by it, and is a date that nobody has carried out yet.
     pub(super) async fn carried_out(
         &self,
         group: &GroupName,
     ) -> Result<Option<Timestamp>, EngineError> {
-        for limit in [1, LOOK_BACK] {
-            let runs = self.store.recent_runs(group, Reach::Whole, limit).await?;
-            if let Some(moment) = runs.iter().find_map(moment_of) {
-                return Ok(Some(moment));
-            }
-        }
-        Ok(None)
+        let last = self.store.last_run_that(group, Reach::Whole, &THROUGH);
+        let Some(last) = last.await? else {
+            return Ok(None);
+        };
+        let run = serde_json::from_value::<Run>(last.run.body).ok();
+        Ok(run.and_then(|run| run.as_of))
     }
-}
-
-/// The moment of a run that came through.
-fn moment_of(stored: &StoredRun) -> Option<Timestamp> {
-    let outcome: Outcome = serde_json::from_value(stored.outcome.clone()?).ok()?;
-    if !outcome.is_success() {
-        return None;
-    }
-    let run: Run = serde_json::from_value(stored.run.body.clone()).ok()?;
-    Some(run.as_of.unwrap_or(run.started_at))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Failures, Outcome};
+
+    #[test]
+    fn what_came_through_is_known_by_the_words_it_is_kept_with() {
+        for outcome in [
+            Outcome::InStep,
+            Outcome::Applied { changes: 2 },
+            Outcome::Interrupted,
+            Outcome::Unreachable {
+                systems: Failures::new(),
+            },
+        ] {
+            let kept = serde_json::to_value(&outcome).unwrap();
+            let is_known = kept["outcome"]
+                .as_str()
+                .is_some_and(|w| THROUGH.contains(&w));
+            assert_eq!(is_known, outcome.is_success(), "{kept}");
+        }
+    }
 
     #[test]
     fn a_clock_that_is_set_back_a_little_undoes_nothing() {

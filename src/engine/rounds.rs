@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, LocalBoxFuture, join};
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -254,6 +254,11 @@ impl Rounds {
         }
         if in_hands {
             turn.due = now + IN_HANDS;
+            if has_come {
+                // Its date stays in the past, and would have it looked at again at once for as long as the other works.
+                let pause = SignedDuration::try_from(IN_HANDS).unwrap_or_default();
+                turn.date = self.engine.clock.now().checked_add(pause).ok();
+            }
             return;
         }
         turn.is_early = now < turn.due;

@@ -35,6 +35,12 @@ mod wire;
 use api::Api;
 use mirror::Mirror;
 
+/// Where the ledger's signed checkpoints are.
+const CHECKPOINTS: &str = "refs/notes/lockstep/checkpoints";
+
+/// How often notes are taken there anew because another replica's came first.
+const NOTES_TRIES: u32 = 3;
+
 /// The forge on GitHub.
 pub struct GithubForge {
     api: Arc<Api>,
@@ -52,6 +58,8 @@ pub struct GithubForge {
     lost: Mutex<BTreeSet<Revision>>,
     /// Heads that could not be fetched, and when that is tried again.
     hard: Mutex<BTreeMap<u64, pulls::Hard>>,
+    /// The main branch with which the checkpoints were brought last.
+    noted: Mutex<Option<Revision>>,
 }
 
 impl GithubForge {
@@ -75,6 +83,7 @@ impl GithubForge {
             checks: checks::Known::default(),
             lost: Mutex::default(),
             hard: Mutex::default(),
+            noted: Mutex::default(),
         })
     }
 
@@ -95,6 +104,42 @@ impl GithubForge {
                 lost().insert(commit.clone());
             }
         }
+    }
+
+    /// Brings the checkpoints that other replicas and former clones have signed: at a start, and wherever main has moved. They are more rarely
+    /// new than main is asked for.
+    async fn bring_checkpoints(&self, main: &Revision) {
+        let noted = || self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted().as_ref() == Some(main) {
+            return;
+        }
+        let brought = self.bring_notes(CHECKPOINTS).await;
+        if let Err(error) = &brought {
+            // Main is followed all the same.
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the ledger's checkpoints are as they were fetched last"
+            );
+        }
+        if !matches!(brought, Err(ForgeError::Transient(_))) {
+            *noted() = Some(main.clone());
+        }
+    }
+
+    /// Brings notes here, and adds to ours what they lack. That GitHub has none is fine.
+    async fn bring_notes(&self, reference: &str) -> Result<(), ForgeError> {
+        let theirs = mirror::beside(reference);
+        match self.bring(&[format!("+{reference}:{theirs}")]).await {
+            Err(ForgeError::Transient(why)) if mirror::is_gone(&why) => return Ok(()),
+            brought => brought?,
+        }
+        let (repo, reference) = (self.repo.clone(), reference.to_owned());
+        let merged = tokio::task::spawn_blocking(move || match repo.read_ref(&theirs)? {
+            Some(theirs) => repo.merge_notes(&reference, &theirs),
+            None => Ok(()),
+        });
+        let merged = merged.await;
+        Ok(merged.map_err(|error| ForgeError::Transient(format!("merging notes: {error}")))??)
     }
 
     /// Brings references of GitHub's here.
@@ -120,7 +165,9 @@ impl Forge for GithubForge {
     }
 
     async fn fetch(&self) -> Result<(), ForgeError> {
-        self.newest().await.map(drop)
+        let main = self.newest().await?;
+        self.bring_checkpoints(&main).await;
+        Ok(())
     }
 
     async fn fetch_branch(&self, branch: &str) -> Result<(), ForgeError> {
@@ -132,6 +179,15 @@ impl Forge for GithubForge {
     }
 
     async fn keep_notes(&self, reference: &str) -> Result<(), ForgeError> {
+        for _ in 1..NOTES_TRIES {
+            self.bring_notes(reference).await?;
+            match self.push(reference).await {
+                // Another replica's came between.
+                Err(ForgeError::Conflict(why)) => tracing::debug!(why, "notes are merged again"),
+                pushed => return pushed,
+            }
+        }
+        self.bring_notes(reference).await?;
         self.push(reference).await
     }
 

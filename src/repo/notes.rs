@@ -17,6 +17,7 @@ use super::write::{move_ref, write_commit};
 use super::{Doing, Identity, Repo, RepoError, find_commit, to_revision};
 use crate::ids::Revision;
 
+mod merge;
 mod trees;
 
 /// How often a line is put on top of what another writer just wrote. Writers of ours queue at a lock, so this is
@@ -129,18 +130,11 @@ impl Repo {
         to: &Revision,
     ) -> Result<Vec<(Revision, String)>, RepoError> {
         self.with(|git| {
-            let (before, after) = (blobs(git, from)?, blobs(git, to)?);
             let mut gone = Vec::new();
-            for (commit, old) in &before {
-                let new = after.get(commit);
-                if new == Some(old) {
-                    continue;
-                }
-                let kept = raw_lines(git, new.into_iter().flatten())?;
-                let lost = raw_lines(git, old)?;
-                for line in lost.difference(&kept) {
-                    let shown = String::from_utf8_lossy(line).into_owned();
-                    gone.push((to_revision(*commit)?, shown));
+            for (commit, lines) in missing(git, &blobs(git, from)?, &blobs(git, to)?)? {
+                for line in lines {
+                    let shown = String::from_utf8_lossy(&line).into_owned();
+                    gone.push((to_revision(commit)?, shown));
                 }
             }
             Ok(gone)
@@ -216,14 +210,39 @@ impl Repo {
     }
 }
 
-/// All notes of a commit of theirs: the blobs by the commit that they are on.
-fn blobs(git: &Repository, tip: &Revision) -> Result<BTreeMap<Oid, BTreeSet<Oid>>, RepoError> {
+/// Notes by the commit that they are on.
+type Blobs = BTreeMap<Oid, BTreeSet<Oid>>;
+
+/// All notes of a commit of theirs.
+fn blobs(git: &Repository, tip: &Revision) -> Result<Blobs, RepoError> {
     let tree = find_commit(git, tip)?.tree().doing("reading notes")?;
-    let mut blobs: BTreeMap<Oid, BTreeSet<Oid>> = BTreeMap::new();
+    let mut blobs = Blobs::new();
     for note in trees::notes(git, &tree, None)? {
         blobs.entry(note.commit).or_default().insert(note.blob);
     }
     Ok(blobs)
+}
+
+/// The lines that some notes have and others lack, by the commit that they are on.
+fn missing(
+    git: &Repository,
+    from: &Blobs,
+    to: &Blobs,
+) -> Result<BTreeMap<Oid, BTreeSet<Vec<u8>>>, RepoError> {
+    let mut missing = BTreeMap::new();
+    for (commit, blobs) in from {
+        let there = to.get(commit);
+        if there == Some(blobs) {
+            continue;
+        }
+        let there = raw_lines(git, there.into_iter().flatten())?;
+        let mut lines = raw_lines(git, blobs)?;
+        lines.retain(|line| !there.contains(line));
+        if !lines.is_empty() {
+            missing.insert(*commit, lines);
+        }
+    }
+    Ok(missing)
 }
 
 /// The lines of notes as they are, byte for byte.
@@ -252,7 +271,10 @@ struct Written {
 
 impl Written {
     fn read(git: &git2::Repository, notes: &str, hex: &str) -> Result<Self, RepoError> {
-        let tip = ref_oid(git, notes)?;
+        Self::at(git, ref_oid(git, notes)?, hex)
+    }
+
+    fn at(git: &git2::Repository, tip: Option<Oid>, hex: &str) -> Result<Self, RepoError> {
         let place = match &tip_tree(git, tip)? {
             Some(tree) => trees::notes(git, tree, Some(hex))?,
             None => Vec::new(),
@@ -301,13 +323,8 @@ fn write_note(
     at: Timestamp,
 ) -> Result<bool, RepoError> {
     let tree = tip_tree(git, tip)?;
-    if let Some(tree) = &tree
-        && let Some(name) = trees::ambiguous(git, tree, path)?
-    {
-        return Err(RepoError::Invalid(format!(
-            "{notes} is not written: its tree has {name:?} twice or out of order, and a line could be lost; write that tree anew \
-             with both entries' lines in one note"
-        )));
+    if let Some(tree) = &tree {
+        check_unambiguous(git, tree, notes, path)?;
     }
     let blob = git.blob(bytes).doing("writing a note")?;
     let mut edits = Edits::default();
@@ -319,6 +336,22 @@ fn write_note(
         Ok(()) => Ok(true),
         Err(RepoError::Moved { .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses a tree that can't be written to without losing something of it.
+fn check_unambiguous(
+    git: &Repository,
+    tree: &Tree<'_>,
+    notes: &str,
+    path: &str,
+) -> Result<(), RepoError> {
+    match trees::ambiguous(git, tree, path)? {
+        None => Ok(()),
+        Some(name) => Err(RepoError::Invalid(format!(
+            "{notes} is not written: its tree has {name:?} twice or out of order, and a line could be lost; write that tree anew \
+             with both entries' lines in one note"
+        ))),
     }
 }
 

@@ -159,6 +159,11 @@ fn decided(
 const COMMIT: &str = "commit";
 const COMPENSATE: &str = "compensate";
 
+/// Greater than any run's id, as ids are sorted.
+const AFTER_ALL: &str = "g";
+/// How many runs are looked through at a time.
+const LOOKED_THROUGH: i64 = 100;
+
 impl Store {
     /// Writes a run down, new or open.
     pub async fn save_run(&self, run: &RunRow) -> Result<(), StoreError> {
@@ -391,6 +396,53 @@ impl Store {
             .bind(revision.to_string()),
         )
         .await
+    }
+
+    /// The last run of a group that ended in one of these ways, by the word in its outcome's `outcome`.
+    pub async fn last_run_that(
+        &self,
+        group: &GroupName,
+        reach: Reach,
+        outcomes: &[&str],
+    ) -> Result<Option<StoredRun>, StoreError> {
+        let mut before = String::from(AFTER_ALL);
+        loop {
+            let page = self.ended_before(group, reach, &before).await?;
+            let found = page.iter().find(|(_, outcome)| {
+                let word = outcome.get("outcome").and_then(Value::as_str);
+                word.is_some_and(|word| outcomes.contains(&word))
+            });
+            if let Some((run, _)) = found {
+                return self.run(id(run)?).await;
+            }
+            match page.into_iter().next_back() {
+                Some((run, _)) => before = run,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// How a group's runs ended that are older than one, newest first, some at a time: without what they were to do, which can be a great deal.
+    async fn ended_before(
+        &self,
+        group: &GroupName,
+        reach: Reach,
+        before: &str,
+    ) -> Result<Vec<(String, Value)>, StoreError> {
+        let rows: Vec<(String, String)> = query(
+            "SELECT id, outcome FROM runs WHERE group_name = $1 AND reach = $2 AND outcome IS NOT NULL AND id < $3 \
+             ORDER BY id DESC LIMIT $4",
+        )
+        .bind(group.to_string())
+        .bind(reach.word())
+        .bind(before.to_owned())
+        .bind(LOOKED_THROUGH)
+        .fetch_all(self.read())
+        .await
+        .doing("read runs")?;
+        rows.into_iter()
+            .map(|(run, outcome)| Ok((run, read_json(&outcome)?)))
+            .collect()
     }
 
     /// Runs and their decisions as of one moment.

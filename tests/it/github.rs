@@ -10,6 +10,7 @@ use crate::world::{DEADLINE, FLAGS, Process, World, eventually};
 
 mod adopting;
 mod app;
+mod checkpoints;
 mod commands;
 mod faults;
 mod life;

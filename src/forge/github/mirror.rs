@@ -26,6 +26,12 @@ const TRANSPORT: Duration = Duration::from_secs(120);
 /// Where the heads of proposals are kept, so that what was judged stays here.
 pub(super) const PULLS: &str = "refs/lockstep/pulls";
 
+/// Where what GitHub has of notes is brought, beside ours: bringing them loses no line that is only here yet.
+pub(super) fn beside(reference: &str) -> String {
+    let name = reference.strip_prefix("refs/").unwrap_or(reference);
+    format!("refs/lockstep/theirs/{name}")
+}
+
 pub(super) struct Mirror {
     repo: Arc<Repo>,
     git_dir: PathBuf,

@@ -182,3 +182,115 @@ fn a_name_that_stands_twice_is_read_twice_and_not_written() {
         assert!(matches!(written, Err(RepoError::Invalid(_))), "{written:?}");
     }
 }
+
+/// Brings another clone's notes here, beside ours.
+fn bring(here: &Bare, there: &Bare) -> Revision {
+    let path = there.repo.path().to_str().unwrap();
+    here.git(&[
+        "fetch",
+        "--quiet",
+        path,
+        &format!("+{NOTES}:refs/lockstep/theirs"),
+    ]);
+    here.repo.read_ref("refs/lockstep/theirs").unwrap().unwrap()
+}
+
+fn lines_of(bare: &Bare, commit: &Revision) -> std::collections::BTreeSet<String> {
+    let lines = bare.repo.read_notes(NOTES, commit).unwrap();
+    lines.into_iter().collect()
+}
+
+#[test]
+fn two_clones_notes_become_one_with_all_lines_and_can_be_pushed() {
+    let (one, two) = (Bare::new(), Bare::new());
+    let commits = ["1", "2"].map(|text| one.commit("main", &[("a.json", Some(text))]));
+    let add = |bare: &Bare, commit: usize, line: &str| {
+        let commit = &commits[commit];
+        bare.repo.append_note(NOTES, commit, line, at(1)).unwrap();
+    };
+    add(&one, 0, "first");
+    // Where there are none, theirs are taken as they are.
+    two.repo.merge_notes(NOTES, &bring(&two, &one)).unwrap();
+    let tip = |bare: &Bare| bare.repo.read_ref(NOTES).unwrap();
+    assert_eq!(tip(&two), tip(&one));
+
+    add(&one, 0, "of one");
+    add(&one, 1, "of one alone");
+    add(&two, 0, "of two");
+    two.repo.merge_notes(NOTES, &bring(&two, &one)).unwrap();
+    let expected = ["first", "of one", "of two"].map(str::to_owned);
+    assert_eq!(lines_of(&two, &commits[0]), expected.into());
+    assert_eq!(
+        lines_of(&two, &commits[1]),
+        ["of one alone".to_owned()].into()
+    );
+    // Again is nothing new.
+    let merged = tip(&two);
+    two.repo.merge_notes(NOTES, &bring(&two, &one)).unwrap();
+    assert_eq!(tip(&two), merged);
+
+    // It carries on what the other has, so that git takes it without force.
+    let path = one.repo.path().to_str().unwrap();
+    two.git(&["push", "--quiet", path, &format!("{NOTES}:{NOTES}")]);
+    assert_eq!(tip(&one), merged);
+    add(&one, 1, "later");
+    two.repo.merge_notes(NOTES, &bring(&two, &one)).unwrap();
+    assert_eq!(tip(&two), tip(&one));
+    two.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn a_line_that_a_clone_has_dropped_is_not_lost_here() {
+    let (one, two) = (Bare::new(), Bare::new());
+    let commit = one.commit("main", &[("a.json", Some("1"))]);
+    for line in ["kept", "dropped"] {
+        one.repo.append_note(NOTES, &commit, line, at(1)).unwrap();
+    }
+    two.repo.merge_notes(NOTES, &bring(&two, &one)).unwrap();
+    one.git(&[
+        "notes",
+        "--ref=devtools/discuss",
+        "add",
+        "-f",
+        "-m",
+        "kept",
+        commit.as_str(),
+    ]);
+    let theirs = bring(&two, &one);
+    two.repo.merge_notes(NOTES, &theirs).unwrap();
+    let expected = ["kept", "dropped"].map(str::to_owned);
+    assert_eq!(lines_of(&two, &commit), expected.into());
+    let ours = two.repo.read_ref(NOTES).unwrap().unwrap();
+    assert!(two.repo.is_ancestor(&theirs, &ours).unwrap());
+}
+
+#[test]
+fn a_clone_s_tree_with_a_name_twice_is_read_and_not_taken_over() {
+    let (one, two) = (Bare::new(), Bare::new());
+    let commit = one.commit("main", &[("a.json", Some("1"))]);
+    two.repo.append_note(NOTES, &commit, "ours", at(1)).unwrap();
+    let git = git2::Repository::open(two.repo.path()).unwrap();
+    let (folder, rest) = commit.as_str().split_at(2);
+    let tree = |entries: &[(&str, &str, git2::Oid)]| {
+        let mut bytes = Vec::new();
+        for (mode, name, id) in entries {
+            bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        let odb = git.odb().unwrap();
+        odb.write(git2::ObjectType::Tree, &bytes).unwrap()
+    };
+    let [ours, theirs] = ["ours\n", "theirs\n"].map(|text| git.blob(text.as_bytes()).unwrap());
+    let twice = tree(&[("100644", rest, ours), ("100644", rest, theirs)]);
+    let root = tree(&[("40000", folder, twice)]);
+    let tip = history::ref_oid(&git, NOTES).unwrap().unwrap();
+    let theirs = write::write_commit(&git, root, &[tip], &who(), "x", at(1)).unwrap();
+    let theirs = to_revision(theirs).unwrap();
+    two.repo.merge_notes(NOTES, &theirs).unwrap();
+    // More can be written, which such a tree refuses.
+    two.repo.append_note(NOTES, &commit, "more", at(2)).unwrap();
+    let expected = ["ours", "theirs", "more"].map(str::to_owned);
+    assert_eq!(lines_of(&two, &commit), expected.into());
+    let tip = two.repo.read_ref(NOTES).unwrap().unwrap();
+    assert!(two.repo.is_ancestor(&theirs, &tip).unwrap());
+}

@@ -205,6 +205,47 @@ async fn runs_are_listed_by_group_and_revision(place: Place) {
     assert!(store.finish_run(&end).await.is_err());
 }
 
+async fn the_last_run_that_came_through_is_found_however_many_did_not(place: Place) {
+    let store = place.open().await;
+    let through = ["applied", "in_step"];
+    let last = async || {
+        let last = store.last_run_that(&group(), Reach::Whole, &through).await;
+        last.unwrap().map(|stored| stored.run.id)
+    };
+    assert_eq!(last().await, None);
+    let end = async |n: u8, run: RunRow, outcome: Value| {
+        let end = Finish {
+            run,
+            outcome,
+            ..finish(n)
+        };
+        assert_eq!(store.finish_run(&end).await.unwrap(), Finished::Now);
+    };
+    end(1, row(1), json!({"outcome": "held"})).await;
+    assert_eq!(last().await, None);
+    end(2, row(2), json!({"outcome": "applied", "members": 2})).await;
+    end(3, row(3), json!({"outcome": "in_step"})).await;
+    // Neither another group's nor one system's urgent changes, nor what is still open.
+    let other = RunRow {
+        group: "billing".parse().unwrap(),
+        ..row(4)
+    };
+    end(4, other, json!({"outcome": "applied"})).await;
+    let urgent = RunRow {
+        reach: Reach::Urgent,
+        ..row(5)
+    };
+    end(5, urgent, json!({"outcome": "applied"})).await;
+    store.save_run(&row(6)).await.unwrap();
+    // More than are looked through at a time.
+    for n in 7..=120 {
+        end(n, row(n), json!({"outcome": "unreachable"})).await;
+    }
+    assert_eq!(last().await, Some(run_id(3)));
+    end(121, row(121), json!({"outcome": "applied"})).await;
+    assert_eq!(last().await, Some(run_id(121)));
+}
+
 on_each_engine![
     a_run_is_saved_decided_and_found_open_until_it_ends,
     a_decision_stands_and_only_compensation_follows_commit,
@@ -212,4 +253,5 @@ on_each_engine![
     an_end_that_cannot_be_recorded_whole_is_not_recorded_at_all,
     a_holder_whose_lease_has_passed_on_writes_nothing,
     runs_are_listed_by_group_and_revision,
+    the_last_run_that_came_through_is_found_however_many_did_not,
 ];
