@@ -48,7 +48,7 @@ pub use mirror::{CHANGES, RECORD, row_digest, rows_digest};
 pub use news::{News, Topic};
 pub use outbox::{Delivery, NewDelivery};
 pub use ownership::{Claims, Owner};
-pub use reader::{Columns, Go, LedgerRow, Reader, Window};
+pub use reader::{Columns, Go, LedgerRow, Reader, Window, body_of};
 pub use recorded::Standing;
 pub use releases::Release;
 pub use runs::{Decided, Decision, Finish, Finished, Reach, RunRow, StoredRun};
