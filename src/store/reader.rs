@@ -350,7 +350,7 @@ fn view<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<LedgerRow<'a>> {
 }
 
 /// A row of texts, however many.
-struct Texts(Columns);
+pub(super) struct Texts(pub(super) Columns);
 
 impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for Texts
 where

@@ -130,6 +130,30 @@ async fn whatever_is_altered_dropped_or_cut_off_is_found() {
             "is not in the ledger as it stands there",
         ),
         (
+            "INSERT INTO ledger SELECT -3, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+            "entry 1 is not as it was written: one that is numbered -3 stands before it",
+        ),
+        (
+            "INSERT INTO ledger SELECT -9223372036854775807 - 1, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+            "stands before it",
+        ),
+        (
+            "UPDATE ledger SET leaf = CAST(leaf AS BLOB) WHERE seq = 2",
+            "entry 2 is not as it was written: its leaf",
+        ),
+        (
+            "UPDATE ledger SET at_ms = 'noon' WHERE seq = 3",
+            "entry 3 is not as it was written: its at_ms",
+        ),
+        (
+            "UPDATE decisions SET body = CAST(body AS BLOB)",
+            "is not as the ledger has it",
+        ),
+        (
+            "INSERT INTO changes (run, system, id, op, at_ms) VALUES ('none', 'medical', 'x', 'update', 0)",
+            "no such run has ended",
+        ),
+        (
             "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('1', 1, 'tanaka', 0, '{}')",
             "is not in the ledger as it stands there",
         ),
@@ -142,6 +166,74 @@ async fn whatever_is_altered_dropped_or_cut_off_is_found() {
     let whole = std::fs::read(world.path("store.db")).unwrap();
     for (sql, found) in cases {
         // As it was, without what the last one left.
+        for ending in ["store.db-wal", "store.db-shm"] {
+            let _ = std::fs::remove_file(world.path(ending));
+        }
+        std::fs::write(world.path("store.db"), &whole).unwrap();
+        tamper(&world, sql);
+        let said = verify(&world).await;
+        assert_eq!(said.code, Some(1), "{sql}: {}", said.err);
+        assert!(said.err.contains(found), "{sql}: {}", said.err);
+    }
+}
+
+/// A store as a program left it that kept no digests, before the tables of today: a run that ended with its decision, release, command and what
+/// it counts.
+async fn of_before() -> World {
+    let world = World::new().await;
+    let run: lockstep::ids::RunId = "01999999-0000-7000-8000-000000000001".parse().unwrap();
+    let store = world.store().await;
+    let ended = lockstep::store::NewEntry {
+        at: "2026-01-05T00:00:00Z".parse().unwrap(),
+        actor: "lockstep/engine".parse().unwrap(),
+        action: "run.finished".to_owned(),
+        group: Some("hospital".parse().unwrap()),
+        system: None,
+        run: Some(run),
+        revision: None,
+        body: json!({"outcome": {"outcome": "applied"}}),
+    };
+    store.append(&[ended]).await.unwrap();
+    store.close().await;
+    let sql = format!(
+        "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms) VALUES ('{run}', 'hospital', '0a', 1, '{{}}', '{{}}', 5); \
+         INSERT INTO decisions (run, ordinal, decision, body, at_ms) VALUES ('{run}', 1, 'commit', '{{}}', 3); \
+         INSERT INTO changes (run, system, id, op, at_ms) VALUES ('{run}', 'medical', 'Notice/b', 'update', 4), ('{run}', 'medical', 'Notice/a', 'update', 4); \
+         INSERT INTO releases (plan, released_by, because, at_ms, used_by) VALUES ('aa', 'tanaka', 'move', 2, '{run}'); \
+         INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('7', 1, 'tanaka', 1, '{{}}'); \
+         DROP TABLE recorded; DROP TABLE replicas; DROP INDEX outbox_by_destination; ALTER TABLE outbox DROP COLUMN dead_ms; \
+         DELETE FROM _sqlx_migrations WHERE version > 3"
+    );
+    let store = rusqlite::Connection::open(world.path("store.db")).unwrap();
+    store.execute_batch(&sql).unwrap();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_before_are_taken_in_once_and_then_held_to() {
+    let world = of_before().await;
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("2 entries"), "{}", said.err);
+    rusqlite::Connection::open(world.path("store.db"))
+        .and_then(|store| store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"))
+        .unwrap();
+    let whole = std::fs::read(world.path("store.db")).unwrap();
+    let cases = [
+        ("UPDATE decisions SET at_ms = 9", "decision commit of run"),
+        ("DELETE FROM decisions", "decisions : 1 from before"),
+        ("UPDATE runs SET fence = 9", "is not as the ledger has it"),
+        ("DELETE FROM changes WHERE id LIKE '%a'", "counts against"),
+        ("UPDATE releases SET because = 'x'", "release aa"),
+        ("UPDATE releases SET used_by = 'x'", "release aa: was used"),
+        ("UPDATE commands SET author = 'sato'", "command 7"),
+        // Whoever makes the store forget that it was looked at has nothing excused by that.
+        (
+            "DELETE FROM firsts; INSERT INTO releases (plan, released_by, because, at_ms) VALUES ('bb', 'sato', 'x', 0)",
+            "release bb",
+        ),
+    ];
+    for (sql, found) in cases {
         for ending in ["store.db-wal", "store.db-shm"] {
             let _ = std::fs::remove_file(world.path(ending));
         }
@@ -362,6 +454,18 @@ async fn an_export_says_who_when_and_where() {
         .run(&["audit", "export", "--until", "2020-01-01"])
         .await;
     assert_eq!(self::rows(&none.stdout).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_does_not_pass_over_rows_that_no_ledger_has() {
+    let world = with_history().await;
+    tamper(
+        &world,
+        "INSERT INTO ledger SELECT -3, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+    );
+    let said = Ended::of(&world.run(&["audit", "export"]).await);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("numbered -3"), "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

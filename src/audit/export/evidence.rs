@@ -110,7 +110,9 @@ impl Proposals {
             let since = group.and_then(|group| self.in_step.get(group)).copied();
             let since = since.unwrap_or(i64::MIN);
             let news = self.recent.iter().rev().take_while(|(seq, _)| *seq > since);
-            let found = news.into_iter().find(|(_, m)| m.resources.contains(resource));
+            let found = news
+                .into_iter()
+                .find(|(_, m)| m.resources.contains(resource));
             if let Some((_, found)) = found {
                 return Ok(Some(found.evidence.clone()));
             }

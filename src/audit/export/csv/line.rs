@@ -77,8 +77,7 @@ impl Line {
 
 /// An apostrophe counts too, so that taking away the first one gives back every text.
 fn is_taken_for_formula(text: &str) -> bool {
-    text.trim_start_matches('\0')
-        .starts_with([
+    text.trim_start_matches('\0').starts_with([
         '=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠',
     ])
 }
