@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::believed;
 use crate::audit::checkpoints::Checkpoints;
 use crate::audit::key;
 use crate::audit::signing::Signing;
@@ -117,9 +118,7 @@ impl App {
         if self.store.has_first(BEGUN_ANEW).await? {
             return Ok(());
         }
-        let (repo, trusted) = (self.repo.clone(), self.trusted()?);
-        let read = tokio::task::spawn_blocking(move || Checkpoints::read(&repo, &trusted));
-        let notes = read.await??;
+        let notes = self.checkpoints().await?;
         let signed = notes.newest().map_or(0, |s| s.checkpoint.size);
         let entries = self.store.ledger_len().await?;
         let is_other = entries == 0 && !notes.unknown.is_empty();
@@ -132,10 +131,24 @@ impl App {
         Ok(())
     }
 
+    /// The checkpoints that the ledger is to agree with: without those that are lost since the store was restored.
+    pub async fn checkpoints(&self) -> anyhow::Result<Checkpoints> {
+        let (repo, trusted) = (self.repo.clone(), self.trusted()?);
+        let mut reader = self.store.reader().await?;
+        let read = tokio::task::spawn_blocking(move || believed(&mut reader, &repo, &trusted));
+        Ok(read.await??)
+    }
+
+    /// The file that says how much of the ledger was signed last.
+    pub fn signed_file(&self) -> anyhow::Result<PathBuf> {
+        Ok(ledger_place(&self.settings, &self.repo)?.signed)
+    }
+
     /// What signs the ledger's checkpoints; its key is made where there is none.
     pub fn signing(&self) -> anyhow::Result<Signing> {
         let place = ledger_place(&self.settings, &self.repo)?;
-        let key = key::find_or_make(&place.key, &self.origin()?)?;
+        let notes = || Checkpoints::read(&self.repo, &self.settings.ledger.trusted);
+        let key = key::find_or_make(&place.key, &self.origin()?, notes)?;
         let mut trusted = vec![key.public().clone()];
         trusted.extend(self.settings.ledger.trusted.iter().cloned());
         Ok(Signing::new(

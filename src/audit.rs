@@ -14,8 +14,11 @@ pub mod export;
 pub mod feed;
 pub mod key;
 pub mod prove;
+mod restored;
 pub mod signing;
 pub mod verify;
+
+pub use restored::{Lost, Restored, believed, restored};
 
 /// Why the ledger could not be signed, proved or read.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,13 @@ pub enum AuditError {
          it away and let a new one be made"
     )]
     Open { path: String },
+    /// The key is gone and the notes still hold what it signed. With a new one, nobody could tell whether anything of that was cut off.
+    #[error(
+        "{path} is not there, and the notes hold checkpoints of {origin} by a key that is not known here: bring that key back, or name \
+         its verifier key (`lockstep audit key` printed it) as `trusted` under [ledger] in lockstep.toml, or begin another log with a new \
+         name as `origin` there"
+    )]
+    Lost { path: String, origin: String },
     /// What is in the store is not what was signed before. It is not signed over.
     #[error(
         "the ledger is not signed: {why}; `lockstep audit verify` says more. Restore the store, or keep it for whoever looks into this"

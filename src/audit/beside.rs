@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::verify::Fault;
 use crate::ids::Digest;
-use crate::store::{Columns, LedgerRow, Reader, StoreError, row_digest, rows_digest};
+use crate::store::{
+    Columns, LedgerRow, Older, Reader, StoreError, UPGRADED, counted_digest, counted_of, row_digest,
+};
 
 /// Rows read at a time.
 const FEW: usize = 50;
@@ -22,6 +24,11 @@ const NAMED: usize = 10;
 pub(super) struct Said {
     runs: u64,
     decisions: u64,
+    /// Rows from before it kept each, said together.
+    older: Older,
+    /// Whether it has kept one by itself.
+    keeps: bool,
+    faults: Vec<Fault>,
     /// What people do is little enough to be kept.
     releases: BTreeSet<Digest>,
     used: BTreeSet<Digest>,
@@ -31,6 +38,11 @@ pub(super) struct Said {
 #[derive(Deserialize)]
 struct Leaf {
     body: Option<Body>,
+}
+
+#[derive(Deserialize)]
+struct OlderLeaf {
+    body: Older,
 }
 
 #[derive(Deserialize)]
@@ -51,19 +63,67 @@ impl Said {
     pub(super) fn hear(&mut self, row: &LedgerRow<'_>) {
         let record = || kept(Some(row.leaf), row.body).and_then(|body| body.record);
         match row.action {
-            "run.finished" => self.runs += u64::from(record().is_some()),
-            "decision.commit" | "decision.compensate" => self.decisions += 1,
-            "plan.released" => self.releases.extend(record()),
-            "release.used" => self.used.extend(record()),
-            "command.taken" => self.commands.extend(record()),
+            "run.finished" => {
+                let is_kept = record().is_some();
+                self.runs += u64::from(is_kept);
+                self.keeps |= is_kept;
+            }
+            "decision.commit" | "decision.compensate" => {
+                self.decisions += 1;
+                self.keeps = true;
+            }
+            "plan.released" => {
+                let record = record();
+                self.keeps |= record.is_some();
+                self.releases.extend(record);
+            }
+            "release.used" => {
+                self.used.extend(record());
+                self.keeps = true;
+            }
+            "command.taken" => {
+                self.commands.extend(record());
+                self.keeps = true;
+            }
+            UPGRADED => self.hear_older(row),
             _ => {}
         }
     }
 
+    /// Rows from before. Once the ledger keeps rows there are no more of them: whoever adds one later could excuse it so.
+    fn hear_older(&mut self, row: &LedgerRow<'_>) {
+        let older: Option<Older> = match row.body {
+            Some(outside) => serde_json::from_str(outside).ok(),
+            None => serde_json::from_str::<OlderLeaf>(row.leaf)
+                .ok()
+                .map(|leaf| leaf.body),
+        };
+        let Some(older) = older.filter(|_| !self.keeps) else {
+            let why = "excuses rows that are not from before the ledger kept them";
+            self.faults
+                .push(fault("ledger", &format!("entry {}", row.seq), why));
+            return;
+        };
+        self.older.runs.extend(older.runs);
+        self.older.changes.extend(older.changes);
+        self.older.decisions.extend(older.decisions);
+        self.releases.extend(older.releases);
+        self.used.extend(older.used);
+        self.commands.extend(older.commands);
+    }
+
     /// What does not agree.
     pub(super) fn check(self, reader: &mut Reader) -> Result<Vec<Fault>, StoreError> {
-        let mut faults = runs(reader, self.runs)?;
-        faults.extend(decisions(reader, self.decisions)?);
+        let mut faults = self.faults;
+        let Older {
+            runs: older_runs,
+            changes,
+            decisions: older_decisions,
+            ..
+        } = self.older;
+        faults.extend(runs(reader, self.runs, (older_runs, changes))?);
+        faults.extend(strays(reader)?);
+        faults.extend(decisions(reader, self.decisions, older_decisions)?);
         faults.extend(releases(reader, self.releases, self.used)?);
         faults.extend(commands(reader, self.commands)?);
         Ok(faults)
@@ -89,11 +149,17 @@ const RUNS: &str = "SELECT r.id, r.group_name, r.revision, CAST(r.fence AS TEXT)
      CAST(r.finished_ms AS TEXT), l.leaf, l.body \
      FROM runs r LEFT JOIN ledger l ON l.run = r.id AND l.action = 'run.finished' \
      WHERE r.id > $1 AND (r.outcome IS NOT NULL OR l.seq IS NOT NULL) ORDER BY r.id LIMIT 50";
-const COUNTED: &str = "SELECT run, system, id, op, CAST(at_ms AS TEXT) FROM changes WHERE run = $1 ORDER BY system, id";
+const COUNTED: &str = "SELECT run, system, id, op, CAST(at_ms AS TEXT) FROM changes WHERE run = $1";
+const STRAYS: &str = "SELECT DISTINCT c.run FROM changes c LEFT JOIN runs r ON r.id = c.run AND r.outcome IS NOT NULL \
+     WHERE r.id IS NULL LIMIT 10";
 const LOST_RUNS: &str = "SELECT l.run FROM ledger l LEFT JOIN runs r ON r.id = l.run \
      WHERE l.action = 'run.finished' AND r.id IS NULL ORDER BY l.seq LIMIT 10";
 
-fn runs(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
+fn runs(
+    reader: &mut Reader,
+    said: u64,
+    (mut older, mut changes): (BTreeSet<Digest>, BTreeSet<Digest>),
+) -> Result<Vec<Fault>, StoreError> {
     let (mut faults, mut seen, mut after) = (Vec::new(), 0, String::new());
     loop {
         let page = reader.ask(RUNS, &[], &[&after])?;
@@ -113,17 +179,25 @@ fn runs(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
                 ));
                 continue;
             };
-            let Some(record) = kept.record else {
-                // Written before rows were kept.
-                continue;
+            let row = row_digest(columns.get(..8).unwrap_or_default());
+            let counted = reader.ask(COUNTED, &[], &[id])?;
+            let has_none = counted.is_empty();
+            let counted = counted_digest(counted);
+            let (is_same, counts_same) = match kept.record {
+                Some(record) => {
+                    seen += 1;
+                    let counts_same = kept.counted.is_none_or(|kept| kept == counted);
+                    (row == record, counts_same)
+                }
+                None => {
+                    let is_counted = changes.remove(&counted_of(id, counted));
+                    (older.remove(&row), is_counted || has_none)
+                }
             };
-            seen += 1;
-            if row_digest(columns.get(..8).unwrap_or_default()) != record {
+            if !is_same {
                 faults.push(fault("run", id, "is not as the ledger has it"));
             }
-            let counted = reader.ask(COUNTED, &[], &[id])?;
-            let rows = counted.iter().map(|row| row_digest(&texts(row)));
-            if kept.counted.is_some_and(|kept| kept != rows_digest(rows)) {
+            if !counts_same {
                 let why = "what it counts against the ceilings is not as the ledger has it";
                 faults.push(fault("run", id, why));
             }
@@ -141,7 +215,28 @@ fn runs(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
             faults.push(fault("runs", "", why));
         }
     }
+    if faults.is_empty() {
+        faults.extend(lost("runs", &older));
+        faults.extend(lost("changes", &changes));
+    }
     Ok(faults)
+}
+
+/// Rows from before that are not there any more.
+fn lost(table: &'static str, older: &BTreeSet<Digest>) -> Option<Fault> {
+    let why = format!(
+        "{} from before the ledger kept each are in it, and not in its rows",
+        older.len()
+    );
+    (!older.is_empty()).then(|| fault(table, "", why))
+}
+
+/// What is counted against the ceilings in the name of a run that has not ended or never was.
+fn strays(reader: &mut Reader) -> Result<Vec<Fault>, StoreError> {
+    let strays = reader.ask(STRAYS, &[], &[])?;
+    let strays = strays.into_iter().flatten().flatten();
+    let why = "counts against the ceilings, and no such run has ended";
+    Ok(strays.map(|id| fault("run", &id, why)).collect())
 }
 
 const DECISIONS: &str = "SELECT d.run, CAST(d.ordinal AS TEXT), d.decision, d.body, CAST(d.at_ms AS TEXT), l.leaf, l.body \
@@ -150,7 +245,11 @@ const DECISIONS: &str = "SELECT d.run, CAST(d.ordinal AS TEXT), d.decision, d.bo
 const LOST_DECISIONS: &str = "SELECT l.run FROM ledger l LEFT JOIN decisions d ON d.run = l.run AND l.action = 'decision.' || d.decision \
      WHERE l.action LIKE 'decision.%' AND d.run IS NULL ORDER BY l.seq LIMIT 10";
 
-fn decisions(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
+fn decisions(
+    reader: &mut Reader,
+    said: u64,
+    mut older: BTreeSet<Digest>,
+) -> Result<Vec<Fault>, StoreError> {
     let (mut faults, mut seen) = (Vec::new(), 0);
     let mut after = (String::new(), String::new());
     loop {
@@ -164,11 +263,13 @@ fn decisions(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
             let leaf = row.get(5).and_then(Option::as_deref);
             let outside = row.get(6).and_then(Option::as_deref);
             let name = format!("{decision} of run {run}");
+            let row = row_digest(columns.get(..5).unwrap_or_default());
             match kept(leaf, outside).and_then(|kept| kept.record) {
+                None if older.remove(&row) => {}
                 None => faults.push(fault("decision", &name, "is not in the ledger")),
                 Some(record) => {
                     seen += 1;
-                    if row_digest(columns.get(..5).unwrap_or_default()) != record {
+                    if row != record {
                         faults.push(fault("decision", &name, "is not as the ledger has it"));
                     }
                 }
@@ -185,6 +286,9 @@ fn decisions(reader: &mut Reader, said: u64) -> Result<Vec<Fault>, StoreError> {
             let why = "is in the ledger, and its row is gone";
             fault("decision", &format!("of run {run}"), why)
         }));
+    }
+    if faults.is_empty() {
+        faults.extend(lost("decisions", &older));
     }
     Ok(faults)
 }

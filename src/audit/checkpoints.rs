@@ -1,7 +1,9 @@
 //! The checkpoints in the config repo's notes: which are to be believed, and what is wrong with the others.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::restored::Lost;
 use crate::repo::{Repo, RepoError};
 use crate::tlog::{Checkpoint, CheckpointFault, NoteFault, VerifierKey, from_line};
 
@@ -11,11 +13,13 @@ pub const NOTES: &str = "refs/notes/lockstep/checkpoints";
 /// What lies in the notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoints {
-    /// Signed by keys that are trusted, by size; two of one size are one, or a fault.
+    /// Signed by keys that are trusted, by size; two of one size are one, but for [`Self::twins`].
     pub known: BTreeMap<u64, Signed>,
+    /// Of a size that is known already, with another root: one of the two is of another ledger.
+    pub twins: Vec<Signed>,
     /// Names of other keys that have signed some, and how many each.
     pub unknown: BTreeMap<String, usize>,
-    /// What nobody honest writes: a wrong signature, two roots for one size.
+    /// What nobody honest writes: a wrong signature.
     pub faults: BTreeSet<String>,
 }
 
@@ -24,6 +28,16 @@ pub struct Checkpoints {
 pub struct Signed {
     pub checkpoint: Checkpoint,
     pub text: String,
+}
+
+impl Signed {
+    /// What tells it from others.
+    pub(super) fn lost(&self) -> Lost {
+        Lost {
+            size: self.checkpoint.size,
+            root: self.checkpoint.root,
+        }
+    }
 }
 
 impl Checkpoints {
@@ -51,18 +65,21 @@ impl Checkpoints {
     pub fn add(&mut self, text: &str, trusted: &[VerifierKey]) {
         match Checkpoint::open(text, trusted) {
             Ok(checkpoint) => {
-                let other = self.known.get(&checkpoint.size);
-                if other.is_some_and(|o| o.checkpoint.root != checkpoint.root) {
-                    self.faults.insert(format!(
-                        "two checkpoints of {} entries have two roots: one of them is of another ledger",
-                        checkpoint.size
-                    ));
-                    return;
-                }
-                self.known.entry(checkpoint.size).or_insert(Signed {
+                let signed = Signed {
                     checkpoint,
                     text: text.to_owned(),
-                });
+                };
+                let is_same = |other: &Signed| other.checkpoint == signed.checkpoint;
+                match self.known.entry(signed.checkpoint.size) {
+                    Entry::Vacant(free) => {
+                        free.insert(signed);
+                    }
+                    Entry::Occupied(other) => {
+                        if !is_same(other.get()) && !self.twins.iter().any(is_same) {
+                            self.twins.push(signed);
+                        }
+                    }
+                }
             }
             Err(CheckpointFault::Note(NoteFault::Unknown { names })) => {
                 for name in names {
@@ -72,6 +89,25 @@ impl Checkpoints {
             Err(fault) => {
                 self.faults
                     .insert(format!("a checkpoint in the notes: {fault}"));
+            }
+        }
+    }
+
+    /// All that are believed.
+    pub fn all(&self) -> impl Iterator<Item = &Signed> {
+        self.known.values().chain(&self.twins)
+    }
+
+    /// Leaves out those that were lost when the store was restored.
+    pub(super) fn lose(&mut self, lost: &BTreeSet<Lost>) {
+        self.twins.retain(|s| !lost.contains(&s.lost()));
+        self.known.retain(|_, s| !lost.contains(&s.lost()));
+        for twin in std::mem::take(&mut self.twins) {
+            match self.known.entry(twin.checkpoint.size) {
+                Entry::Vacant(free) => {
+                    free.insert(twin);
+                }
+                Entry::Occupied(_) => self.twins.push(twin),
             }
         }
     }

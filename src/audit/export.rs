@@ -166,6 +166,7 @@ pub fn export(
         };
         merged.look();
         reader.ledger::<AuditError>(window, &mut |row| {
+            row.readable()?;
             done += 1;
             if done % STEP == 0 {
                 progress(done, all);

@@ -9,6 +9,8 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::AuditError;
+use super::checkpoints::Checkpoints;
+use crate::repo::RepoError;
 use crate::tlog::SignerKey;
 
 /// A key's file is one line.
@@ -41,10 +43,28 @@ pub fn find(path: &Path) -> Result<Option<SignerKey>, AuditError> {
 }
 
 /// The key in a file, made where there is none. Of two that make one at the same time, one wins.
-pub fn find_or_make(path: &Path, origin: &str) -> Result<SignerKey, AuditError> {
+///
+/// `notes` are read with the keys that are trusted besides: where they hold only what a key has signed that is not known any more, a second one would
+/// begin as if nothing had been signed.
+pub fn find_or_make(
+    path: &Path,
+    origin: &str,
+    notes: impl FnOnce() -> Result<Checkpoints, RepoError>,
+) -> Result<SignerKey, AuditError> {
     if let Some(key) = find(path)? {
         return Ok(key);
     }
+    let notes = notes()?;
+    if notes.known.is_empty() && notes.unknown.contains_key(origin) {
+        return Err(AuditError::Lost {
+            path: path.display().to_string(),
+            origin: origin.to_owned(),
+        });
+    }
+    make(path, origin)
+}
+
+fn make(path: &Path, origin: &str) -> Result<SignerKey, AuditError> {
     let failed = |source| AuditError::File {
         path: path.display().to_string(),
         source,

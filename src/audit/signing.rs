@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::AuditError;
 use super::checkpoints::{Checkpoints, NOTES};
+use super::restored::{self, Restored};
 use super::verify::{self, Fault};
 use crate::clock::Clock;
 use crate::forge::Forge;
@@ -127,6 +128,8 @@ impl Signing {
             is_checked: self.is_checked,
             last,
         };
+        // Where it fails half way, what was written down is not in the notes yet.
+        self.is_checked = false;
         let work = tokio::task::spawn_blocking(move || work.sign(reader, want, now));
         let (signed, last) = work.await??;
         self.is_checked = true;
@@ -145,8 +148,8 @@ pub async fn keep_signed(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut said = String::new();
-    // What is not on the forge yet is taken there with the next one.
-    let mut is_owed = false;
+    // What is not on the forge yet is taken there with the next one; at first, what whoever ran before has left.
+    let mut is_owed = true;
     while !*stop.borrow() {
         let done = async {
             // One of several replicas is enough.
@@ -195,8 +198,8 @@ impl Work {
         now: Timestamp,
     ) -> Result<(Option<Checkpoint>, Last), AuditError> {
         let known = read(&self.file)?;
-        let known = match self.is_checked {
-            true => known,
+        let (known, published) = match self.is_checked {
+            true => (known, None),
             false => self.check(&mut reader, known, now)?,
         };
         let (mut range, mut link, at) = match &known {
@@ -213,7 +216,7 @@ impl Work {
         };
         let is_wanted = want == Want::Now || last.is_due || last.is_old(now);
         if range.size() == signed || !is_wanted {
-            return Ok((None, last));
+            return Ok((published, last));
         }
         let checkpoint = Checkpoint {
             origin: self.key.public().name().to_owned(),
@@ -239,29 +242,32 @@ impl Work {
     }
 
     /// What was signed last, by the file and by the notes, at a start: a file that is lost or old is made anew from the ledger itself, once that
-    /// is found to be what was signed.
+    /// is found to be what was signed. With the checkpoint that had not got into the notes, where there was one.
     fn check(
         &self,
         reader: &mut Reader,
         known: Option<State>,
         now: Timestamp,
-    ) -> Result<Option<State>, AuditError> {
-        let notes = Checkpoints::read(&self.repo, &self.trusted)?;
+    ) -> Result<(Option<State>, Option<Checkpoint>), AuditError> {
+        let mut notes = Checkpoints::read(&self.repo, &self.trusted)?;
+        let restored = restored::of(reader)?;
+        for again in &restored {
+            notes.lose(&again.lost);
+        }
+        let known = known.filter(|state| !restored.iter().any(|again| state.is_lost(again)));
         let newest = notes.newest().map_or(0, |s| s.checkpoint.size);
         let own = [self.key.public().clone()];
-        let is_ours = |state: &State| Checkpoint::open(&state.checkpoint, &own).is_ok();
-        match known {
-            Some(state) if state.size >= newest && is_ours(&state) => {
-                let published = notes
-                    .known
-                    .get(&state.size)
-                    .is_some_and(|s| s.text == state.checkpoint);
-                if !published {
-                    self.publish(&state.checkpoint, now)?;
-                }
-                Ok(Some(state))
+        let ours = known.and_then(|state| {
+            let checkpoint = Checkpoint::open(&state.checkpoint, &own).ok()?;
+            Some((state, checkpoint))
+        });
+        match ours {
+            Some((state, checkpoint)) if state.size >= newest => {
+                let is_there = notes.all().any(|s| s.text == state.checkpoint);
+                let published = !is_there && self.publish(&state.checkpoint, now)?;
+                Ok((Some(state), published.then_some(checkpoint)))
             }
-            _ if newest == 0 => Ok(None),
+            _ if newest == 0 => Ok((None, None)),
             _ => {
                 let verified = verify::verify(reader, &notes)?;
                 let tampered = |fault: &&Fault| {
@@ -274,19 +280,20 @@ impl Work {
                     Some(fault) => Err(AuditError::Inconsistent {
                         why: fault.to_string(),
                     }),
-                    None => Ok(None),
+                    None => Ok((None, None)),
                 }
             }
         }
     }
 
-    /// Puts a signed checkpoint into the notes, on main as it is. Without a main there is nothing to put it on yet.
-    fn publish(&self, signed: &str, now: Timestamp) -> Result<(), AuditError> {
-        if let Some(head) = self.repo.head(&self.branch)? {
-            let line = to_line(signed, now.as_second());
-            self.repo.append_note(NOTES, &head, &line, now)?;
-        }
-        Ok(())
+    /// Puts a signed checkpoint into the notes, on main as it is. `false`: without a main there is nothing to put it on yet.
+    fn publish(&self, signed: &str, now: Timestamp) -> Result<bool, AuditError> {
+        let Some(head) = self.repo.head(&self.branch)? else {
+            return Ok(false);
+        };
+        let line = to_line(signed, now.as_second());
+        self.repo.append_note(NOTES, &head, &line, now)?;
+        Ok(true)
     }
 }
 
@@ -296,6 +303,11 @@ impl State {
         range.ok_or_else(|| AuditError::Inconsistent {
             why: "what was signed last can't be read back".to_owned(),
         })
+    }
+
+    /// Whether what was signed is lost since the store was restored.
+    fn is_lost(&self, restored: &Restored) -> bool {
+        self.size > restored.from && self.at <= restored.at
     }
 
     fn link(&self) -> Link {
@@ -312,7 +324,7 @@ fn follow(reader: &mut Reader, range: &mut Range, link: &mut Link) -> Result<boo
     let mut is_due = false;
     let mut is_there = signed == 0;
     let window = Window {
-        first: signed.max(1),
+        first: signed,
         last: u64::MAX,
     };
     let inconsistent = |why: String| AuditError::Inconsistent { why };
@@ -346,6 +358,17 @@ fn follow(reader: &mut Reader, range: &mut Range, link: &mut Link) -> Result<boo
             "{signed} entries were signed, and entry {signed} is gone"
         )))
     }
+}
+
+/// How many entries the file says were signed that neither are there nor are lost since the store was restored: for whoever has no key any more.
+pub fn missing(
+    file: &Path,
+    entries: u64,
+    restored: &[Restored],
+) -> Result<Option<u64>, AuditError> {
+    let known = read(file)?.filter(|state| state.size > entries);
+    let known = known.filter(|state| !restored.iter().any(|again| state.is_lost(again)));
+    Ok(known.map(|state| state.size))
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> AuditError + '_ {

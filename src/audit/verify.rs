@@ -1,10 +1,12 @@
 //! Whether the ledger is what was written and what was signed: every entry against the chain, the tree against every checkpoint, and the tables
 //! beside it against what it says of them. One pass, in memory that does not grow.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::beside::Said;
 use super::checkpoints::{Checkpoints, Signed};
+use super::restored::{Lost, Restored};
 use crate::ids::Digest;
 use crate::store::{Go, Link, Reader, StoreError, Window};
 use crate::tlog::Range;
@@ -21,6 +23,8 @@ pub struct Verified {
     pub checkpoints: usize,
     /// How many entries no checkpoint covers yet.
     pub unsigned: u64,
+    /// Where it says that the store was restored, and what was signed is lost by that.
+    pub restored: Vec<Restored>,
     pub faults: Vec<Fault>,
 }
 
@@ -72,6 +76,7 @@ pub fn verify(reader: &mut Reader, checkpoints: &Checkpoints) -> Result<Verified
     let mut range = Range::new();
     let mut held = Held::against(checkpoints);
     let mut said = Said::default();
+    let mut restored = Vec::new();
     let mut faults: Vec<Fault> = held.reached(&range).into_iter().collect();
     reader.ledger::<StoreError>(Window::ALL, &mut |row| {
         match link.add(row) {
@@ -81,6 +86,10 @@ pub fn verify(reader: &mut Reader, checkpoints: &Checkpoints) -> Result<Verified
                 faults.push(Fault::Entry { seq, why });
                 return Ok(Go::Stop);
             }
+        }
+        if let Some(again) = Restored::hear(row) {
+            held.lose(&again.lost);
+            restored.push(again);
         }
         faults.extend(held.reached(&range));
         said.hear(row);
@@ -93,8 +102,9 @@ pub fn verify(reader: &mut Reader, checkpoints: &Checkpoints) -> Result<Verified
             entries: link.entries,
         });
     }
-    let notes = checkpoints.faults.iter();
-    faults.extend(notes.map(|why| Fault::Checkpoint { why: why.clone() }));
+    let notes = checkpoints.faults.iter().cloned();
+    let notes = notes.chain(twins(checkpoints, &restored));
+    faults.extend(notes.map(|why| Fault::Checkpoint { why }));
     // Agreeing with a ledger that was tampered with proves nothing.
     if is_whole {
         faults.extend(said.check(reader)?);
@@ -105,8 +115,24 @@ pub fn verify(reader: &mut Reader, checkpoints: &Checkpoints) -> Result<Verified
         root: range.root(),
         checkpoints: held.done,
         unsigned: link.entries.saturating_sub(held.good),
+        restored,
         faults,
     })
+}
+
+/// Two roots of one size, neither of which is lost.
+fn twins(checkpoints: &Checkpoints, restored: &[Restored]) -> Vec<String> {
+    let mut left = checkpoints.clone();
+    for again in restored {
+        left.lose(&again.lost);
+    }
+    let twins = left.twins.iter().map(|twin| {
+        format!(
+            "two checkpoints of {} entries have two roots: one of them is of another ledger",
+            twin.checkpoint.size
+        )
+    });
+    twins.collect()
 }
 
 /// The checkpoints that are still to be reached.
@@ -120,23 +146,36 @@ struct Held<'c> {
 
 impl<'c> Held<'c> {
     fn against(checkpoints: &'c Checkpoints) -> Self {
+        let mut rest: Vec<&Signed> = checkpoints.all().collect();
+        // The smallest last, to be taken from the end.
+        rest.sort_by_key(|signed| std::cmp::Reverse(signed.checkpoint.size));
         Self {
-            // The smallest last, to be taken from the end.
-            rest: checkpoints.known.values().rev().collect(),
+            rest,
             done: 0,
             good: 0,
             failed: false,
         }
     }
 
+    /// Those that can't be reached any more.
+    fn lose(&mut self, lost: &BTreeSet<Lost>) {
+        self.rest.retain(|signed| !lost.contains(&signed.lost()));
+    }
+
     /// Holds the tree against the checkpoint of its size, where there is one. All roots after a wrong one are wrong too, and said once.
     fn reached(&mut self, range: &Range) -> Option<Fault> {
         let signed = self.rest.pop_if(|s| s.checkpoint.size == range.size())?;
+        let root = range.root();
+        let mut is_same = signed.checkpoint.root == root;
+        // That there are two is a fault of its own.
+        while let Some(twin) = self.rest.pop_if(|s| s.checkpoint.size == range.size()) {
+            is_same |= twin.checkpoint.root == root;
+        }
         self.done += 1;
         if self.failed {
             return None;
         }
-        if signed.checkpoint.root == range.root() {
+        if is_same {
             self.good = range.size();
             return None;
         }

@@ -7,6 +7,8 @@
 //!
 //! A chain shows that nothing inside it was altered; that its end was not cut off needs a checkpoint kept elsewhere.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
@@ -153,6 +155,22 @@ impl Store {
         }
         let rows: Vec<Stored> = sql.fetch_all(self.read()).await.doing("read the ledger")?;
         rows.into_iter().map(Stored::entry).collect()
+    }
+
+    /// The systems that entries from a time until before another speak of.
+    pub async fn ledger_systems(
+        &self,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<BTreeSet<SystemName>, StoreError> {
+        let names: Vec<String> = query(
+            "SELECT DISTINCT system FROM ledger WHERE system IS NOT NULL AND at_ms >= $1 AND at_ms < $2",
+        )
+        .bind(ms(from))
+        .bind(ms(until))
+        .list(self.read())
+        .await
+        .doing("read the ledger")?;
+        names.iter().map(|name| id(name)).collect()
     }
 
     /// Checks every entry's hash, place and columns, and the chain from the first to the last.

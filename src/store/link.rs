@@ -58,8 +58,14 @@ impl Link {
     /// Adds the next entry, and gives back its hash; else what is wrong with it.
     pub fn add(&mut self, row: &LedgerRow<'_>) -> Result<Digest, String> {
         let seq = i64::try_from(self.entries + 1).unwrap_or(i64::MAX);
+        if row.seq < seq {
+            return Err(format!("one that is numbered {} stands before it", row.seq));
+        }
         if row.seq != seq {
             return Err(format!("entry {seq} is missing"));
+        }
+        if let Some(column) = row.odd {
+            return Err(format!("its {column} is not of the sort that was written"));
         }
         let hash = leaf_hash(row.leaf.as_bytes());
         if !is_hex_of(row.hash, hash) {

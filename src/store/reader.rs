@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params};
+use serde_json::Value;
 
 use super::engine::{Doing as _, Tx, query};
 use super::values::{ms, number, signed};
@@ -45,12 +46,26 @@ pub struct LedgerRow<'a> {
     pub leaf: &'a str,
     pub body: Option<&'a str>,
     pub hash: &'a str,
+    /// A column that holds another sort of value than it has: nothing that Lockstep wrote. It reads as empty.
+    pub odd: Option<&'static str>,
+}
+
+impl LedgerRow<'_> {
+    /// For whoever goes by the columns without checking the entry.
+    pub fn readable(&self) -> Result<(), StoreError> {
+        match self.odd {
+            None => Ok(()),
+            Some(column) => Err(StoreError::Damaged {
+                what: format!("entry {} has another sort of value as {column}", self.seq),
+            }),
+        }
+    }
 }
 
 /// A stretch of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The first and the last entry.
+    /// The first and the last entry. From 0 on takes in what has no right to be there: rows that are numbered 0 or less.
     pub first: u64,
     pub last: u64,
 }
@@ -73,7 +88,7 @@ pub enum Go {
 pub type Columns = Vec<Option<String>>;
 
 const LEDGER: &str = "SELECT seq, id, at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger \
-     WHERE seq > $1 AND seq <= $2 ORDER BY seq";
+     WHERE seq >= $1 AND seq <= $2 ORDER BY seq";
 
 impl Store {
     /// How many entries the ledger has.
@@ -140,20 +155,24 @@ impl Reader {
         E: std::convert::From<StoreError>,
     {
         let Window { first, last } = window;
-        let (mut after, last) = (signed(first.saturating_sub(1)), signed(last));
+        let mut from = match first {
+            0 => i64::MIN,
+            first => signed(first),
+        };
+        let last = signed(last);
         match &mut self.from {
-            From::File(connection) => in_place(connection, (after, last), visit),
+            From::File(connection) => in_place(connection, (from, last), visit),
             From::Server { tx, runtime } => loop {
-                let page = runtime.block_on(page(tx, after, last))?;
-                let Some(end) = page.last() else {
-                    return Ok(());
-                };
-                after = end.seq;
+                let page = runtime.block_on(page(tx, from, last))?;
                 for row in &page {
                     if visit(&row.view())? == Go::Stop {
                         return Ok(());
                     }
                 }
+                let Some(next) = page.last().and_then(|end| end.seq.checked_add(1)) else {
+                    return Ok(());
+                };
+                from = next;
             },
         }
     }
@@ -166,12 +185,19 @@ impl Reader {
     ) -> Result<Option<Window>, StoreError> {
         let sql = "SELECT CAST(MIN(seq) AS TEXT), CAST(MAX(seq) AS TEXT) FROM ledger WHERE at_ms >= $1 AND at_ms < $2";
         let rows = self.ask(sql, &[ms(from), ms(until)], &[])?;
-        let bounds = rows.into_iter().next().unwrap_or_default();
-        let mut bounds = bounds.into_iter().flatten().filter_map(|n| n.parse().ok());
-        Ok(match (bounds.next(), bounds.next()) {
-            (Some(first), Some(last)) => Some(Window { first, last }),
-            _ => None,
-        })
+        let Some([Some(first), Some(last)]) = rows.first().map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        let bound = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => Err(StoreError::Damaged {
+                what: format!("an entry of the ledger is numbered {text}; they begin with 1"),
+            }),
+            Ok(bound) => Ok(bound),
+        };
+        Ok(Some(Window {
+            first: bound(first)?,
+            last: bound(last)?,
+        }))
     }
 
     /// How many entries there are and the last one's hash.
@@ -185,12 +211,11 @@ impl Reader {
         Ok(Some((number(seq)?, hash.clone())))
     }
 
-    /// The bodies of entries of one action about one revision, oldest first, as leaves.
-    pub fn leaves_of(&mut self, revision: &str, action: &str) -> Result<Vec<String>, StoreError> {
-        let sql =
-            "SELECT leaf FROM ledger WHERE revision = $1 AND action = $2 ORDER BY seq LIMIT 100";
+    /// The bodies of entries of one action about one revision, oldest first.
+    pub fn bodies_of(&mut self, revision: &str, action: &str) -> Result<Vec<Value>, StoreError> {
+        let sql = "SELECT leaf, body FROM ledger WHERE revision = $1 AND action = $2 ORDER BY seq LIMIT 100";
         let rows = self.ask(sql, &[], &[revision, action])?;
-        Ok(rows.into_iter().flatten().flatten().collect())
+        Ok(rows.iter().map(|row| body_of(row)).collect())
     }
 
     /// The rows of a question, which are few, or a page of them. Its numbers come first, then its texts; it answers in text.
@@ -221,6 +246,33 @@ impl Reader {
     }
 }
 
+/// The body of an entry whose leaf and body were asked for, wherever it lies; nothing where it can't be read.
+pub fn body_of(row: &[Option<String>]) -> Value {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    match row {
+        [_, Some(outside), ..] => read(outside),
+        [Some(leaf), ..] => read(leaf)
+            .get_mut("body")
+            .map(Value::take)
+            .unwrap_or_default(),
+        _ => Value::Null,
+    }
+}
+
+/// A value as text. What no column of a table here holds is told apart from every text that one could.
+fn as_text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Text(bytes) => Some(match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => format!("\0text {}", hex::encode(bytes)),
+        }),
+        ValueRef::Integer(n) => Some(n.to_string()),
+        ValueRef::Real(n) => Some(n.to_string()),
+        ValueRef::Blob(bytes) => Some(format!("\0blob {}", hex::encode(bytes))),
+    }
+}
+
 fn ask_file(
     connection: &Connection,
     sql: &str,
@@ -235,69 +287,70 @@ fn ask_file(
     let mut rows = statement.query(values.as_slice())?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push((0..width).map(|n| row.get(n)).collect::<Result<_, _>>()?);
+        let texts = (0..width).map(|n| row.get_ref(n).map(as_text));
+        all.push(texts.collect::<Result<_, _>>()?);
     }
     Ok(all)
 }
 
 fn in_place<E: std::convert::From<StoreError>>(
     connection: &Connection,
-    (after, last): (i64, i64),
+    (from, last): (i64, i64),
     visit: &mut dyn FnMut(&LedgerRow<'_>) -> Result<Go, E>,
 ) -> Result<(), E> {
     let sqlite = |error: rusqlite::Error| E::from(unread(&error));
     let mut statement = connection.prepare(LEDGER).map_err(sqlite)?;
-    let mut rows = statement.query(params![after, last]).map_err(sqlite)?;
+    let mut rows = statement.query(params![from, last]).map_err(sqlite)?;
     while let Some(row) = rows.next().map_err(sqlite)? {
-        let entry = view(row).map_err(sqlite)??;
-        if visit(&entry)? == Go::Stop {
+        if visit(&view(row).map_err(sqlite)?)? == Go::Stop {
             break;
         }
     }
     Ok(())
 }
 
-/// A row where it lies. What is not of the sort that its column has was not written by Lockstep.
-fn view<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Result<LedgerRow<'a>, StoreError>> {
-    let mut fault = None;
-    let mut text = |n: usize| -> rusqlite::Result<Option<&'a str>> {
-        Ok(match row.get_ref(n)? {
-            ValueRef::Null => None,
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Some(text),
-                Err(error) => {
-                    fault = Some(unread(&error));
-                    None
-                }
-            },
-            other @ (ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_)) => {
-                fault = Some(unread(&format!("column {n} holds {}", other.data_type())));
-                None
-            }
-        })
+/// A row where it lies.
+fn view<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<LedgerRow<'a>> {
+    let mut odd = None;
+    let mut at_ms = 0;
+    match row.get_ref(2)? {
+        ValueRef::Integer(n) => at_ms = n,
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => {
+            odd = Some("at_ms");
+        }
+    }
+    let mut text = |n: usize, column: &'static str| -> rusqlite::Result<Option<&'a str>> {
+        let value = row.get_ref(n)?;
+        let read = match value {
+            ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok(),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+        };
+        if read.is_none() && value != ValueRef::Null {
+            odd = Some(column);
+        }
+        Ok(read)
     };
-    let entry = LedgerRow {
+    let mut entry = LedgerRow {
         seq: row.get(0)?,
-        id: text(1)?.unwrap_or_default(),
-        at_ms: row.get(2)?,
-        actor: text(3)?.unwrap_or_default(),
-        action: text(4)?.unwrap_or_default(),
-        group: text(5)?,
-        system: text(6)?,
-        run: text(7)?,
-        revision: text(8)?,
-        leaf: text(9)?.unwrap_or_default(),
-        body: text(10)?,
-        hash: text(11)?.unwrap_or_default(),
+        id: text(1, "id")?.unwrap_or_default(),
+        at_ms,
+        actor: text(3, "actor")?.unwrap_or_default(),
+        action: text(4, "action")?.unwrap_or_default(),
+        group: text(5, "group_name")?,
+        system: text(6, "system")?,
+        run: text(7, "run")?,
+        revision: text(8, "revision")?,
+        leaf: text(9, "leaf")?.unwrap_or_default(),
+        body: text(10, "body")?,
+        hash: text(11, "hash")?.unwrap_or_default(),
+        odd: None,
     };
-    Ok(match fault {
-        Some(fault) => Err(fault),
-        None => Ok(entry),
-    })
+    entry.odd = odd;
+    Ok(entry)
 }
 
 /// A row of texts, however many.
-struct Texts(Columns);
+pub(super) struct Texts(pub(super) Columns);
 
 impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for Texts
 where
@@ -344,12 +397,14 @@ impl Held {
             leaf: &self.leaf,
             body: self.body.as_deref(),
             hash: &self.hash,
+            // The server holds its columns to their sorts.
+            odd: None,
         }
     }
 }
 
-async fn page(tx: &mut Tx, after: i64, last: i64) -> Result<Vec<Held>, StoreError> {
-    let mut asked = query(LEDGER).bind(after).bind(last);
+async fn page(tx: &mut Tx, from: i64, last: i64) -> Result<Vec<Held>, StoreError> {
+    let mut asked = query(LEDGER).bind(from).bind(last);
     asked.push(" LIMIT ").push_bind(i64::from(PAGE));
     asked.fetch_all(tx).await.doing("read the ledger")
 }

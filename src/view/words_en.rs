@@ -204,6 +204,8 @@ pub(super) static WORDS: Words = Words {
         ("decision.compensate", "decided to take back:"),
         ("release.used", "release used up"),
         ("command.taken", "said in a comment"),
+        ("ledger.upgraded", "took older rows into the ledger"),
+        ("ledger.restored", "restored the store"),
         ("proposal.opened", "opened"),
         ("proposal.reopened", "opened again"),
         ("proposal.head_changed", "moved on"),

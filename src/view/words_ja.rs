@@ -190,6 +190,8 @@ pub(super) static WORDS: Words = Words {
         ("decision.compensate", "取り消しを決定:"),
         ("release.used", "解放を使用"),
         ("command.taken", "コメントでの指示"),
+        ("ledger.upgraded", "以前の行を台帳に記録"),
+        ("ledger.restored", "ストアを控えから復元"),
         ("proposal.opened", "提案"),
         ("proposal.reopened", "再提案"),
         ("proposal.head_changed", "提案の更新"),

@@ -130,6 +130,30 @@ async fn whatever_is_altered_dropped_or_cut_off_is_found() {
             "is not in the ledger as it stands there",
         ),
         (
+            "INSERT INTO ledger SELECT -3, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+            "entry 1 is not as it was written: one that is numbered -3 stands before it",
+        ),
+        (
+            "INSERT INTO ledger SELECT -9223372036854775807 - 1, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+            "stands before it",
+        ),
+        (
+            "UPDATE ledger SET leaf = CAST(leaf AS BLOB) WHERE seq = 2",
+            "entry 2 is not as it was written: its leaf",
+        ),
+        (
+            "UPDATE ledger SET at_ms = 'noon' WHERE seq = 3",
+            "entry 3 is not as it was written: its at_ms",
+        ),
+        (
+            "UPDATE decisions SET body = CAST(body AS BLOB)",
+            "is not as the ledger has it",
+        ),
+        (
+            "INSERT INTO changes (run, system, id, op, at_ms) VALUES ('none', 'medical', 'x', 'update', 0)",
+            "no such run has ended",
+        ),
+        (
             "INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('1', 1, 'tanaka', 0, '{}')",
             "is not in the ledger as it stands there",
         ),
@@ -151,6 +175,213 @@ async fn whatever_is_altered_dropped_or_cut_off_is_found() {
         assert_eq!(said.code, Some(1), "{sql}: {}", said.err);
         assert!(said.err.contains(found), "{sql}: {}", said.err);
     }
+}
+
+/// A store as a program left it that kept no digests, before the tables of today: a run that ended with its decision, release, command and what
+/// it counts.
+async fn of_before() -> World {
+    let world = World::new().await;
+    let run: lockstep::ids::RunId = "01999999-0000-7000-8000-000000000001".parse().unwrap();
+    let store = world.store().await;
+    let ended = lockstep::store::NewEntry {
+        at: "2026-01-05T00:00:00Z".parse().unwrap(),
+        actor: "lockstep/engine".parse().unwrap(),
+        action: "run.finished".to_owned(),
+        group: Some("hospital".parse().unwrap()),
+        system: None,
+        run: Some(run),
+        revision: None,
+        body: json!({"outcome": {"outcome": "applied"}}),
+    };
+    store.append(&[ended]).await.unwrap();
+    store.close().await;
+    let sql = format!(
+        "INSERT INTO runs (id, group_name, revision, fence, body, outcome, finished_ms) VALUES ('{run}', 'hospital', '0a', 1, '{{}}', '{{}}', 5); \
+         INSERT INTO decisions (run, ordinal, decision, body, at_ms) VALUES ('{run}', 1, 'commit', '{{}}', 3); \
+         INSERT INTO changes (run, system, id, op, at_ms) VALUES ('{run}', 'medical', 'Notice/b', 'update', 4), ('{run}', 'medical', 'Notice/a', 'update', 4); \
+         INSERT INTO releases (plan, released_by, because, at_ms, used_by) VALUES ('aa', 'tanaka', 'move', 2, '{run}'); \
+         INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('7', 1, 'tanaka', 1, '{{}}'); \
+         DROP TABLE recorded; DROP TABLE replicas; DROP INDEX outbox_by_destination; ALTER TABLE outbox DROP COLUMN dead_ms; \
+         DELETE FROM _sqlx_migrations WHERE version > 3"
+    );
+    let store = rusqlite::Connection::open(world.path("store.db")).unwrap();
+    store.execute_batch(&sql).unwrap();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_before_are_taken_in_once_and_then_held_to() {
+    let world = of_before().await;
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("2 entries"), "{}", said.err);
+    rusqlite::Connection::open(world.path("store.db"))
+        .and_then(|store| store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"))
+        .unwrap();
+    let whole = std::fs::read(world.path("store.db")).unwrap();
+    let cases = [
+        ("UPDATE decisions SET at_ms = 9", "decision commit of run"),
+        ("DELETE FROM decisions", "decisions : 1 from before"),
+        ("UPDATE runs SET fence = 9", "is not as the ledger has it"),
+        ("DELETE FROM changes WHERE id LIKE '%a'", "counts against"),
+        ("UPDATE releases SET because = 'x'", "release aa"),
+        ("UPDATE releases SET used_by = 'x'", "release aa: was used"),
+        ("UPDATE commands SET author = 'sato'", "command 7"),
+        // Whoever makes the store forget that it was looked at has nothing excused by that.
+        (
+            "DELETE FROM firsts; INSERT INTO releases (plan, released_by, because, at_ms) VALUES ('bb', 'sato', 'x', 0)",
+            "release bb",
+        ),
+    ];
+    for (sql, found) in cases {
+        for ending in ["store.db-wal", "store.db-shm"] {
+            let _ = std::fs::remove_file(world.path(ending));
+        }
+        std::fs::write(world.path("store.db"), &whole).unwrap();
+        tamper(&world, sql);
+        let said = verify(&world).await;
+        assert_eq!(said.code, Some(1), "{sql}: {}", said.err);
+        assert!(said.err.contains(found), "{sql}: {}", said.err);
+    }
+}
+
+/// The store's file as it is, with what lies beside it in the log.
+fn whole(world: &World) -> Vec<u8> {
+    rusqlite::Connection::open(world.path("store.db"))
+        .and_then(|store| store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"))
+        .unwrap();
+    std::fs::read(world.path("store.db")).unwrap()
+}
+
+fn put_back(world: &World, whole: &[u8]) {
+    for ending in ["store.db-wal", "store.db-shm"] {
+        let _ = std::fs::remove_file(world.path(ending));
+    }
+    std::fs::write(world.path("store.db"), whole).unwrap();
+}
+
+/// Says in the ledger that the store was restored, as whoever brings it back does.
+async fn say_restored(world: &World) -> Option<lockstep::audit::Restored> {
+    let key = world.ok(&["audit", "key"]).await.trim().parse().unwrap();
+    let store = world.store().await;
+    let repo = lockstep::repo::Repo::open(&world.path("config.git")).unwrap();
+    let said = lockstep::audit::restored(
+        &store,
+        std::sync::Arc::new(repo),
+        vec![key],
+        "tanaka".parse().unwrap(),
+        lockstep::clock::Clock::now(&lockstep::clock::SystemClock),
+    )
+    .await
+    .unwrap();
+    store.close().await;
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_is_signed_and_verified_again_and_only_what_is_lost_is_excused() {
+    let world = World::in_step().await;
+    assert_eq!(say_restored(&world).await, None, "nothing is lost");
+    let backup = whole(&world);
+    world.set_rollout(20);
+    world.commit("raise");
+    world.ok(&["apply"]).await;
+    let signed = sizes(&world);
+    put_back(&world, &backup);
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    let refused = world.apply().await;
+    assert!(
+        refused.err.contains("hold checkpoints of more"),
+        "{}",
+        refused.err
+    );
+
+    let restored = say_restored(&world).await.unwrap();
+    assert_eq!(restored.lost.len(), 1);
+    assert_eq!(restored.reached().to_string(), *signed.last().unwrap());
+    world.set_rollout(30);
+    world.commit("raise again");
+    let applied = world.apply().await;
+    assert!(!applied.err.contains("not signed"), "{}", applied.err);
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("restored by tanaka"), "{}", said.err);
+    assert!(said.err.contains("0 entries are newer"), "{}", said.err);
+    let output = world.run(&["audit", "verify", "--format", "json"]).await;
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["restored"][0]["from"], json!(restored.from));
+    let last = restored.seq.to_string();
+    world.ok(&["audit", "prove", &last]).await;
+
+    // What came after it is held to as before.
+    let after = whole(&world);
+    for (sql, found) in [
+        (
+            format!("DELETE FROM ledger WHERE seq > {last}"),
+            "is missing",
+        ),
+        (format!("DELETE FROM ledger WHERE seq >= {last}"), "missing"),
+        (
+            format!("UPDATE ledger SET actor = 'sato' WHERE seq = {last}"),
+            "is not as it was written",
+        ),
+    ] {
+        put_back(&world, &after);
+        tamper(&world, &sql);
+        let said = verify(&world).await;
+        assert_eq!(said.code, Some(1), "{sql}: {}", said.err);
+        assert!(said.err.contains(found), "{sql}: {}", said.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_begun_anew_is_signed_again() {
+    let world = with_history().await;
+    for ending in ["store.db", "store.db-wal", "store.db-shm"] {
+        let _ = std::fs::remove_file(world.path(ending));
+    }
+    world.ok(&["store", "migrate", "--begin-anew"]).await;
+    // Whoever begins anew may have said it already.
+    let _ = say_restored(&world).await;
+    let applied = world.apply().await;
+    assert!(!applied.err.contains("not signed"), "{}", applied.err);
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("goes on from entry 0"), "{}", said.err);
+    assert!(said.err.contains("0 entries are newer"), "{}", said.err);
+}
+
+/// Without the key nothing can be shown, and a second one is not made in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_gone_hides_nothing() {
+    let world = with_history().await;
+    let key = std::fs::read(world.path("store.db.key")).unwrap();
+    std::fs::remove_file(world.path("store.db.key")).unwrap();
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.err
+            .contains("none by a key that is trusted here, so nothing shows"),
+        "{}",
+        said.err
+    );
+    tamper(&world, "DELETE FROM ledger WHERE seq > 5");
+    let said = verify(&world).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("entry 6 is missing"), "{}", said.err);
+    let refused = Ended::of(&world.run(&["audit", "key"]).await);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(
+        refused.err.contains("bring that key back"),
+        "{}",
+        refused.err
+    );
+    assert!(!world.path("store.db.key").exists());
+    std::fs::write(world.path("store.db.key"), key).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(world.path("store.db.key"), open).unwrap();
+    world.ok(&["audit", "key"]).await;
 }
 
 /// Whoever has the store and knows how entries are hashed can make a chain that fits; not the checkpoints.
@@ -365,6 +596,18 @@ async fn an_export_says_who_when_and_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_export_does_not_pass_over_rows_that_no_ledger_has() {
+    let world = with_history().await;
+    tamper(
+        &world,
+        "INSERT INTO ledger SELECT -3, 'other', at_ms, actor, action, group_name, system, run, revision, leaf, body, hash FROM ledger WHERE seq = 1",
+    );
+    let said = Ended::of(&world.run(&["audit", "export"]).await);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("numbered -3"), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_breaks_off_is_said_in_the_export() {
     let world = with_history().await;
     world.systems[0].proxy.break_at("/audit");
@@ -388,6 +631,43 @@ async fn a_feed_that_breaks_off_is_said_in_the_export() {
     );
     assert!(rows.iter().any(|r| r["source"] == "system:voicedrive"));
     assert!(rows.iter().any(|r| r["action"] == "system.applied"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_is_defined_no_longer_is_said_in_the_export() {
+    let world = with_history().await;
+    let store = world.store().await;
+    let old = lockstep::store::NewEntry {
+        at: "2026-01-05T00:00:00Z".parse().unwrap(),
+        actor: "lockstep/engine".parse().unwrap(),
+        action: "system.applied".to_owned(),
+        group: None,
+        system: Some("former".parse().unwrap()),
+        run: None,
+        revision: None,
+        body: json!({}),
+    };
+    store.append(&[old]).await.unwrap();
+    store.close().await;
+    for args in [
+        &["audit", "export"][..],
+        &["audit", "export", "--system", "former"],
+    ] {
+        let output = world.run(args).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let rows = rows(&output.stdout);
+        let gap = rows.iter().find(|r| r["action"] == "feed.incomplete");
+        assert_eq!(gap.unwrap()["source"], "system:former");
+        assert!(
+            rows.iter()
+                .any(|r| r["action"] == "system.applied" && r["system"] == "former")
+        );
+    }
+    // Nothing was done there in that time.
+    let later = ["audit", "export", "--from", "2026-01-06"];
+    world.ok(&later).await;
+    let unknown = world.run(&["audit", "export", "--system", "never"]).await;
+    assert_eq!(unknown.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

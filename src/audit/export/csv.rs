@@ -19,7 +19,7 @@ mod line;
 use line::Line;
 
 /// How texts are kept from being formulas, for whoever reads them by machine.
-pub(super) const RULE: &str = "a text that begins with = + - @ tab, carriage return, one of ＝ ＋ － ＠ or an apostrophe has an apostrophe before it; \
+pub(super) const RULE: &str = "a text that begins with = + - @ tab, carriage return, line feed, one of ＝ ＋ － ＠ or an apostrophe has an apostrophe before it; \
      NUL is left out; seq, proposal and line are numbers";
 
 const COLUMNS: [&str; 34] = [
@@ -125,14 +125,14 @@ impl Csv {
         line.text(head.source);
         line.number(head.seq);
         line.text(head.actor);
-        line.plain(head.action);
-        line.plain(head.result);
+        line.text(head.action);
+        line.text(head.result);
         line.number(evidence.proposal.and_then(|n| i64::try_from(n).ok()));
         line.text(&evidence.title);
         line.text(&evidence.author);
         line.text(&evidence.approvers);
-        line.plain(&evidence.policies);
-        line.plain(&evidence.input);
+        line.text(&evidence.policies);
+        line.text(&evidence.input);
         line.text(&evidence.decision);
         line.text(&evidence.checks);
         line.text(head.group);

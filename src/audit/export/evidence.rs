@@ -10,6 +10,8 @@ use crate::store::{Reader, StoreError};
 /// Merged proposals that are remembered, newest last, and revisions whose evidence is.
 const RECENT: usize = 256;
 const REVISIONS: usize = 1_024;
+/// The entry of a merge says the names of no more of its changes; as many may be more.
+const NAMED: usize = 500;
 /// The entry that says all of it.
 pub(super) const MERGED: &str = "proposal.merged";
 
@@ -28,17 +30,33 @@ pub(super) struct Evidence {
 }
 
 struct Merged {
-    seq: i64,
     resources: HashSet<String>,
     evidence: Arc<Evidence>,
 }
 
+impl Merged {
+    fn of(body: &Value) -> Self {
+        let resources = body["resources"].as_array().into_iter().flatten();
+        Self {
+            resources: resources
+                .filter_map(|r| r.as_str().map(str::to_owned))
+                .collect(),
+            evidence: Arc::new(Evidence::of(body)),
+        }
+    }
+
+    /// Whether it may have changed this; what is about no resource in particular is about all of it.
+    fn may_change(&self, resource: Option<&str>) -> bool {
+        resource.is_none_or(|r| self.resources.len() >= NAMED || self.resources.contains(r))
+    }
+}
+
 /// What is known of merged proposals as the ledger goes by.
 pub(super) struct Proposals {
-    recent: VecDeque<Merged>,
+    recent: VecDeque<(i64, Arc<Merged>)>,
     /// The last entry in which each group came to a revision.
     in_step: HashMap<String, i64>,
-    by_revision: HashMap<String, Option<Arc<Evidence>>>,
+    by_revision: HashMap<String, Option<Arc<Merged>>>,
     /// Looks further back than what went by.
     reader: Reader,
 }
@@ -55,20 +73,13 @@ impl Proposals {
 
     /// Takes note of a merge.
     pub(super) fn merged(&mut self, seq: i64, revision: Option<&str>, body: &Value) {
-        let evidence = Arc::new(Evidence::of(body));
+        let merged = Arc::new(Merged::of(body));
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        let resources = body["resources"].as_array().into_iter().flatten();
-        self.recent.push_back(Merged {
-            seq,
-            resources: resources
-                .filter_map(|r| r.as_str().map(str::to_owned))
-                .collect(),
-            evidence: evidence.clone(),
-        });
+        self.recent.push_back((seq, merged.clone()));
         if let Some(revision) = revision {
-            self.keep(revision, Some(evidence));
+            self.keep(revision, Some(merged));
         }
     }
 
@@ -80,15 +91,15 @@ impl Proposals {
         }
     }
 
-    fn keep(&mut self, revision: &str, evidence: Option<Arc<Evidence>>) {
+    fn keep(&mut self, revision: &str, merged: Option<Arc<Merged>>) {
         if self.by_revision.len() >= REVISIONS {
             self.by_revision.clear();
         }
-        self.by_revision.insert(revision.to_owned(), evidence);
+        self.by_revision.insert(revision.to_owned(), merged);
     }
 
     /// Where a change comes from: of the proposals merged since its group was last in step the newest that changes it; else the one whose merge the
-    /// revision is. A run carries all that was merged before it.
+    /// revision is, if it changes it. A run carries all that was merged before it.
     pub(super) fn of(
         &mut self,
         resource: Option<&str>,
@@ -98,25 +109,28 @@ impl Proposals {
         if let Some(resource) = resource {
             let since = group.and_then(|group| self.in_step.get(group)).copied();
             let since = since.unwrap_or(i64::MIN);
-            let news = self.recent.iter().rev().take_while(|m| m.seq > since);
-            let found = news.into_iter().find(|m| m.resources.contains(resource));
-            if let Some(found) = found {
+            let news = self.recent.iter().rev().take_while(|(seq, _)| *seq > since);
+            let found = news
+                .into_iter()
+                .find(|(_, m)| m.resources.contains(resource));
+            if let Some((_, found)) = found {
                 return Ok(Some(found.evidence.clone()));
             }
         }
         let Some(revision) = revision else {
             return Ok(None);
         };
-        if let Some(known) = self.by_revision.get(revision) {
-            return Ok(known.clone());
-        }
-        let leaves = self.reader.leaves_of(revision, MERGED)?;
-        let found = leaves.iter().rev().find_map(|leaf| {
-            let leaf: Value = serde_json::from_str(leaf).ok()?;
-            Some(Arc::new(Evidence::of(leaf.get("body")?)))
-        });
-        self.keep(revision, found.clone());
-        Ok(found)
+        let found = match self.by_revision.get(revision) {
+            Some(known) => known.clone(),
+            None => {
+                let bodies = self.reader.bodies_of(revision, MERGED)?;
+                let found = bodies.last().map(|body| Arc::new(Merged::of(body)));
+                self.keep(revision, found.clone());
+                found
+            }
+        };
+        let found = found.filter(|merged| merged.may_change(resource));
+        Ok(found.map(|merged| merged.evidence.clone()))
     }
 }
 

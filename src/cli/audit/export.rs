@@ -1,5 +1,6 @@
 //! `lockstep audit export`: who changed what, who approved it, and when each system had it.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use jiff::tz::TimeZone;
 
 use crate::app::{self, App};
 use crate::audit::AuditError;
-use crate::audit::checkpoints::Checkpoints;
 use crate::audit::export::{
     CloudEvents, Csv, Form, Gap, Jsonl, Output, Summary, Wanted, export, manifest,
 };
@@ -124,7 +124,7 @@ pub(super) async fn run(args: ExportArgs, env: Env) -> anyhow::Result<Exit> {
         wanted.from,
         wanted.until
     );
-    let (feeds, gaps) = feeds(&app, &config, &wanted)?;
+    let (feeds, gaps) = feeds(&app, &config, &wanted).await?;
     let mut reader = app.store.reader().await?;
     let form: Box<dyn Form + Send> = match args.format {
         ExportFormat::Csv => {
@@ -253,22 +253,38 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// The feeds of the systems that have one; and those that have none or can't be asked, which is said in the export.
-fn feeds(
+/// The feeds of the systems that have one; and those that have none or can't be asked, which is said in the export. A system that the ledger speaks of
+/// in this time and that is defined no longer can't be asked either.
+async fn feeds(
     app: &App,
     config: &Arc<Config>,
     wanted: &Wanted,
 ) -> anyhow::Result<(Vec<Feed>, Vec<Gap>)> {
     let runtime = tokio::runtime::Handle::current();
     let (mut feeds, mut gaps) = (Vec::new(), Vec::new());
-    if let Some(system) = &wanted.system {
-        let is_known = config.systems.contains_key(system);
-        anyhow::ensure!(is_known, "there is no system {system} in lockstep.yaml");
+    let span = (wanted.from, wanted.until);
+    let is_wanted = |name: &SystemName| wanted.system.as_ref().is_none_or(|w| w == name);
+    let named = app.store.ledger_systems(span).await?;
+    let mut gone: BTreeSet<SystemName> = named.into_iter().filter(is_wanted).collect();
+    gone.retain(|name| !config.systems.contains_key(name));
+    if let Some(system) = &wanted.system
+        && !config.systems.contains_key(system)
+    {
+        let ever = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let is_known = app.store.ledger_systems(ever).await?.contains(system);
+        anyhow::ensure!(
+            is_known,
+            "there is no system {system} in lockstep.yaml, and the ledger knows of none"
+        );
+        gone.insert(system.clone());
     }
-    let asked = config
-        .systems
-        .iter()
-        .filter(|(name, _)| wanted.system.as_ref().is_none_or(|wanted| wanted == *name));
+    gaps.extend(gone.into_iter().map(|system| Gap {
+        system,
+        is_broken: true,
+        why: "is not in lockstep.yaml any more, so its audit feed can't be asked: only what Lockstep did there is known"
+            .to_owned(),
+    }));
+    let asked = config.systems.iter().filter(|(name, _)| is_wanted(name));
     for (name, system) in asked {
         let mut gap = |is_broken, why: String| {
             gaps.push(Gap {
@@ -305,9 +321,7 @@ async fn finish(
     if args.out.is_none() && args.format != ExportFormat::Jsonl {
         return Ok(());
     }
-    let (repo, trusted) = (app.repo.clone(), app.trusted()?);
-    let read = tokio::task::spawn_blocking(move || Checkpoints::read(&repo, &trusted));
-    let found = read.await??;
+    let found = app.checkpoints().await?;
     let covering = summary
         .window
         .and_then(|window| found.covering(window.last));

@@ -71,12 +71,7 @@ pub(super) async fn run(args: ProveArgs, env: Env) -> anyhow::Result<Exit> {
 }
 
 async fn checkpoints(app: &App) -> anyhow::Result<(Checkpoints, Vec<VerifierKey>)> {
-    let trusted = app.trusted()?;
-    let repo = app.repo.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        Checkpoints::read(&repo, &trusted).map(|found| (found, trusted))
-    });
-    Ok(read.await??)
+    Ok((app.checkpoints().await?, app.trusted()?))
 }
 
 /// An entry that no checkpoint takes in yet is signed first.

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::Format;
 use crate::app::App;
 use crate::audit::checkpoints::Checkpoints;
-use crate::audit::verify::{Verified, verify};
+use crate::audit::signing::missing;
+use crate::audit::verify::{Fault, Verified, verify};
 use crate::cli::{Env, Exit, print, talk};
 
 #[derive(Debug, Args)]
@@ -17,15 +18,20 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, env: Env) -> anyhow::Result<Exit> {
     let app = App::open(env.settings).await?;
+    let (origin, signed) = (app.origin()?, app.signed_file()?);
     let trusted = app.trusted()?;
     let repo = app.repo.clone();
     let checkpoints =
         tokio::task::spawn_blocking(move || Checkpoints::read(&repo, &trusted)).await??;
     let mut reader = app.store.reader().await?;
-    let (verified, checkpoints) = tokio::task::spawn_blocking(move || {
+    let (mut verified, checkpoints) = tokio::task::spawn_blocking(move || {
         verify(&mut reader, &checkpoints).map(|verified| (verified, checkpoints))
     })
     .await??;
+    let more = missing(&signed, verified.entries, &verified.restored)?;
+    verified
+        .faults
+        .extend(unshown(&verified, &checkpoints, &origin, more));
     match args.format {
         Format::Json => print(&json_of(&verified, &checkpoints))?,
         Format::Human => tell(&verified, &checkpoints),
@@ -36,6 +42,32 @@ pub(super) async fn run(args: VerifyArgs, env: Env) -> anyhow::Result<Exit> {
     })
 }
 
+/// What nobody here can show to be whole: everything was signed by keys that are not known any more, or more was signed than there is.
+fn unshown(
+    verified: &Verified,
+    checkpoints: &Checkpoints,
+    origin: &str,
+    signed: Option<u64>,
+) -> Vec<Fault> {
+    let entries = verified.entries;
+    let is_said = verified
+        .faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Entry { .. } | Fault::Truncated { .. }));
+    let cut = signed
+        .filter(|_| !is_said)
+        .map(|signed| Fault::Truncated { signed, entries });
+    let unknown = checkpoints.unknown.get(origin);
+    let unknown = unknown.filter(|_| verified.checkpoints == 0);
+    let unknown = unknown.map(|count| Fault::Checkpoint {
+        why: format!(
+            "{count} checkpoints of this log are in the notes and none by a key that is trusted here, so nothing shows that its end was not \
+             cut off"
+        ),
+    });
+    cut.into_iter().chain(unknown).collect()
+}
+
 fn tell(verified: &Verified, checkpoints: &Checkpoints) {
     let Verified {
         entries,
@@ -43,10 +75,23 @@ fn tell(verified: &Verified, checkpoints: &Checkpoints) {
         root: _,
         checkpoints: held,
         unsigned,
+        restored,
         faults,
     } = verified;
     for fault in faults {
         talk(&fault.to_string());
+    }
+    for again in restored {
+        talk(&format!(
+            "entry {}: the store was restored by {} at {}, and goes on from entry {}; what was signed up to entry {} then is lost, and {} \
+             checkpoints of it are not held against the ledger",
+            again.seq,
+            again.by,
+            again.at,
+            again.from,
+            again.reached(),
+            again.lost.len()
+        ));
     }
     if faults.is_empty() {
         talk(&format!(
@@ -73,9 +118,24 @@ fn json_of(verified: &Verified, checkpoints: &Checkpoints) -> String {
         root,
         checkpoints: held,
         unsigned,
+        restored,
         faults,
     } = verified;
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let restored: Vec<_> = restored
+        .iter()
+        .map(|again| {
+            json!({
+                "seq": again.seq,
+                "by": again.by,
+                "at": again.at,
+                "from": again.from,
+                "to": again.reached(),
+                "checkpoint": again.checkpoint,
+                "lost": again.lost,
+            })
+        })
+        .collect();
     let value = json!({
         "entries": entries,
         "head": head,
@@ -83,6 +143,7 @@ fn json_of(verified: &Verified, checkpoints: &Checkpoints) -> String {
         "checkpoints": held,
         "unsigned": unsigned,
         "unknown_keys": checkpoints.unknown,
+        "restored": restored,
         "faults": faults,
     });
     format!("{value:#}\n")

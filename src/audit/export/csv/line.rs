@@ -26,7 +26,7 @@ impl Line {
         self.bytes.push(b'"');
     }
 
-    /// What can be no formula: numbers, times, words and hex digits of our own.
+    /// What can be no formula: times that were written here, and words that stand in the program. What was read is none of them.
     pub(super) fn plain(&mut self, text: &str) {
         self.separate();
         self.bytes.push(b'"');
@@ -77,8 +77,9 @@ impl Line {
 
 /// An apostrophe counts too, so that taking away the first one gives back every text.
 fn is_taken_for_formula(text: &str) -> bool {
-    text.trim_start_matches('\0')
-        .starts_with(['=', '+', '-', '@', '\t', '\r', '\'', '＝', '＋', '－', '＠'])
+    text.trim_start_matches('\0').starts_with([
+        '=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠',
+    ])
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
             for (read, wrote) in read.iter().zip([&text, &other]) {
                 let back = read.strip_prefix('\'').unwrap_or(read);
                 proptest::prop_assert_eq!(back, wrote.as_str());
-                proptest::prop_assert!(!read.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']));
+                proptest::prop_assert!(!read.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']));
             }
         }
     }
@@ -116,8 +117,8 @@ mod tests {
     #[test]
     fn nothing_is_a_formula_and_no_zero_hides_one() {
         assert_eq!(
-            fields(&["=1+1", "＝1", "-5", "a=b"]),
-            ["'=1+1", "'＝1", "'-5", "a=b"]
+            fields(&["=1+1", "＝1", "-5", "a=b", "\n=1"]),
+            ["'=1+1", "'＝1", "'-5", "a=b", "'\n=1"]
         );
         assert_eq!(fields(&["\0=1", "a\0b"]), ["'=1", "ab"]);
     }
