@@ -49,6 +49,13 @@ impl App {
             ForgeKind::Github => mirror(&settings.repo)?,
         });
         let store = open_store(&settings, &repo).await?;
+        if let Err(error) = store.take_in_older_rows(clock.now()).await {
+            // On a disk that can't be written to what is there can still be looked at.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what an earlier version wrote is not in the ledger yet"
+            );
+        }
         let forge = forge(&settings, repo.clone(), clock.clone())?;
         if let Err(error) = forge.fetch().await {
             // What was fetched before can be worked with while the forge is away.

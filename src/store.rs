@@ -3,7 +3,7 @@
 //!
 //! Two engines are built in, SQLite and PostgreSQL; `store/engine` and the migrations are the only places that know them. Values of the
 //! core go in and come out as their types; bodies that only their owner understands (a run, a receipt) are JSON that is not
-//! looked into. Times come in, and are kept to the millisecond; the clock is read only where a store of before is brought up to date.
+//! looked into. The store never reads the clock: times come in, and are kept to the millisecond.
 //!
 //! Every write is one transaction that has the write lock from its start, so reading before writing in it is safe.
 
@@ -56,7 +56,6 @@ pub use runs::{Decided, Decision, Finish, Finished, Reach, RunRow, StoredRun};
 pub use systems::SystemState;
 pub use upgraded::{Older, UPGRADED, counted_digest, counted_of};
 
-use crate::clock::{Clock as _, SystemClock};
 
 #[cfg(test)]
 mod tests;
@@ -84,13 +83,11 @@ impl Store {
     /// its tables up to date. A store that a newer program has written is left as it is.
     pub async fn open(location: impl AsRef<OsStr>) -> Result<Self, StoreError> {
         let place = engine::place(location.as_ref())?;
-        let store = Self {
+        Ok(Self {
             pools: engine::open(&place).await?,
             place,
             _folder: None,
-        };
-        upgraded::note(&store, SystemClock.now()).await?;
-        Ok(store)
+        })
     }
 
     /// The same in the place of a store that was lost: what [`StoreError::Emptied`] refuses until a person says so.

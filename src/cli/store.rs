@@ -6,9 +6,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{Env, Exit, print, talk};
-use crate::app::{begin_store_anew, note_new_beginning, open_store, restored_store};
+use crate::app::{App, begin_store_anew, note_new_beginning, open_store, restored_store};
+use crate::audit::restored;
 use crate::repo::Repo;
 use crate::resource::Language;
+use crate::settings::Settings;
 use crate::store::{Checked, Store};
 
 #[derive(Debug, Args)]
@@ -51,6 +53,7 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
     let repo = Repo::open(&env.settings.repo)?;
     match args.command {
         StoreCommand::Migrate { from, begin_anew } => {
+            let is_restored = begin_anew || from.is_some();
             let store = match from {
                 // Looked over before anything is made: a wrong name must not begin anything anew.
                 Some(from) => {
@@ -68,6 +71,10 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
                 None => open_store(&env.settings, &repo).await?,
             };
             let schema = store.schema().await?;
+            store.close().await;
+            if is_restored {
+                say_restored(env.settings).await?;
+            }
             talk(&match language {
                 Language::Japanese => format!("ストアはスキーマ {schema} です"),
                 Language::English => format!("the store's tables are of schema {schema}"),
@@ -103,6 +110,19 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Says in the ledger that it goes on from an earlier state, and on whose word: else nothing would be signed any more.
+async fn say_restored(settings: Settings) -> anyhow::Result<()> {
+    let app = App::open(settings).await?;
+    // Whoever brings a backup back may have no name here.
+    let actor = match app.user(None).await {
+        Ok(user) => user.parse()?,
+        Err(_) => "lockstep/store".parse()?,
+    };
+    let (repo, trusted) = (app.repo.clone(), app.trusted()?);
+    restored(&app.store, repo, trusted, actor, app.clock.now()).await?;
+    Ok(())
 }
 
 fn human(checked: &Checked, language: Language) -> String {

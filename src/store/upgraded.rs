@@ -64,24 +64,26 @@ fn digest(row: &[Option<String>]) -> Digest {
     row_digest(&texts)
 }
 
-/// Takes the rows of before into the ledger, where that was not done yet.
-pub(super) async fn note(store: &Store, now: Timestamp) -> Result<(), StoreError> {
-    let doing = "take older rows into the ledger";
-    if store.has_first(DONE).await? || !has_rows(store).await? {
-        return Ok(());
+impl Store {
+    /// Takes the rows of before into the ledger, where that was not done yet: once for a store, by whoever may write to it.
+    pub async fn take_in_older_rows(&self, now: Timestamp) -> Result<(), StoreError> {
+        let doing = "take older rows into the ledger";
+        if self.has_first(DONE).await? || !has_rows(self).await? {
+            return Ok(());
+        }
+        let mut tx = self.write(Durability::Full, doing).await?;
+        if !keeps_rows(&mut tx).await? {
+            let entries = entries(&mut tx, now).await?;
+            ledger::put(&mut tx, &entries).await?;
+        }
+        query("INSERT INTO firsts (name, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(DONE)
+            .bind(ms(now))
+            .execute(&mut tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)
     }
-    let mut tx = store.write(Durability::Full, doing).await?;
-    if !keeps_rows(&mut tx).await? {
-        let entries = entries(&mut tx, now).await?;
-        ledger::put(&mut tx, &entries).await?;
-    }
-    query("INSERT INTO firsts (name, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(DONE)
-        .bind(ms(now))
-        .execute(&mut tx)
-        .await
-        .doing(doing)?;
-    tx.commit().await.doing(doing)
 }
 
 /// A store in which nothing has happened yet stays one.
