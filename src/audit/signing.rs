@@ -254,7 +254,10 @@ impl Work {
         for again in &restored {
             notes.lose(&again.lost);
         }
-        let known = known.filter(|state| !restored.iter().any(|again| state.is_lost(again)));
+        let known = known.filter(|state| {
+            let signed = (state.size, state.at);
+            !restored.iter().any(|again| is_lost(signed, again))
+        });
         let newest = notes.newest().map_or(0, |s| s.checkpoint.size);
         let own = [self.key.public().clone()];
         let ours = known.and_then(|state| {
@@ -303,11 +306,6 @@ impl State {
         range.ok_or_else(|| AuditError::Inconsistent {
             why: "what was signed last can't be read back".to_owned(),
         })
-    }
-
-    /// Whether what was signed is lost since the store was restored.
-    fn is_lost(&self, restored: &Restored) -> bool {
-        self.size > restored.from && self.at <= restored.at
     }
 
     fn link(&self) -> Link {
@@ -360,15 +358,35 @@ fn follow(reader: &mut Reader, range: &mut Range, link: &mut Link) -> Result<boo
     }
 }
 
-/// How many entries the file says were signed that neither are there nor are lost since the store was restored: for whoever has no key any more.
-pub fn missing(
-    file: &Path,
-    entries: u64,
-    restored: &[Restored],
-) -> Result<Option<u64>, AuditError> {
-    let known = read(file)?.filter(|state| state.size > entries);
-    let known = known.filter(|state| !restored.iter().any(|again| state.is_lost(again)));
-    Ok(known.map(|state| state.size))
+/// What a server has written down of signing, for whoever has no key any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    size: u64,
+    at: Timestamp,
+}
+
+/// What was signed last, by the file. To be read before the ledger is, which may grow and be signed meanwhile.
+pub fn noted(file: &Path) -> Result<Option<Noted>, AuditError> {
+    let State { size, at, .. } = match read(file)? {
+        Some(state) => state,
+        None => return Ok(None),
+    };
+    Ok(Some(Noted { size, at }))
+}
+
+impl Noted {
+    /// How many entries were signed, where so many neither are there nor are lost since the store was restored.
+    pub fn missing(&self, entries: u64, restored: &[Restored]) -> Option<u64> {
+        let is_lost = restored
+            .iter()
+            .any(|again| is_lost((self.size, self.at), again));
+        (self.size > entries && !is_lost).then_some(self.size)
+    }
+}
+
+/// Whether what was signed then is lost since the store was restored.
+fn is_lost((size, at): (u64, Timestamp), restored: &Restored) -> bool {
+    size > restored.from && at <= restored.at
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> AuditError + '_ {

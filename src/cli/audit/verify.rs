@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Format;
 use crate::app::App;
 use crate::audit::checkpoints::Checkpoints;
-use crate::audit::signing::missing;
+use crate::audit::signing::noted;
 use crate::audit::verify::{Fault, Verified, verify};
 use crate::cli::{Env, Exit, print, talk};
 
@@ -18,7 +18,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, env: Env) -> anyhow::Result<Exit> {
     let app = App::open(env.settings).await?;
-    let (origin, signed) = (app.origin()?, app.signed_file()?);
+    let (origin, signed) = (app.origin()?, noted(&app.signed_file()?)?);
     let trusted = app.trusted()?;
     let repo = app.repo.clone();
     let checkpoints =
@@ -28,7 +28,7 @@ pub(super) async fn run(args: VerifyArgs, env: Env) -> anyhow::Result<Exit> {
         verify(&mut reader, &checkpoints).map(|verified| (verified, checkpoints))
     })
     .await??;
-    let more = missing(&signed, verified.entries, &verified.restored)?;
+    let more = signed.and_then(|s| s.missing(verified.entries, &verified.restored));
     verified
         .faults
         .extend(unshown(&verified, &checkpoints, &origin, more));
