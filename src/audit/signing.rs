@@ -367,11 +367,8 @@ pub struct Noted {
 
 /// What was signed last, by the file. To be read before the ledger is, which may grow and be signed meanwhile.
 pub fn noted(file: &Path) -> Result<Option<Noted>, AuditError> {
-    let State { size, at, .. } = match read(file)? {
-        Some(state) => state,
-        None => return Ok(None),
-    };
-    Ok(Some(Noted { size, at }))
+    let noted = |State { size, at, .. }| Noted { size, at };
+    Ok(read(file)?.map(noted))
 }
 
 impl Noted {
