@@ -50,12 +50,12 @@ pub use news::{News, Topic};
 pub use outbox::{Delivery, NewDelivery};
 pub use ownership::{Claims, Owner};
 pub use reader::{Columns, Go, LedgerRow, Reader, Window, body_of};
-pub use recorded::Standing;
+
+pub use recorded::{FINAL, Standing};
 pub use releases::Release;
 pub use runs::{Decided, Decision, Finish, Finished, Reach, RunRow, StoredRun};
 pub use systems::SystemState;
 pub use upgraded::{Older, UPGRADED, counted_digest, counted_of};
-
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{CountedReview, Gate, GateError, Judgement, Standing};
 use crate::forge::{Proposal, ProposalState, Review, ReviewKind};
 use crate::ids::{Actor, Digest, Revision};
-use crate::store::{NewEntry, Standing as Said, Store};
+use crate::store::{FINAL, NewEntry, Standing as Said, Store};
 
 /// Resources that a merge names; of more a change is found by its revision.
 const RESOURCES: usize = 500;
@@ -73,7 +73,7 @@ impl Gate {
                 body["by"] = json!(by);
                 let at = self.clock.now();
                 (
-                    "merged",
+                    FINAL,
                     entry(actor, "proposal.merged", Some(commit), at, body),
                 )
             }

@@ -16,6 +16,9 @@ pub struct Standing {
     pub changed: Option<NewEntry>,
 }
 
+/// What nothing comes after, whoever still sees it as it was before.
+pub const FINAL: &str = "merged";
+
 impl Store {
     /// Records what is news. How many entries that made.
     pub async fn record_news(&self, standings: &[Standing]) -> Result<usize, StoreError> {
@@ -38,7 +41,7 @@ impl Store {
                 .await
                 .doing(doing)?;
             let entry = match &known {
-                Some(known) if known == said => continue,
+                Some(known) if known == said || known == FINAL => continue,
                 Some(_) => changed,
                 None => first,
             };
