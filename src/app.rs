@@ -154,7 +154,11 @@ impl App {
     /// What signs the ledger's checkpoints; its key is made where there is none.
     pub fn signing(&self) -> anyhow::Result<Signing> {
         let place = ledger_place(&self.settings, &self.repo)?;
-        let notes = || Checkpoints::read(&self.repo, &self.settings.ledger.trusted);
+        // Replicas with clones of their own each have a key; where the store is one process's, a second key means that the first was lost.
+        let notes = || match self.store.is_shared() {
+            true => Ok(Checkpoints::default()),
+            false => Checkpoints::read(&self.repo, &self.settings.ledger.trusted),
+        };
         let key = key::find_or_make(&place.key, &self.origin()?, notes)?;
         let mut trusted = vec![key.public().clone()];
         trusted.extend(self.settings.ledger.trusted.iter().cloned());
