@@ -259,7 +259,8 @@ fn once(name: &str, out: &Path, mut command: Command) -> anyhow::Result<Row> {
     let wall = millis(begun.elapsed()) / 1e3;
     let ended = child.wait_with_output()?;
     anyhow::ensure!(
-        ended.status.success(),
+        // 1 says that there are no systems here whose own feeds could be asked.
+        matches!(ended.status.code(), Some(0 | 1)),
         "{name}: {}",
         String::from_utf8_lossy(&ended.stderr)
     );
