@@ -3,11 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _};
-
 use super::engine::{self, Doing as _, Query, Tx, Value, query};
+use super::reader::Texts;
 use super::{Chain, Durability, Store, StoreError};
 
 /// Rows of one statement.
@@ -193,27 +190,6 @@ const TABLES: &[Table] = &[
 #[cfg(test)]
 const LEFT_OUT: [&str; 1] = ["replicas"];
 
-/// A row, every column as text.
-struct Raw(Vec<Option<String>>);
-
-impl<'r> FromRow<'r, SqliteRow> for Raw {
-    fn from_row(row: &'r SqliteRow) -> sqlx::Result<Self> {
-        (0..row.len())
-            .map(|n| row.try_get(n))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
-impl<'r> FromRow<'r, PgRow> for Raw {
-    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
-        (0..row.len())
-            .map(|n| row.try_get(n))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
 impl Store {
     /// Copies everything, as of one moment, into a new SQLite file, whichever engine this is; the file appears once it is whole and
     /// verified. Gives back how many ledger entries it holds. A file that is there already is left alone.
@@ -383,8 +359,8 @@ async fn copy_table(table: &Table, source: &mut Tx, tx: &mut Tx) -> Result<(), S
         push_key(&mut select, table);
         select.push(" LIMIT ");
         select.push_bind(i64::try_from(ROWS).unwrap_or(i64::MAX));
-        let mut rows: Vec<Raw> = select.fetch_all(&mut *source).await.doing(doing)?;
-        let Some(Raw(row)) = rows.last() else {
+        let mut rows: Vec<Texts> = select.fetch_all(&mut *source).await.doing(doing)?;
+        let Some(Texts(row)) = rows.last() else {
             return Ok(());
         };
         let key = row.iter().take(table.key.len()).cloned().collect();
@@ -397,7 +373,7 @@ async fn copy_table(table: &Table, source: &mut Tx, tx: &mut Tx) -> Result<(), S
         insert.push(") ");
         let values = rows
             .iter_mut()
-            .map(|Raw(row)| values(table, row.split_off(table.key.len())))
+            .map(|Texts(row)| values(table, row.split_off(table.key.len())))
             .collect::<Result<Vec<_>, _>>()?;
         insert.push_rows(values);
         insert.execute(&mut *tx).await.doing(doing)?;

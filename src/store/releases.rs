@@ -73,15 +73,7 @@ impl Store {
         .fetch_optional(self.read())
         .await
         .doing("look for a release")?;
-        row.map(|(by, because, at)| {
-            Ok(Release {
-                plan,
-                by: id(&by)?,
-                because,
-                at: time(at)?,
-            })
-        })
-        .transpose()
+        row.map(|row| release(plan, row)).transpose()
     }
 
     /// The release that a run has used up.
@@ -98,15 +90,7 @@ impl Store {
         .fetch_optional(self.read())
         .await
         .doing("look for a release")?;
-        row.map(|(by, because, at)| {
-            Ok(Release {
-                plan,
-                by: id(&by)?,
-                because,
-                at: time(at)?,
-            })
-        })
-        .transpose()
+        row.map(|row| release(plan, row)).transpose()
     }
 
     /// Uses a release up for a run. `true` also where this run has used it before: a run taken up after a crash goes on. `false`: there
@@ -155,4 +139,14 @@ impl Store {
         tx.commit().await.doing(doing)?;
         Ok(done == 1)
     }
+}
+
+fn release(plan: PlanDigest, row: (String, String, i64)) -> Result<Release, StoreError> {
+    let (by, because, at) = row;
+    Ok(Release {
+        plan,
+        by: id(&by)?,
+        because,
+        at: time(at)?,
+    })
 }
