@@ -19,6 +19,7 @@ pub use crate::record::{ConnectorError, Reason, Receipt};
 
 pub mod file;
 pub mod http;
+mod journal;
 pub mod registry;
 
 #[cfg(test)]

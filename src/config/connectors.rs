@@ -1,36 +1,56 @@
 //! What each connector asks of a system in `lockstep.yaml`, so far as the text alone can tell. How a system is spoken to, and what
 //! the server has to give for it, is not known here.
 
+use serde_json::Value;
 use url::{ParseError, Url};
 
 /// A connector as `lockstep.yaml` names it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectorForm {
     pub name: &'static str,
-    /// The one setting that it needs; it has no other. `None` where the connector is only planned: its settings are not known yet.
-    pub setting: Option<Setting>,
+    /// The settings that it has; `None` where the connector is only planned: its settings are not known yet.
+    pub settings: Option<&'static [Setting]>,
     /// Whether a credential can be sent along.
     pub credential: bool,
 }
 
-/// A setting that a connector cannot do without.
+impl ConnectorForm {
+    /// The names of its settings, for messages.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.settings.into_iter().flatten().map(|s| s.key)
+    }
+}
+
+/// One of a connector's settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub key: &'static str,
     pub example: &'static str,
-    /// Whether a text can be it.
-    pub check: fn(&str) -> Result<(), AddressFault>,
+    /// Whether the connector cannot do without it.
+    pub required: bool,
+    pub check: Check,
 }
 
-/// All connectors that a system may name.
+/// What a setting's value has to be; the error of a function says what is wrong with one.
+#[derive(Debug, Clone, Copy)]
+pub enum Check {
+    /// The address of a system over HTTP.
+    Address,
+    Text(fn(&str) -> Result<(), String>),
+    /// Anything but a text alone.
+    Value(fn(&Value) -> Result<(), String>),
+}
+
+/// All connectors that a system may name: a row each.
 pub const CONNECTORS: &[ConnectorForm] = &[
     ConnectorForm {
         name: "http",
-        setting: Some(Setting {
+        settings: Some(&[Setting {
             key: "url",
             example: "url: https://medical.example.org",
-            check: |text| address(text).map(drop),
-        }),
+            required: true,
+            check: Check::Address,
+        }]),
         credential: true,
     },
     planned("pull"),
@@ -38,12 +58,13 @@ pub const CONNECTORS: &[ConnectorForm] = &[
     planned("redis"),
     ConnectorForm {
         name: "file",
-        setting: Some(Setting {
+        settings: Some(&[Setting {
             key: "path",
             example: "path: legacy/flags.json",
+            required: true,
             // Where it may lie is the server's to say.
-            check: |_| Ok(()),
-        }),
+            check: Check::Text(|_| Ok(())),
+        }]),
         credential: false,
     },
     planned("scim"),
@@ -53,7 +74,7 @@ pub const CONNECTORS: &[ConnectorForm] = &[
 const fn planned(name: &'static str) -> ConnectorForm {
     ConnectorForm {
         name,
-        setting: None,
+        settings: None,
         credential: true,
     }
 }

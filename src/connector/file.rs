@@ -6,7 +6,7 @@
 //!
 //! Everything that touches the disk is blocking and runs off the async threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,11 +16,11 @@ use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
 };
 use crate::ids::{ChangesetId, Digest, Fence, SystemName};
-use crate::state::{Item, State};
+use crate::state::Item;
 
 mod content;
 mod desk;
-mod journal;
+mod kept;
 mod place;
 
 #[cfg(test)]
@@ -28,7 +28,6 @@ mod tests;
 
 use content::Content;
 use desk::Desk;
-use journal::{Becomes, Journal};
 pub use place::{FilePath, FilePathError};
 use place::{Found, Place};
 
@@ -139,7 +138,7 @@ impl Disk {
         if let Some(content) = self.read(&place)? {
             return Ok(content);
         }
-        let journal = Journal::load(&place, &self.settings.system)?;
+        let journal = kept::journal(&place, &self.settings.system)?;
         if self.has_been_read() || journal.is_some_and(|j| j.existed) {
             return Err(lost(&place));
         }
@@ -199,10 +198,14 @@ impl Disk {
         let place = self.place()?;
         let lock = place.lock()?;
         let system = &self.settings.system;
-        let journal = Journal::load(&place, system)?;
+        let journal = kept::journal(&place, system)?;
         // Before the fence, which counts something else at another Lockstep.
         if let (Some(journal), Some(new)) = (&journal, new) {
-            journal.judge_sender(&place, new)?;
+            let release = format!(
+                "delete the folder {} to give the file to another",
+                place.beside_name()
+            );
+            journal.judge_sender(new, "the file", &release)?;
         }
         let content = self.read(&place)?;
         Desk::open(place, lock, system, journal, content, fence)
@@ -218,16 +221,6 @@ fn lost(place: &Place) -> ConnectorError {
             place.beside_name()
         ),
     }
-}
-
-/// The state after the steps.
-fn advance(state: &State, steps: impl IntoIterator<Item = Becomes>) -> State {
-    let mut items: BTreeMap<_, _> = state
-        .items()
-        .map(|i| (i.id.clone(), Some(i.clone())))
-        .collect();
-    items.extend(steps);
-    items.into_values().flatten().collect()
 }
 
 #[async_trait]

@@ -80,6 +80,7 @@ pub(crate) struct Layout<'a> {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.show_logs();
             return;
         }
         let leaks = self.leaks();
@@ -88,6 +89,20 @@ impl Drop for World {
 }
 
 impl World {
+    /// The ends of all logs, for whoever reads of a test that failed.
+    fn show_logs(&self) {
+        let files = std::fs::read_dir(self.dir.path()).into_iter().flatten();
+        for file in files.flatten().map(|entry| entry.path()) {
+            if file.extension().is_some_and(|ending| ending == "log")
+                && let Ok(text) = std::fs::read_to_string(&file)
+            {
+                let from = text.lines().count().saturating_sub(60);
+                let end: Vec<&str> = text.lines().skip(from).collect();
+                eprintln!("\n== {}\n{}", file.display(), end.join("\n"));
+            }
+        }
+    }
+
     /// A bare repository with a small configuration, both systems running, nothing applied yet.
     pub(crate) async fn new() -> Self {
         Self::with("").await

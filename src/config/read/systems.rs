@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Reader, key, names, owned};
-use crate::config::connectors::{CONNECTORS, ConnectorForm, Setting};
+use crate::config::connectors::{CONNECTORS, Check, ConnectorForm, Setting, address};
 use crate::config::{DriftPolicy, Mode, System};
 use crate::document::fields::{self, Fields, Placed};
 use crate::document::tree::{Member, Node, NodeValue};
@@ -159,9 +159,11 @@ impl Reader<'_, '_> {
                 Some("take the line away".to_owned()),
             );
         }
-        if let Some(setting) = form.setting {
-            let at = Some(member.key_span.clone());
-            fields.require(self.faults, setting.key, what, at, setting.example);
+        if let Some(settings) = form.settings {
+            for setting in settings.iter().filter(|s| s.required) {
+                let at = Some(member.key_span.clone());
+                fields.require(self.faults, setting.key, what, at, setting.example);
+            }
         } else if let Some(named) = fields.get("connector") {
             self.faults.warning(
                 "config/no-connector",
@@ -175,31 +177,47 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The one setting that a connector takes, or what it does not take.
-    fn setting(&mut self, form: &ConnectorForm, setting: Setting, member: &Member) {
-        if member.key != setting.key {
-            let known = SYSTEM.iter().copied().chain([setting.key]);
+    /// One of the settings that a connector takes, or what it does not take.
+    fn setting(&mut self, form: &ConnectorForm, settings: &[Setting], member: &Member) {
+        let Some(setting) = settings.iter().find(|s| s.key == member.key) else {
+            let known = SYSTEM.iter().copied().chain(form.keys());
+            let has: Vec<String> = form.keys().map(|key| format!("`{key}`")).collect();
             self.faults.error(
                 "document/unknown-field",
                 member.key_span.clone(),
                 format!(
-                    "the {} connector has no setting `{}`; it has `{}`",
+                    "the {} connector has no setting `{}`; it has {}",
                     form.name,
                     fields::shorten(&member.key),
-                    setting.key
+                    has.join(", ")
                 ),
                 suggest::nearest(&member.key, known).map(|near| format!("did you mean `{near}`?")),
             );
             return;
-        }
-        let Some(placed) = fields::text(self.faults, member) else {
-            return;
         };
-        if let Err(fault) = (setting.check)(placed.text) {
+        let judged = match setting.check {
+            Check::Address | Check::Text(_) => {
+                let Some(placed) = fields::text(self.faults, member) else {
+                    return;
+                };
+                match setting.check {
+                    Check::Text(judge) => judge(placed.text),
+                    Check::Address | Check::Value(_) => {
+                        address(placed.text).map(drop).map_err(|e| e.to_string())
+                    }
+                }
+            }
+            Check::Value(judge) => judge(&member.value.to_value()),
+        };
+        if let Err(fault) = judged {
+            let rule = match setting.check {
+                Check::Address => "config/address",
+                Check::Text(_) | Check::Value(_) => "config/setting",
+            };
             self.faults.error(
-                "config/address",
-                placed.at,
-                fault.to_string(),
+                rule,
+                member.value.span.clone(),
+                fault,
                 Some(format!("write it like {}", setting.example)),
             );
         }
@@ -252,7 +270,7 @@ impl Reader<'_, '_> {
         fields: &Fields<'_>,
         what: &str,
     ) -> serde_json::Map<String, Value> {
-        let takes = form.and_then(|form| Some((form, form.setting?)));
+        let takes = form.and_then(|form| Some((form, form.settings?)));
         let mut settings = serde_json::Map::new();
         for member in fields.members() {
             if SYSTEM.contains(&member.key.as_str()) {
@@ -262,8 +280,8 @@ impl Reader<'_, '_> {
             if self.secret_in(&key(member), &member.value) {
                 continue;
             }
-            if let Some((form, setting)) = takes {
-                self.setting(form, setting, member);
+            if let Some((form, known)) = takes {
+                self.setting(form, known, member);
             } else if let Some(near) = suggest::nearest(&member.key, SYSTEM.iter().copied()) {
                 self.faults.warning(
                     "document/unknown-field",

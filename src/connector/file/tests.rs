@@ -9,6 +9,7 @@ use super::*;
 use crate::plan::diff;
 use crate::resource::Direction;
 use crate::state::Spec;
+use crate::state::State;
 
 mod disk;
 mod marks;
