@@ -93,6 +93,8 @@ struct State {
     /// The App's check runs, and the annotations of each.
     runs: HashMap<u64, Vec<Value>>,
     next_id: u64,
+    /// When a pull request was reviewed or commented last.
+    touched: BTreeMap<u64, String>,
 }
 
 struct Shared {

@@ -19,7 +19,7 @@ mod system;
 pub(crate) use system::{Process, System};
 
 /// How long anything may take before a test gives up: generous, for machines that are busy with other things.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The one place where the tests start a task; it ends with the test's runtime.
 #[expect(
@@ -93,7 +93,9 @@ impl World {
     fn show_logs(&self) {
         let files = std::fs::read_dir(self.dir.path()).into_iter().flatten();
         for file in files.flatten().map(|entry| entry.path()) {
-            if file.extension().is_some_and(|ending| ending == "log")
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".log")
+                && !name.ends_with("trace.log")
                 && let Ok(text) = std::fs::read_to_string(&file)
             {
                 let from = text.lines().count().saturating_sub(60);

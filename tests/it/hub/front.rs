@@ -265,6 +265,7 @@ async fn passed_on(shared: &Arc<Shared>, ask: &Ask, parts: &[&str]) -> Answer {
         answer.set(&value);
     }
     if answer.is_success() && !ask.is_read() {
+        pulls::touched(shared, parts);
         shared.through_door("told", &json!({})).await;
         git::follow(shared, ask, parts).await;
     }

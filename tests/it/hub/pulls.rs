@@ -282,13 +282,42 @@ fn shorten(pull: &mut Value) {
 }
 
 /// What the emulator's answers about pull requests lack.
+/// A review or comment makes a pull request's `updated_at` later at GitHub, and not in the emulator.
+pub(super) fn touched(shared: &Shared, parts: &[&str]) {
+    let number = match parts {
+        ["repos", _, _, "pulls", number, "reviews", ..]
+        | ["repos", _, _, "issues", number, "comments"] => number.parse(),
+        _ => return,
+    };
+    if let Ok(number) = number {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ");
+        shared.state().touched.insert(number, now.to_string());
+    }
+}
+
+fn touch(shared: &Shared, pull: &mut Value) {
+    let number = pull["number"].as_u64().unwrap_or_default();
+    if let Some(at) = shared.state().touched.get(&number)
+        && pull["updated_at"]
+            .as_str()
+            .is_some_and(|known| known < at.as_str())
+    {
+        pull["updated_at"] = json!(at);
+    }
+}
+
 pub(super) async fn complete(shared: &Shared, ask: &Ask, parts: &[&str], value: &mut Value) {
     let ["repos", owner, name, "pulls", rest @ ..] = parts else {
         return;
     };
     let repository = format!("{owner}/{name}");
     match rest {
-        [] if ask.is_read() => value.as_array_mut().into_iter().flatten().for_each(shorten),
+        [] if ask.is_read() => {
+            for pull in value.as_array_mut().into_iter().flatten() {
+                touch(shared, pull);
+                shorten(pull);
+            }
+        }
         [] | [_] => {
             let Some(number) = value["number"].as_u64() else {
                 return;
@@ -296,6 +325,7 @@ pub(super) async fn complete(shared: &Shared, ask: &Ask, parts: &[&str], value: 
             if rest.is_empty() {
                 git::follow_head(shared, number).await;
             }
+            touch(shared, value);
             changes::count(shared, &repository, value);
             if value["state"] == "open" {
                 merge::test(shared, &repository, value);
@@ -320,6 +350,7 @@ impl Shared {
             .look(&format!("/repos/{repository}/pulls/{number}"))
             .await;
         fill(&self.base, &mut pull);
+        touch(self, &mut pull);
         pull
     }
 }
