@@ -3,7 +3,7 @@
 //! A forge lists proposals, reads approvals, sets commit statuses, keeps one comment, merges and opens proposals. It
 //! judges nothing: `gate` does, above this port, the same for every forge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -49,6 +49,9 @@ pub struct Proposal {
     /// The repository that its branch is in, where that is not the config repo itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<String>,
+    /// Who merged it, where the forge says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_by: Option<String>,
     pub state: ProposalState,
 }
 
@@ -256,6 +259,21 @@ pub trait Forge: Send + Sync {
     async fn find(&self, branch: &str) -> Result<Option<Proposal>, ForgeError> {
         let all = self.proposals(true).await?;
         Ok(all.into_iter().find(|p| p.branch == branch))
+    }
+    /// The proposals that became these commits of main.
+    async fn merged(
+        &self,
+        commits: &[Revision],
+    ) -> Result<BTreeMap<Revision, Proposal>, ForgeError> {
+        let all = self.proposals(true).await?;
+        let became = all.into_iter().filter_map(|proposal| {
+            let ProposalState::Merged { commit } = &proposal.state else {
+                return None;
+            };
+            let commit = commit.clone();
+            commits.contains(&commit).then_some((commit, proposal))
+        });
+        Ok(became.collect())
     }
     /// Shows findings at their lines, where the forge can and Lockstep may.
     async fn annotate(

@@ -31,6 +31,7 @@ mod draft;
 mod foresight;
 mod judging;
 mod merging;
+mod passed;
 mod people;
 mod queue;
 pub mod receive;

@@ -203,6 +203,13 @@ impl Forge for GithubForge {
         self.pull(number).await
     }
 
+    async fn merged(
+        &self,
+        commits: &[Revision],
+    ) -> Result<BTreeMap<Revision, Proposal>, ForgeError> {
+        self.pulls_of(commits).await
+    }
+
     async fn find(&self, branch: &str) -> Result<Option<Proposal>, ForgeError> {
         self.pull_of(branch).await
     }

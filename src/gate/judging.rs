@@ -157,6 +157,7 @@ pub fn judge_between(
         opened_at: commit.at,
         updated_at: None,
         fork: None,
+        merged_by: None,
         state: ProposalState::Open,
     };
     let outside = Outside {

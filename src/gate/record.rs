@@ -12,7 +12,7 @@ use crate::store::{FINAL, NewEntry, Standing as Said, Store};
 /// Resources that a merge names; of more a change is found by its revision.
 const RESOURCES: usize = 500;
 /// Lockstep itself, where it says what it has seen.
-const GATE: &str = "lockstep/gate";
+pub(super) const GATE: &str = "lockstep/gate";
 
 /// The open state of a proposal, as it is remembered.
 const OPEN: &str = "open";
@@ -30,6 +30,15 @@ impl Gate {
         if has_ended && self.forge.proposal(number).await?.state != ProposalState::Open {
             return Ok(());
         }
+        self.record_as_seen(store, j).await
+    }
+
+    /// The same of one that is known not to have been recorded as ended.
+    pub(super) async fn record_as_seen(
+        &self,
+        store: &Store,
+        j: &Judgement,
+    ) -> Result<(), GateError> {
         let mut said = opened(&j.proposal);
         said.extend(reviews(j));
         said.extend(self.withdrawn(store, j).await?);
@@ -58,6 +67,7 @@ impl Gate {
         let mut body = facts
             .and_then(|facts| serde_json::from_str(&facts).ok())
             .unwrap_or_else(|| about(proposal));
+        let by = by.or(proposal.merged_by.as_deref());
         let actor = by.unwrap_or(GATE);
         let (said, entry) = match &proposal.state {
             ProposalState::Open => return Ok(()),
@@ -98,14 +108,21 @@ impl Gate {
             let Some(number) = number.filter(|n| !open.iter().any(|p| p.number == *n)) else {
                 continue;
             };
-            let proposal = self.forge.proposal(number).await?;
-            self.record_end(&proposal, None).await?;
+            // One that can't be asked for keeps no other from being recorded.
+            match self.forge.proposal(number).await {
+                Ok(proposal) => self.record_end(&proposal, None).await?,
+                Err(error) => tracing::warn!(
+                    proposal = number,
+                    error = &error as &dyn std::error::Error,
+                    "what became of a proposal is not known yet"
+                ),
+            }
         }
         Ok(())
     }
 }
 
-fn entry(
+pub(super) fn entry(
     by: &str,
     action: &str,
     revision: Option<&Revision>,
@@ -125,7 +142,7 @@ fn entry(
     })
 }
 
-fn about(proposal: &Proposal) -> Value {
+pub(super) fn about(proposal: &Proposal) -> Value {
     json!({
         "proposal": proposal.number,
         "title": proposal.title,
@@ -301,7 +318,7 @@ fn verdict(j: &Judgement) -> Said {
 }
 
 /// What a merge would rest on.
-fn facts(j: &Judgement) -> Value {
+pub(super) fn facts(j: &Judgement) -> Value {
     let mut body = about(&j.proposal);
     let approvals = j
         .reviews

@@ -117,6 +117,12 @@ async fn publish_open(
             "what became of proposals is not in the ledger yet"
         );
     }
+    if let Err(error) = gate.record_passed().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "what reached the main branch is not in the ledger yet"
+        );
+    }
     seen.retain(|number, _| open.iter().any(|p| p.number == *number));
     let mut by_head: BTreeMap<Revision, Vec<Proposal>> = BTreeMap::new();
     for proposal in open {

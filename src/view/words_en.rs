@@ -216,6 +216,7 @@ pub(super) static WORDS: Words = Words {
         ("approval.withdrawn", "approval withdrawn"),
         ("changes.requested", "changes requested"),
         ("verdict.given", "judged"),
+        ("gate.bypassed", "reached main past the gate"),
         ("delivery.sent", "message delivered"),
         ("delivery.dead", "message given up"),
         ("delivery.resent", "message sent again"),

@@ -202,6 +202,7 @@ pub(super) static WORDS: Words = Words {
         ("approval.withdrawn", "承認の取り消し"),
         ("changes.requested", "修正の依頼"),
         ("verdict.given", "判定"),
+        ("gate.bypassed", "ゲートを通らずに main に入った変更"),
         ("delivery.sent", "通知の送達"),
         ("delivery.dead", "通知を断念"),
         ("delivery.resent", "通知の再送"),

@@ -28,6 +28,7 @@ mod hub;
 mod left;
 mod outbox;
 mod ownership;
+mod passed;
 mod promises;
 #[cfg(test)]
 mod replicas;

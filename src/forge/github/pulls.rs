@@ -1,5 +1,6 @@
 //! Pull requests as proposals, and the main branch.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -81,7 +82,8 @@ impl GithubForge {
         let main = self.newest().await?;
         let state = if all { "all" } else { "open" };
         let pulls = self.list(&format!("state={state}")).await?;
-        self.bring_heads(&pulls).await;
+        self.bring_heads(pulls.iter().filter(|p| p.state == "open"))
+            .await;
         pulls
             .into_iter()
             .map(|pull| self.proposal_of(pull, &main))
@@ -113,8 +115,37 @@ impl GithubForge {
                 self.branch, pull.base.name
             )));
         }
-        self.bring_heads(std::slice::from_ref(&pull)).await;
+        self.bring_heads(std::iter::once(&pull).filter(|p| p.state == "open"))
+            .await;
         self.proposal_of(pull, &main)
+    }
+
+    /// The pull requests that became these commits of main, with their heads, which a squashed merge leaves outside of it.
+    pub(super) async fn pulls_of(
+        &self,
+        commits: &[Revision],
+    ) -> Result<BTreeMap<Revision, Proposal>, ForgeError> {
+        let mut found = BTreeMap::new();
+        for commit in commits {
+            let main = self.newest().await?;
+            let path = self.api.of(&format!("commits/{commit}/pulls?per_page=100"));
+            let pulls: Vec<wire::Pull> = self.api.get(&path).await?;
+            let became = pulls
+                .into_iter()
+                .find(|p| p.base.name == self.branch && p.merged_at.is_some());
+            let Some(pull) = became else {
+                continue;
+            };
+            // Only the answer about one says who merged it.
+            let pull = self.read(pull.number).await?;
+            self.bring_heads(std::iter::once(&pull)).await;
+            let mut proposal = self.proposal_of(pull, &main)?;
+            proposal.state = ProposalState::Merged {
+                commit: commit.clone(),
+            };
+            found.insert(commit.clone(), proposal);
+        }
+        Ok(found)
     }
 
     async fn read(&self, number: u64) -> Result<wire::Pull, ForgeError> {
@@ -160,9 +191,9 @@ impl GithubForge {
     }
 
     /// Brings the heads that are not here. What can't be had leaves its proposal without a judgement, and no other.
-    async fn bring_heads(&self, pulls: &[wire::Pull]) {
+    async fn bring_heads(&self, pulls: impl Iterator<Item = &wire::Pull>) {
         let mut missing = Vec::new();
-        for pull in pulls.iter().filter(|pull| pull.state == "open") {
+        for pull in pulls {
             let Ok(head) = revision(&pull.head.sha) else {
                 continue;
             };
@@ -371,6 +402,7 @@ fn proposal(pull: wire::Pull, main: &Revision) -> Result<Proposal, ForgeError> {
         opened_at: pull.created_at,
         updated_at: pull.updated_at,
         fork: None,
+        merged_by: pull.merged_by.map(|u| u.login),
         state,
     })
 }

@@ -58,6 +58,8 @@ pub(super) struct Pull {
     pub(super) updated_at: Option<Timestamp>,
     pub(super) merged_at: Option<Timestamp>,
     pub(super) merge_commit_sha: Option<String>,
+    /// Only in the answer about one.
+    pub(super) merged_by: Option<Account>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -140,6 +140,7 @@ impl Local {
             opened_at: line.opened_at,
             updated_at: None,
             fork: None,
+            merged_by: None,
             state,
         };
         match line.state {

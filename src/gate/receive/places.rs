@@ -286,6 +286,7 @@ fn same_proposal(was: &Proposal, is: &Proposal) -> bool {
         opened_at,
         updated_at: _,
         fork: _,
+        merged_by: _,
         state: _,
     } = was;
     (number, title, description, author) == (&is.number, &is.title, &is.description, &is.author)

@@ -178,3 +178,48 @@ async fn a_merge_that_cannot_be_applied_is_proposed_to_be_taken_back() {
     assert_eq!(reverts, 1);
     place.finish();
 }
+
+/// Merged on GitHub's page while nobody looked: what it was, who agreed and who merged it is found out afterwards, and what would not have passed is
+/// said to have gone past the gate.
+#[tokio::test]
+async fn what_was_merged_while_lockstep_was_down_is_in_the_ledger() {
+    let Some(place) = Place::new(POLLED).await else {
+        return;
+    };
+    let mut server = place.run().await;
+    eventually("main is known", async || {
+        place.world.store().await.recorded("main").await.unwrap()
+    })
+    .await;
+    server.process.kill();
+
+    let (agreed, _) = place.propose("sato", "more", 20).await;
+    place.hub.approve("suzuki", agreed).await;
+    place.hub.merge("tanaka", agreed, "squash").await;
+    let (alone, _) = place.propose("sato", "still-more", 30).await;
+    let past = place.hub.merge("sato", alone, "merge").await;
+
+    let _server = place.run().await;
+    let merged = eventually("both merges are told", async || {
+        let merged = place.world.entries("proposal.merged").await;
+        (merged.len() == 2).then_some(merged)
+    })
+    .await;
+    let told: Vec<_> = merged
+        .iter()
+        .map(|e| (e.body["proposal"].as_u64(), e.body["by"].as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [(Some(agreed), Some("tanaka")), (Some(alone), Some("sato"))]
+    );
+    let given = place.world.entries("approval.given").await;
+    assert_eq!(given.len(), 1, "{given:#?}");
+    assert_eq!(given[0].actor.to_string(), "suzuki");
+    assert_eq!(place.world.entries("proposal.opened").await.len(), 2);
+    let bypassed = place.world.entries("gate.bypassed").await;
+    assert_eq!(bypassed.len(), 1, "{bypassed:#?}");
+    assert_eq!(bypassed[0].revision.as_ref().unwrap().to_string(), past);
+    assert_eq!(bypassed[0].body["proposal"], alone);
+    place.finish();
+}

@@ -25,6 +25,7 @@ async fn a_proposal_lives_from_branch_to_merge() {
             opened_at: world.clock.now(),
             updated_at: None,
             fork: None,
+            merged_by: None,
             state: ProposalState::Open,
         }
     );
