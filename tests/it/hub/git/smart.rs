@@ -59,6 +59,10 @@ pub(in crate::hub) async fn serve(shared: &Arc<Shared>, ask: &Ask) -> Answer {
         return backend(shared, ask, &token.login).await;
     }
     let _changing = shared.changing.lock().await;
+    // Renamed while this waited.
+    if shared.now_called(name) != name {
+        return refused(503, "remote: Internal Server Error");
+    }
     let before = heads(&shared.bare(name));
     let answer = backend(shared, ask, &token.login).await;
     let change = Change {
