@@ -1,8 +1,9 @@
 //! The ledger at a million entries: how fast it grows, is verified and is exported, beside what `sqlite3 -csv` and PostgreSQL's `\copy` need to write
 //! out the same table.
 //!
-//! `cargo bench --bench ledger [-- ENTRIES]`. The entries are those of runs over fifty systems with a change each, as the engine writes them. Every row
-//! of figures is a whole process, measured by the kernel's account of it; a server's share is that of its processes.
+//! `cargo bench --bench ledger [-- ENTRIES [small]]`. The entries are those of runs over fifty systems with a change each, as the engine writes them; or,
+//! `small`, deliveries, which are the shortest that there are. Every row of figures is a whole process, measured by the kernel's account of it; a
+//! server's share is that of its processes.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -35,6 +36,10 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let entries = words.first().map_or(Ok(ENTRIES), |n| n.parse())?;
+    let shape = match words.get(1).map(String::as_str) {
+        Some("small") => Shape::Small,
+        _ => Shape::Changes,
+    };
     let folder = tempfile::tempdir()?;
     let repo = folder.path().join("config.git");
     run(Command::new("git")
@@ -46,7 +51,7 @@ fn main() -> anyhow::Result<()> {
         folder.path().join("lockstep.toml"),
         "store = \"store.db\"\n",
     )?;
-    let grown = tokio::runtime::Runtime::new()?.block_on(grow(&store, entries))?;
+    let grown = tokio::runtime::Runtime::new()?.block_on(grow(&store, entries, shape))?;
     println!(
         "append: {entries} entries in {} runs, {} entries a second, {} a second in transactions of one\n",
         grown.runs,
@@ -133,8 +138,19 @@ fn id(run: u64) -> RunId {
     RunId(uuid::Uuid::from_u128(u128::from(run) + 1))
 }
 
+#[derive(Clone, Copy)]
+enum Shape {
+    Changes,
+    Small,
+}
+
 /// A run's entries as the engine writes them.
-fn entries(run: u64, revision: &Revision, group: &GroupName) -> anyhow::Result<Vec<NewEntry>> {
+fn entries(
+    run: u64,
+    revision: &Revision,
+    group: &GroupName,
+    shape: Shape,
+) -> anyhow::Result<Vec<NewEntry>> {
     let now = at(run)?;
     let entry = |action: &str, system: Option<u64>, body| -> anyhow::Result<NewEntry> {
         Ok(NewEntry {
@@ -150,6 +166,13 @@ fn entries(run: u64, revision: &Revision, group: &GroupName) -> anyhow::Result<V
             body,
         })
     };
+    if matches!(shape, Shape::Small) {
+        let sent = |n| {
+            let body = json!({"id": format!("msg_{run}_{n}"), "to": "status", "attempts": 1});
+            entry("delivery.sent", None, body)
+        };
+        return (0..=SYSTEMS).map(sent).collect();
+    }
     let (base, target) = (Digest::of(b"base"), Digest::of(&run.to_be_bytes()));
     let mut all = Vec::new();
     for system in 0..SYSTEMS {
@@ -173,7 +196,7 @@ fn entries(run: u64, revision: &Revision, group: &GroupName) -> anyhow::Result<V
     Ok(all)
 }
 
-async fn grow(path: &Path, wanted: u64) -> anyhow::Result<Grown> {
+async fn grow(path: &Path, wanted: u64, shape: Shape) -> anyhow::Result<Grown> {
     let store = Store::open(path).await?;
     let (revision, group): (Revision, GroupName) = ("1".repeat(40).parse()?, "hospital".parse()?);
     let runs = wanted.div_ceil(SYSTEMS + 1);
@@ -194,7 +217,7 @@ async fn grow(path: &Path, wanted: u64) -> anyhow::Result<Grown> {
             systems: Vec::new(),
             changes: Vec::new(),
             claims: std::collections::BTreeMap::new(),
-            ledger: entries(run, &revision, &group)?,
+            ledger: entries(run, &revision, &group, shape)?,
             outbox: Vec::new(),
         };
         let begun = Instant::now();
@@ -205,7 +228,7 @@ async fn grow(path: &Path, wanted: u64) -> anyhow::Result<Grown> {
     let rate = (runs * (SYSTEMS + 1)) as f64 / spent.as_secs_f64();
     let one = NewEntry {
         run: None,
-        ..entries(runs, &revision, &group)?.remove(0)
+        ..entries(runs, &revision, &group, shape)?.remove(0)
     };
     let begun = Instant::now();
     for _ in 0..500 {

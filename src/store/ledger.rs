@@ -163,7 +163,13 @@ impl Store {
         (from, until): (Timestamp, Timestamp),
     ) -> Result<BTreeSet<SystemName>, StoreError> {
         let names: Vec<String> = query(
-            "SELECT DISTINCT system FROM ledger WHERE system IS NOT NULL AND at_ms >= $1 AND at_ms < $2",
+            // From one name to the next in the index, not from row to row.
+            "WITH RECURSIVE named (name) AS (\
+                SELECT MIN(system) FROM ledger WHERE system IS NOT NULL \
+                UNION ALL \
+                SELECT (SELECT MIN(system) FROM ledger WHERE system > named.name) FROM named WHERE named.name IS NOT NULL) \
+             SELECT name FROM named WHERE name IS NOT NULL \
+                AND EXISTS (SELECT 1 FROM ledger WHERE system = named.name AND at_ms >= $1 AND at_ms < $2)",
         )
         .bind(ms(from))
         .bind(ms(until))

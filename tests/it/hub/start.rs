@@ -72,7 +72,11 @@ async fn make(root: std::path::PathBuf) -> (Arc<Shared>, emulator::Emulator) {
         base,
         upstream: format!("http://127.0.0.1:{port}"),
         door,
-        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        client: reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap(),
         git: root,
         tokens,
         people: BTreeMap::new(),

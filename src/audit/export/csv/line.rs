@@ -46,24 +46,16 @@ impl Line {
     }
 
     fn quoted(&mut self, text: &str) {
-        let mut parts = text.split('"');
-        if let Some(first) = parts.next() {
-            self.without_nul(first);
+        let mut rest = text.as_bytes();
+        while let Some(at) = memchr::memchr2(b'"', 0, rest) {
+            let (before, found) = rest.split_at(at);
+            self.bytes.extend_from_slice(before);
+            if found.first() == Some(&b'"') {
+                self.bytes.extend_from_slice(b"\"\"");
+            }
+            rest = found.get(1..).unwrap_or_default();
         }
-        for part in parts {
-            self.bytes.extend_from_slice(b"\"\"");
-            self.without_nul(part);
-        }
-    }
-
-    fn without_nul(&mut self, text: &str) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text.as_bytes());
-        if self.bytes.get(start..).is_some_and(|new| new.contains(&0)) {
-            let clean: Vec<u8> = text.bytes().filter(|b| *b != 0).collect();
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(&clean);
-        }
+        self.bytes.extend_from_slice(rest);
     }
 
     /// Ends the row and writes it.
