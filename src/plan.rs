@@ -128,8 +128,14 @@ pub struct SystemPlan {
 impl SystemPlan {
     /// What turns `observed` into `desired`. `kinds` gives directions, `bundle` the documents.
     pub fn new(desired: &State, observed: &State, bundle: &Bundle) -> Self {
+        Self::ruled(desired, observed, bundle, bundle)
+    }
+
+    /// The same with directions by the kinds of another revision, as far as it has them: what a proposal changes is judged by its base.
+    fn ruled(desired: &State, observed: &State, bundle: &Bundle, rules: &Bundle) -> Self {
         let mut changes = diff(observed, desired, |id, before, after| {
-            direction_of(bundle.kind(id.kind()), before, after)
+            let kind = rules.kind(id.kind()).or_else(|| bundle.kind(id.kind()));
+            direction_of(kind, before, after)
         });
         for change in &mut changes {
             change.origin = bundle.get(&change.id).map(|r| Origin {
@@ -195,20 +201,12 @@ impl Plan {
         for (system, desired) in after.project_all(names, when) {
             let had = before.map(|b| b.project_after(&system, when, after, &desired));
             let had = had.unwrap_or_default();
-            let mut plan = SystemPlan::new(&desired, &had, after);
+            let mut plan = SystemPlan::ruled(&desired, &had, after, before.unwrap_or(after));
             for change in plan.changes.iter_mut().filter(|c| c.origin.is_none()) {
                 change.origin = before.and_then(|b| b.get(&change.id)).map(|r| Origin {
                     document: r.document.clone(),
                     line: None,
                 });
-                if let Some(kind) = before.and_then(|b| b.kind(change.id.kind())) {
-                    let spec = |item: &Option<Arc<Item>>| item.as_ref().map(|i| i.spec.clone());
-                    change.direction = direction_of(
-                        Some(kind),
-                        spec(&change.before).as_ref(),
-                        spec(&change.after).as_ref(),
-                    );
-                }
             }
             systems.insert(system, plan);
         }

@@ -24,15 +24,17 @@ use crate::finding::{Finding, Span};
 use crate::ids::{DocPath, KindName, ResourceRef};
 
 mod check;
+mod direction;
 mod pointer;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-/// A kind given by a JSON Schema. Changes to it are neutral: nobody knows which way is more.
+/// A kind given by a JSON Schema. Changes to it are neutral where the schema does not say which way is more.
 pub struct CustomKind {
     name: KindName,
+    rules: direction::Rules,
     validator: jsonschema::Validator,
 }
 
@@ -69,8 +71,8 @@ impl Kind for CustomKind {
         self.name.as_str()
     }
 
-    fn direction(&self, _: Option<&Value>, _: Option<&Value>) -> Direction {
-        Direction::Neutral
+    fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
+        self.rules.direction(before, after)
     }
 
     fn describe(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jsonschema::{Draft, PatternOptions, Validator};
 
 use super::pointer::follow;
-use super::{CustomKind, kind_of_schema};
+use super::{CustomKind, direction, kind_of_schema};
 use crate::document::faults::Faults;
 use crate::document::fields::{self, Fields};
 use crate::document::json;
@@ -44,12 +44,14 @@ pub(super) fn schema(faults: &mut Faults<'_>) -> Option<CustomKind> {
             Some("refer to fewer things, fewer times".to_owned()),
         );
     }
+    let rules = direction::rules(faults, &node);
     if !faults.is_clean() {
         return None;
     }
     let validator = validator(faults, &node)?;
     Some(CustomKind {
         name: name?,
+        rules,
         validator,
     })
 }

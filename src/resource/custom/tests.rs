@@ -234,3 +234,32 @@ fn changes_are_told_by_member() {
     );
     assert_eq!(kind.direction(None, Some(&after)), Direction::Neutral);
 }
+
+#[test]
+fn a_schema_says_which_way_is_more() {
+    let text = r#"{"x-direction": {"create": "widening"}, "type": "object", "properties": {"cutoff": {"type": "string", "x-direction": "up"}}}"#;
+    let kind = schema(text).0.unwrap();
+    let day = |day: &str| json!({"cutoff": day});
+    let direction = |b: Option<&str>, a: Option<&str>| {
+        let (b, a) = (b.map(day), a.map(day));
+        kind.direction(b.as_ref(), a.as_ref())
+    };
+    assert_eq!(direction(None, Some("2026-04-25")), Direction::Widening);
+    assert_eq!(direction(Some("2026-04-25"), None), Direction::Narrowing);
+    assert_eq!(
+        direction(Some("2026-04-25"), Some("2026-04-24")),
+        Direction::Narrowing
+    );
+    for wrong in [
+        r#"{"x-direction": "up"}"#,
+        r#"{"x-direction": {"update": "widening"}}"#,
+        r#"{"x-direction": {"create": "wider"}}"#,
+        r#"{"properties": {"a": {"x-direction": "higher"}}}"#,
+    ] {
+        let (kind, findings) = schema(wrong);
+        assert!(
+            kind.is_none() && findings.len() == 1,
+            "{wrong}: {findings:?}"
+        );
+    }
+}
