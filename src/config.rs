@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{GroupName, KindName, SystemName};
 
 mod called;
+pub mod calls;
 pub mod connectors;
 pub mod places;
 pub mod read;
@@ -52,6 +53,8 @@ pub struct System {
     pub kinds: BTreeSet<KindName>,
     pub mode: Mode,
     pub drift: DriftPolicy,
+    /// How it may be called.
+    pub limits: calls::CallLimits,
 }
 
 /// How far Lockstep may go on a system: a new one climbs these, one proposal each.

@@ -20,6 +20,7 @@ pub use crate::record::{ConnectorError, Reason, Receipt};
 pub mod file;
 pub mod http;
 mod journal;
+mod limited;
 pub mod registry;
 pub mod shelf;
 

@@ -10,6 +10,7 @@ use crate::document::{data, faults::Faults, suggest};
 use crate::finding::Finding;
 use crate::ids::{DocPath, KindName};
 
+mod calls;
 mod groups;
 mod limits;
 mod names;

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::file::{FileConnector, FileSettings};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
+use super::limited::Limited;
 use super::shelf::Shelf;
 use super::{Apply, Observe};
 use crate::config::System;
@@ -99,14 +100,21 @@ pub fn connect(
     };
     let row = CONNECTORS.iter().find(|(name, _)| name == connector);
     match row {
-        Some((_, Some(connect))) => connect(&Request {
-            name,
-            system,
-            credentials,
-            timeouts,
-            files,
-            shelf,
-        }),
+        Some((_, Some(connect))) => {
+            let timeouts = Timeouts {
+                request: system.limits.timeout.unwrap_or(timeouts.request),
+                ..timeouts
+            };
+            connect(&Request {
+                name,
+                system,
+                credentials,
+                timeouts,
+                files,
+                shelf,
+            })
+            .map(|connector| Limited::within(&system.limits, connector))
+        }
         Some((_, None)) => Err(ConnectError::NotBuilt {
             connector: connector.clone(),
             known: known(),

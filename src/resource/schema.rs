@@ -219,6 +219,26 @@ fn system() -> Value {
             "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of resource it takes"},
             "mode": {"enum": ["observe", "detect", "upsert", "enforce"], "default": "enforce"},
             "drift": {"enum": ["heal", "report", "propose"], "default": "heal"},
+            "limits": {
+                "type": "object",
+                "description": "How it may be called",
+                "properties": {
+                    "concurrency": {"type": "integer", "minimum": 1, "description": "Calls under way at one time"},
+                    "rate": text("Calls a second or minute: 10/s, 300/m"),
+                    "timeout": text("For one call: 30s, 2m, 500ms"),
+                    "batch": {"type": "integer", "minimum": 1, "description": "How many of the 256 parts of its state one call reads"},
+                    "breaker": {
+                        "type": "object",
+                        "properties": {
+                            "failures": {"type": "integer", "minimum": 1, "description": "So many calls in a row that failed"},
+                            "pause": text("and it is left in peace for this long"),
+                        },
+                        "required": ["failures", "pause"],
+                        "additionalProperties": false,
+                    },
+                },
+                "additionalProperties": false,
+            },
         },
         "required": ["connector"],
     })

@@ -11,6 +11,7 @@ mod audit;
 mod ci;
 mod comments;
 mod crash;
+mod custom_kind;
 mod dating;
 mod disk;
 mod drift;
@@ -26,6 +27,7 @@ mod hook;
 mod hub;
 #[cfg(test)]
 mod left;
+mod limits;
 mod outbox;
 mod ownership;
 mod passed;

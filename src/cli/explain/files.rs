@@ -176,6 +176,7 @@ fn of_system(system: &System, group: Option<String>) -> Vec<(&'static str, Strin
         kinds,
         mode,
         drift,
+        limits: _,
     } = system;
     let mut says = vec![
         ("connector", connector.clone()),

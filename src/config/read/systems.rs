@@ -21,6 +21,7 @@ const SYSTEM: &[&str] = &[
     "kinds",
     "mode",
     "drift",
+    "limits",
 ];
 
 impl Reader<'_, '_> {
@@ -116,6 +117,7 @@ impl Reader<'_, '_> {
             connector: connector.map_or("", |form| form.name).to_owned(),
             settings: self.settings(connector, &fields, &what),
             credential: self.credential(&fields),
+            limits: self.call_limits(&fields),
             kinds,
             mode: fields
                 .choice(

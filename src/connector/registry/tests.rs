@@ -15,6 +15,7 @@ fn system(connector: &str, settings: Value, credential: Option<&str>) -> System 
         kinds: BTreeSet::new(),
         mode: Mode::Enforce,
         drift: DriftPolicy::Heal,
+        limits: crate::config::calls::CallLimits::default(),
     }
 }
 

@@ -46,6 +46,7 @@ fn system(url: &str) -> System {
         kinds: ["FeatureFlag".parse().unwrap()].into(),
         mode: crate::config::Mode::Enforce,
         drift: crate::config::DriftPolicy::Heal,
+        limits: crate::config::calls::CallLimits::default(),
     }
 }
 

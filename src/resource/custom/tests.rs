@@ -257,9 +257,6 @@ fn a_schema_says_which_way_is_more() {
         r#"{"properties": {"a": {"x-direction": "higher"}}}"#,
     ] {
         let (kind, findings) = schema(wrong);
-        assert!(
-            kind.is_none() && findings.len() == 1,
-            "{wrong}: {findings:?}"
-        );
+        assert!(kind.is_none() && !findings.is_empty(), "{wrong}");
     }
 }

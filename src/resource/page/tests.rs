@@ -26,6 +26,7 @@ pub(crate) fn config() -> Config {
         kinds: kinds.iter().map(|k| k.parse().unwrap()).collect(),
         mode: Default::default(),
         drift: Default::default(),
+        limits: crate::config::calls::CallLimits::default(),
     };
     let both = ["Requirement", "ComplianceItem", "Notice"];
     let all = [
