@@ -58,18 +58,39 @@ pub const CONNECTORS: &[ConnectorForm] = &[
     planned("redis"),
     ConnectorForm {
         name: "file",
-        settings: Some(&[Setting {
-            key: "path",
-            example: "path: legacy/flags.json",
-            required: true,
-            // Where it may lie is the server's to say.
-            check: Check::Text(|_| Ok(())),
-        }]),
+        settings: Some(&[
+            Setting {
+                key: "path",
+                example: "path: legacy/flags.json",
+                required: true,
+                // Where it may lie is the server's to say.
+                check: Check::Text(|_| Ok(())),
+            },
+            Setting {
+                key: "format",
+                example: "format: yaml",
+                required: false,
+                check: Check::Text(file_format),
+            },
+        ]),
         credential: false,
     },
     planned("scim"),
     planned("unleash"),
 ];
+
+/// The forms in which a system that is a file may be written. The first is what it is without a word.
+pub const FILE_FORMATS: &[&str] = &["json", "yaml", "toml", "env", "flagd", "folder"];
+
+fn file_format(text: &str) -> Result<(), String> {
+    if FILE_FORMATS.contains(&text) {
+        return Ok(());
+    }
+    Err(format!(
+        "a file has no such format; it is one of {}",
+        FILE_FORMATS.join(", ")
+    ))
+}
 
 const fn planned(name: &'static str) -> ConnectorForm {
     ConnectorForm {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::file::{FileConnector, FileSettings};
+use super::file::{FileConnector, FileSettings, Format};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::{Apply, Observe};
 use crate::config::System;
@@ -173,8 +173,9 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         files,
     } = request;
     let wrong = |message: String| ConnectError::Settings { message };
-    if let Some(key) = system.settings.keys().find(|key| *key != "path") {
-        let message = format!("the file connector has no setting {key:?}; it has path");
+    let known = |key: &&String| matches!(key.as_str(), "path" | "format");
+    if let Some(key) = system.settings.keys().find(|key| !known(key)) {
+        let message = format!("the file connector has no setting {key:?}; it has path and format");
         return Err(wrong(message));
     }
     if system.credential.is_some() {
@@ -187,6 +188,14 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
     let path = path
         .parse()
         .map_err(|e: super::file::FilePathError| wrong(e.to_string()))?;
+    let format = match system.settings.get("format") {
+        None => Format::default(),
+        Some(format) => format
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|e: super::file::UnknownFormat| wrong(e.to_string()))?,
+    };
     let root = files.ok_or_else(|| {
         wrong(
             "this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = \"DIR\""
@@ -197,5 +206,6 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         system: (*name).clone(),
         root: root.to_owned(),
         path,
+        format,
     })))
 }

@@ -96,7 +96,12 @@ macro_rules! behaviours {
 
 rigs! {
     http: http::OverHttp,
-    file: file::OverFile,
+    file: file::OverFile<file::Json>,
+    file_yaml: file::OverFile<file::Yaml>,
+    file_toml: file::OverFile<file::Toml>,
+    file_env: file::OverFile<file::Env>,
+    file_flagd: file::OverFile<file::Flagd>,
+    file_folder: file::OverFile<file::Folder>,
 }
 
 fn item(name: &str, spec: Value) -> Arc<Item> {

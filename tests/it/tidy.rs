@@ -34,7 +34,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("system_api", &["ids", "state", "plan"]),
     (
         "connector",
-        &["ids", "state", "config", "plan", "record", "system_api"],
+        // Of documents it knows the one reader of YAML.
+        &[
+            "ids",
+            "state",
+            "document",
+            "config",
+            "plan",
+            "record",
+            "system_api",
+        ],
     ),
     ("settings", &["tlog", "resource"]),
     ("repo", &["ids", "document"]),

@@ -110,7 +110,7 @@ fn what_cannot_be_connected_says_why() {
     the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
     the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
     the file connector needs a path, such as legacy/flags.json
-    the file connector has no setting "url"; it has path
+    the file connector has no setting "url"; it has path and format
     the file connector takes no credential
     "/etc/passwd" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
     "a/../../b.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
