@@ -340,7 +340,7 @@ fn cpu_of_threads() -> anyhow::Result<f64> {
 fn counting(app: &App, requests: &Arc<AtomicUsize>) -> anyhow::Result<Engine> {
     let requests = requests.clone();
     let connect: lockstep::engine::Connect = Box::new(move |name, system| {
-        let inner = registry::connect(name, system, &|_, _| None, Timeouts::default(), None)
+        let inner = registry::connect(name, system, &|_, _| None, Timeouts::default(), None, None)
             .map_err(|e| e.to_string())?;
         Ok(Arc::new(Counting {
             inner,

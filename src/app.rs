@@ -10,6 +10,7 @@ use crate::audit::key;
 use crate::audit::signing::Signing;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, System};
+use crate::connector::shelf::Shelf;
 use crate::connector::{Apply, Observe, registry};
 use crate::engine::{self, Engine, Head, Timing};
 use crate::forge::Forge;
@@ -24,6 +25,10 @@ use crate::sink::Sink;
 use crate::sink::webhook::Webhook;
 use crate::store::{Duty, Store};
 use crate::tlog::VerifierKey;
+
+mod shelf;
+
+use shelf::StoreShelf;
 
 /// What the store remembers a person's word by that it begins with nothing on purpose.
 const BEGUN_ANEW: &str = "begun-anew";
@@ -97,7 +102,7 @@ impl App {
 
     /// The engine, connected as the settings say.
     pub fn engine(&self) -> anyhow::Result<Engine> {
-        let settings = self.settings.clone();
+        let (settings, store) = (self.settings.clone(), self.store.clone());
         let timing = Timing {
             prepare: settings.timeouts.prepare,
             commit: settings.timeouts.commit,
@@ -110,7 +115,7 @@ impl App {
             self.repo.clone(),
             &self.settings.branch,
             self.clock.clone(),
-            Box::new(move |name, system| connect(name, system, &settings)),
+            Box::new(move |name, system| connect(name, system, &settings, &store)),
             timing,
             self.holder.clone(),
             "lockstep/engine".parse()?,
@@ -415,6 +420,7 @@ fn connect(
     name: &SystemName,
     system: &System,
     settings: &Settings,
+    store: &Store,
 ) -> Result<Arc<dyn Apply>, String> {
     registry::connect(
         name,
@@ -422,16 +428,18 @@ fn connect(
         &credentials(settings),
         timeouts(settings),
         settings.files.as_deref(),
+        Some(shelf(name, store)),
     )
     .map(Arc::from)
     .map_err(|e| e.to_string())
 }
 
-/// The reading half of a system's connector: all that planning is given.
+/// The reading half of a system's connector: all that planning is given. Without a store, what the connector keeps there is not known.
 pub fn observe_only(
     name: &SystemName,
     system: &System,
     settings: &Settings,
+    store: Option<&Store>,
 ) -> Result<Box<dyn Observe>, String> {
     registry::observe_only(
         name,
@@ -439,8 +447,13 @@ pub fn observe_only(
         &credentials(settings),
         timeouts(settings),
         settings.files.as_deref(),
+        store.map(|store| shelf(name, store)),
     )
     .map_err(|e| e.to_string())
+}
+
+fn shelf(system: &SystemName, store: &Store) -> Arc<dyn Shelf> {
+    Arc::new(StoreShelf::new(store.clone(), system.clone()))
 }
 
 fn timeouts(settings: &Settings) -> registry::Timeouts {

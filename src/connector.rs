@@ -21,6 +21,7 @@ pub mod file;
 pub mod http;
 mod journal;
 pub mod registry;
+pub mod shelf;
 
 #[cfg(test)]
 mod suite;

@@ -32,6 +32,7 @@ mod reader;
 mod recorded;
 mod releases;
 mod runs;
+mod shelf;
 mod systems;
 mod upgraded;
 mod values;

@@ -1,7 +1,7 @@
 //! The tables beside the ledger, held against what it says of them: runs, their decisions and what they count against the ceilings, releases, and
 //! commands. Each row there has one entry that keeps its digest; so none is altered, added or dropped unnoticed.
 //!
-//! Not held against it: where systems and groups stand, leases, heat and deliveries owed. They are overwritten as things move, and are
+//! Not held against it: where systems and groups stand, leases, heat, what connectors keep and deliveries owed. They are overwritten as things move, and are
 //! found out anew from git and the systems.
 
 use std::collections::BTreeSet;

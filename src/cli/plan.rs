@@ -18,6 +18,7 @@ use crate::ids::SystemName;
 use crate::plan::{Plan, SystemPlan};
 use crate::resource::Bundle;
 use crate::state::State;
+use crate::store::Store;
 use crate::view::{self, DateView, PlanView, ReportView};
 
 #[derive(Debug, Args)]
@@ -107,6 +108,12 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
 /// Where a system is and with which credential it is asked is read from `judge`, what a proposal is judged by, or else the main branch: what
 /// a proposal says of that is data, and nothing is sent where it leads.
 async fn live(bundle: &Bundle, judge: &Config, now: Timestamp, env: &Env) -> anyhow::Result<Plan> {
+    // What can't be opened is not needed by every connector: those that do need it say so.
+    let store = app::known_store(&env.settings).await;
+    let store = store.unwrap_or_else(|why| {
+        talk(&format!("{why}; planned without the store"));
+        None
+    });
     let asked = bundle.config.systems.iter().map(async |(name, system)| {
         let desired = bundle.project_at(name, now);
         let observed = match judge.systems.get(name) {
@@ -116,7 +123,7 @@ async fn live(bundle: &Bundle, judge: &Config, now: Timestamp, env: &Env) -> any
                         "{name}: its connector, address or credential is another than what is merged; asked where it is now"
                     ));
                 }
-                read(name, known, &desired, env).await
+                read(name, known, &desired, env, store.as_ref()).await
             }
             None => {
                 talk(&format!(
@@ -156,8 +163,9 @@ async fn read(
     system: &System,
     desired: &State,
     env: &Env,
+    store: Option<&Store>,
 ) -> Result<State, String> {
-    let connector = app::observe_only(name, system, &env.settings)?;
+    let connector = app::observe_only(name, system, &env.settings, store)?;
     engine::observe(&*connector, None, desired, Hope::Unknown)
         .await
         .map_err(|e| e.to_string())

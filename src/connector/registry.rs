@@ -1,6 +1,7 @@
 //! The connectors by name: the only place where one is registered.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::file::{FileConnector, FileSettings, Format};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
+use super::shelf::Shelf;
 use super::{Apply, Observe};
 use crate::config::System;
 use crate::config::connectors::address;
@@ -62,6 +64,8 @@ struct Request<'a> {
     credentials: Credentials<'a>,
     timeouts: Timeouts,
     files: Option<&'a Path>,
+    #[expect(dead_code, reason = "no connector in this build keeps anything")]
+    shelf: Option<Arc<dyn Shelf>>,
 }
 
 type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
@@ -78,13 +82,14 @@ const CONNECTORS: &[(&str, Option<Connect>)] = &[
 ];
 
 /// A connector that may change the system: for the engine alone. `files` is the server's folder for systems that are files; what
-/// `lockstep.yaml` says can't lead out of it.
+/// `lockstep.yaml` says can't lead out of it. `shelf` is the system's own, where there is a store.
 pub fn connect(
     name: &SystemName,
     system: &System,
     credentials: Credentials<'_>,
     timeouts: Timeouts,
     files: Option<&Path>,
+    shelf: Option<Arc<dyn Shelf>>,
 ) -> Result<Box<dyn Apply>, ConnectError> {
     let connector = &system.connector;
     let known = || {
@@ -100,6 +105,7 @@ pub fn connect(
             credentials,
             timeouts,
             files,
+            shelf,
         }),
         Some((_, None)) => Err(ConnectError::NotBuilt {
             connector: connector.clone(),
@@ -119,8 +125,9 @@ pub fn observe_only(
     credentials: Credentials<'_>,
     timeouts: Timeouts,
     files: Option<&Path>,
+    shelf: Option<Arc<dyn Shelf>>,
 ) -> Result<Box<dyn Observe>, ConnectError> {
-    let connector: Box<dyn Observe> = connect(name, system, credentials, timeouts, files)?;
+    let connector: Box<dyn Observe> = connect(name, system, credentials, timeouts, files, shelf)?;
     Ok(connector)
 }
 
@@ -131,6 +138,7 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         credentials,
         timeouts,
         files: _,
+        shelf: _,
     } = request;
     let wrong = |message: String| ConnectError::Settings { message };
     if let Some(key) = system.settings.keys().find(|key| *key != "url") {
@@ -171,6 +179,7 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         credentials: _,
         timeouts: _,
         files,
+        shelf: _,
     } = request;
     let wrong = |message: String| ConnectError::Settings { message };
     let known = |key: &&String| matches!(key.as_str(), "path" | "format");

@@ -164,6 +164,16 @@ const TABLES: &[Table] = &[
         key: &["system", "id"],
     },
     Table {
+        name: "shelf",
+        columns: &[
+            ("system", Text),
+            ("name", Text),
+            ("digest", Text),
+            ("body", Text),
+        ],
+        key: &["system", "name"],
+    },
+    Table {
         name: "deliveries",
         columns: &[("id", Text), ("at_ms", Int)],
         key: &["id"],

@@ -293,7 +293,7 @@ async fn feeds(
                 why,
             });
         };
-        match app::observe_only(name, system, &app.settings) {
+        match app::observe_only(name, system, &app.settings, Some(&app.store)) {
             Err(why) => gap(true, format!("its audit feed can't be asked: {why}")),
             Ok(link) if !link.capabilities().audit => gap(
                 false,

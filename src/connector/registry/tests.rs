@@ -26,9 +26,16 @@ fn error(system: &System) -> String {
     };
     let name = "medical".parse().unwrap();
     let files = (system.title.is_none()).then_some(Path::new("files"));
-    observe_only(&name, system, &credentials, Timeouts::default(), files)
-        .err()
-        .map_or_else(String::new, |e| e.to_string())
+    observe_only(
+        &name,
+        system,
+        &credentials,
+        Timeouts::default(),
+        files,
+        None,
+    )
+    .err()
+    .map_or_else(String::new, |e| e.to_string())
 }
 
 #[test]

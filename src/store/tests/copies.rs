@@ -39,6 +39,8 @@ async fn used(place: &Place) -> Store {
     store.release(&release).await.unwrap();
     let flag: ResourceRef = "FeatureFlag/a".parse().unwrap();
     store.add_heat(&medical(), &flag, at(0)).await.unwrap();
+    let kept = store.put_on_shelf(&medical(), "journal", None, "帳").await;
+    assert!(kept.unwrap().is_some());
     store.take_delivery("id", at(0)).await.unwrap();
     store.first("remarks", at(0)).await.unwrap();
     let said = SaidRow {
@@ -68,9 +70,10 @@ async fn all_of(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
     let release = store.find_release(plan).await.unwrap();
     let said = store.said(7).await.unwrap();
     let first = store.first("remarks", at(99)).await.unwrap();
+    let shelf = store.on_shelf(&medical(), "journal").await.unwrap();
     (
         (group_row, runs, systems, entries),
-        (undelivered, changes, release, said, first),
+        (undelivered, changes, release, said, first, shelf),
     )
 }
 

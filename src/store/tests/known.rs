@@ -327,7 +327,44 @@ async fn a_store_is_claimed_by_one_and_what_the_dead_wrote_keeps_nobody_out() {
     assert_eq!(running.since, Some(at(7)));
 }
 
+async fn what_a_connector_keeps_is_replaced_only_by_who_knows_it(place: Place) {
+    let (store, other) = (place.open().await, place.open().await);
+    let put = async |store: &Store, name: &str, over, text: &str| {
+        let put = store.put_on_shelf(&medical(), name, over, text).await;
+        put.unwrap()
+    };
+    let read = async |store: &Store, name: &str| store.on_shelf(&medical(), name).await.unwrap();
+    assert_eq!(read(&store, "journal").await, None);
+    let first = put(&store, "journal", None, "{\"n\": 1}").await.unwrap();
+    assert_eq!(put(&other, "journal", None, "{}").await, None);
+    let second = put(&other, "journal", Some(first), "{\"n\": 2}").await;
+    assert_eq!(put(&store, "journal", Some(first), "{}").await, None);
+    let kept = read(&store, "journal").await.unwrap();
+    assert_eq!(kept, (second.unwrap(), "{\"n\": 2}".to_owned()));
+    // The same text again is no other one's.
+    assert_eq!(put(&store, "journal", second, &kept.1).await, second);
+
+    for name in ["a/2", "a/1", "a0", "a", "帳/1"] {
+        put(&store, name, None, "").await.unwrap();
+    }
+    let names = store.shelf_names(&medical(), "a/").await.unwrap();
+    assert_eq!(names, ["a/1", "a/2"]);
+    let all = store.shelf_names(&medical(), "").await.unwrap();
+    assert_eq!(all, ["a", "a/1", "a/2", "a0", "journal", "帳/1"]);
+    let elsewhere: SystemName = "voicedrive".parse().unwrap();
+    assert_eq!(store.shelf_names(&elsewhere, "").await.unwrap(), [""; 0]);
+    assert_eq!(store.on_shelf(&elsewhere, "journal").await.unwrap(), None);
+
+    for _ in 0..2 {
+        store.clear_from_shelf(&medical(), "journal").await.unwrap();
+        assert_eq!(read(&other, "journal").await, None);
+    }
+    // What was read before it was cleared is not written over what comes after.
+    assert_eq!(put(&other, "journal", second, "{}").await, None);
+}
+
 on_each_engine![
+    what_a_connector_keeps_is_replaced_only_by_who_knows_it,
     a_failed_revision_stays_until_it_is_cleared_on_purpose,
     a_silent_system_keeps_what_was_known_of_it,
     changes_are_kept_by_resource_and_creates_are_not,
