@@ -90,6 +90,7 @@ impl Drop for World {
 
 impl World {
     /// The ends of all logs, for whoever reads of a test that failed.
+    #[expect(clippy::print_stderr, reason = "the tests' runner shows it")]
     fn show_logs(&self) {
         let files = std::fs::read_dir(self.dir.path()).into_iter().flatten();
         for file in files.flatten().map(|entry| entry.path()) {
