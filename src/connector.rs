@@ -20,6 +20,7 @@ pub use crate::record::{ConnectorError, Reason, Receipt};
 pub mod file;
 pub mod http;
 mod journal;
+pub mod pull;
 pub mod registry;
 pub mod shelf;
 

@@ -16,6 +16,7 @@ use crate::state::{Item, Spec, State};
 mod behaviours;
 mod file;
 mod http;
+mod pull;
 mod table;
 
 const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -102,6 +103,7 @@ rigs! {
     file_env: file::OverFile<file::Env>,
     file_flagd: file::OverFile<file::Flagd>,
     file_folder: file::OverFile<file::Folder>,
+    pull: pull::OverPull,
 }
 
 fn item(name: &str, spec: Value) -> Arc<Item> {

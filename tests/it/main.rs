@@ -29,6 +29,7 @@ mod left;
 mod outbox;
 mod ownership;
 mod promises;
+mod pull;
 #[cfg(test)]
 mod replicas;
 mod secrets;

@@ -105,8 +105,8 @@ fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    there is no connector "grpc"; there is http, file
-    the connector "redis" is not in this build; there is http, file
+    there is no connector "grpc"; there is http, pull, file
+    the connector "redis" is not in this build; there is http, pull, file
     the http connector needs a url, such as https://medical.example.org
     the host in the url can't be read
     the url of a system holds no user or password; name a credential instead
