@@ -26,9 +26,10 @@ use crate::sink::webhook::Webhook;
 use crate::store::{Duty, Store};
 use crate::tlog::VerifierKey;
 
+mod pull;
 mod shelf;
 
-use shelf::StoreShelf;
+use shelf::{Bell, StoreShelf};
 
 /// What the store remembers a person's word by that it begins with nothing on purpose.
 const BEGUN_ANEW: &str = "begun-anew";
@@ -41,6 +42,7 @@ pub struct App {
     pub forge: Arc<dyn Forge>,
     pub gate: Gate,
     pub clock: Arc<dyn Clock>,
+    bell: Bell,
     /// Unique to this start of the process: two starts are two holders of a lease.
     pub holder: String,
 }
@@ -80,6 +82,7 @@ impl App {
             forge,
             gate,
             clock,
+            bell: Bell::default(),
             holder: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4()),
         })
     }
@@ -103,6 +106,7 @@ impl App {
     /// The engine, connected as the settings say.
     pub fn engine(&self) -> anyhow::Result<Engine> {
         let (settings, store) = (self.settings.clone(), self.store.clone());
+        let bell = self.bell.clone();
         let timing = Timing {
             prepare: settings.timeouts.prepare,
             commit: settings.timeouts.commit,
@@ -115,7 +119,7 @@ impl App {
             self.repo.clone(),
             &self.settings.branch,
             self.clock.clone(),
-            Box::new(move |name, system| connect(name, system, &settings, &store)),
+            Box::new(move |name, system| connect(name, system, &settings, (&store, &bell))),
             timing,
             self.holder.clone(),
             "lockstep/engine".parse()?,
@@ -420,7 +424,7 @@ fn connect(
     name: &SystemName,
     system: &System,
     settings: &Settings,
-    store: &Store,
+    (store, bell): (&Store, &Bell),
 ) -> Result<Arc<dyn Apply>, String> {
     registry::connect(
         name,
@@ -428,7 +432,7 @@ fn connect(
         &credentials(settings),
         timeouts(settings),
         settings.files.as_deref(),
-        Some(shelf(name, store)),
+        Some(shelf(name, store, bell)),
     )
     .map(Arc::from)
     .map_err(|e| e.to_string())
@@ -447,13 +451,13 @@ pub fn observe_only(
         &credentials(settings),
         timeouts(settings),
         settings.files.as_deref(),
-        store.map(|store| shelf(name, store)),
+        store.map(|store| shelf(name, store, &Bell::default())),
     )
     .map_err(|e| e.to_string())
 }
 
-fn shelf(system: &SystemName, store: &Store) -> Arc<dyn Shelf> {
-    Arc::new(StoreShelf::new(store.clone(), system.clone()))
+fn shelf(system: &SystemName, store: &Store, bell: &Bell) -> Arc<dyn Shelf> {
+    Arc::new(StoreShelf::new(store.clone(), system.clone(), bell.clone()))
 }
 
 fn timeouts(settings: &Settings) -> registry::Timeouts {

@@ -21,6 +21,7 @@ pub mod file;
 pub mod http;
 mod journal;
 mod limited;
+pub mod pull;
 pub mod registry;
 pub mod shelf;
 

@@ -1,22 +1,31 @@
 //! The store as a connector's shelf: one system's part of it. Here because a connector knows no store, and the store no connectors.
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::connector::ConnectorError;
 use crate::connector::shelf::{Kept, Put, Shelf};
 use crate::ids::{Digest, SystemName};
 use crate::store::{Store, StoreError};
 
+/// Rings when this process has put something on any shelf: whoever serves a system that asks looks sooner.
+pub(super) type Bell = watch::Sender<u64>;
+
 /// One system's shelf, kept in the store.
 #[derive(Debug, Clone)]
 pub(super) struct StoreShelf {
     store: Store,
     system: SystemName,
+    bell: Bell,
 }
 
 impl StoreShelf {
-    pub(super) fn new(store: Store, system: SystemName) -> Self {
-        Self { store, system }
+    pub(super) fn new(store: Store, system: SystemName, bell: Bell) -> Self {
+        Self {
+            store,
+            system,
+            bell,
+        }
     }
 }
 
@@ -44,7 +53,9 @@ impl Shelf for StoreShelf {
         }
         let store = &self.store;
         let put = store.put_on_shelf(&self.system, name, over, text).await;
-        Ok(put.map_err(failed)?.map_or(Put::Overtaken, Put::Done))
+        let put = put.map_err(failed)?.map_or(Put::Overtaken, Put::Done);
+        self.bell.send_modify(|n| *n += 1);
+        Ok(put)
     }
 
     async fn delete(&self, name: &str) -> Result<(), ConnectorError> {
@@ -75,9 +86,11 @@ mod tests {
     #[tokio::test]
     async fn the_store_is_a_shelf() {
         let store = Store::temporary().await.unwrap();
-        let shelf = StoreShelf::new(store.clone(), "medical".parse().unwrap());
-        let other = StoreShelf::new(store, "medical".parse().unwrap());
+        let (bell, heard) = watch::channel(0);
+        let of = || StoreShelf::new(store.clone(), "medical".parse().unwrap(), bell.clone());
+        let (shelf, other) = (of(), of());
         keeps_its_word(&shelf, &other).await;
+        assert!(heard.has_changed().unwrap(), "writing rings");
         // PostgreSQL's text can't hold one, and what is kept comes back as it was or not at all.
         let zero = shelf.write("zero", None, "a\0b").await.unwrap_err();
         assert!(matches!(zero, ConnectorError::Terminal { .. }), "{zero}");

@@ -17,7 +17,7 @@ use crate::forge::{ForgeError, Logins};
 use crate::gate;
 use crate::ops::outbox::Sender;
 use crate::ops::remarks::Listener;
-use crate::serve::{self, Hooks, Pages};
+use crate::serve::{self, Hooks, Pages, Served};
 use crate::settings::Settings;
 use crate::store::{Duty, News, Topic};
 
@@ -288,11 +288,16 @@ async fn listen(
         store: app.store.clone(),
         language: settings.language,
     });
+    let served = Served {
+        hooks,
+        pages,
+        systems: Some(app.counters()),
+    };
     Ok(async move {
         let Some(listener) = listener else {
             return std::future::pending().await;
         };
-        if let Err(error) = serve::serve(listener, hooks, pages, stopped).await {
+        if let Err(error) = serve::serve(listener, served, stopped).await {
             tracing::error!(%error, "requests are not answered any more; polling goes on");
         }
         std::future::pending::<()>().await;

@@ -1,6 +1,9 @@
 //! What each connector asks of a system in `lockstep.yaml`, so far as the text alone can tell. How a system is spoken to, and what
 //! the server has to give for it, is not known here.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use serde_json::Value;
 use url::{ParseError, Url};
 
@@ -53,23 +56,64 @@ pub const CONNECTORS: &[ConnectorForm] = &[
         }]),
         credential: true,
     },
-    planned("pull"),
+    ConnectorForm {
+        name: "pull",
+        settings: Some(&[Setting {
+            key: "stale_after",
+            example: "stale_after: 5m",
+            required: false,
+            check: Check::Text(|text| patience(text).map(drop)),
+        }]),
+        credential: true,
+    },
     planned("postgres"),
     planned("redis"),
     ConnectorForm {
         name: "file",
-        settings: Some(&[Setting {
-            key: "path",
-            example: "path: legacy/flags.json",
-            required: true,
-            // Where it may lie is the server's to say.
-            check: Check::Text(|_| Ok(())),
-        }]),
+        settings: Some(&[
+            Setting {
+                key: "path",
+                example: "path: legacy/flags.json",
+                required: true,
+                // Where it may lie is the server's to say.
+                check: Check::Text(|_| Ok(())),
+            },
+            Setting {
+                key: "format",
+                example: "format: yaml",
+                required: false,
+                check: Check::Text(file_format),
+            },
+        ]),
         credential: false,
     },
     planned("scim"),
     planned("unleash"),
 ];
+
+/// The forms in which a system that is a file may be written. The first is what it is without a word.
+pub const FILE_FORMATS: &[&str] = &["json", "yaml", "toml", "env", "flagd", "folder"];
+
+fn file_format(text: &str) -> Result<(), String> {
+    if FILE_FORMATS.contains(&text) {
+        return Ok(());
+    }
+    Err(format!(
+        "a file has no such format; it is one of {}",
+        FILE_FORMATS.join(", ")
+    ))
+}
+
+/// How long a system may say nothing: `5m`, `90s`.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    const RANGE: std::ops::RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+    let duration = text.parse::<SignedDuration>().ok();
+    let duration = duration.and_then(|d| Duration::try_from(d).ok());
+    duration
+        .filter(|d| RANGE.contains(d))
+        .ok_or_else(|| "it is no duration from 1s to 24h".to_owned())
+}
 
 const fn planned(name: &'static str) -> ConnectorForm {
     ConnectorForm {

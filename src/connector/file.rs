@@ -1,6 +1,6 @@
-//! The `file` connector: a system whose state is one JSON file that other programs read.
+//! The `file` connector: a system whose state is one file, or a folder of them, that other programs read.
 //!
-//! The file is replaced as a whole by a rename, so a reader sees the old state or the new one and nothing between. What is prepared
+//! A file is replaced as a whole by a rename, so a reader sees the old state or the new one and nothing between. What is prepared
 //! waits in a folder beside it, and survives a restart; `docs/connectors.md` says what lies where. The path comes from the config
 //! repo, which a proposal may change, so it can't leave the folder that the server's own settings give (`[files] root`).
 //!
@@ -20,7 +20,10 @@ use crate::state::Item;
 
 mod content;
 mod desk;
+mod folder;
+mod format;
 mod kept;
+mod path;
 mod place;
 
 #[cfg(test)]
@@ -28,7 +31,9 @@ mod tests;
 
 use content::Content;
 use desk::Desk;
-pub use place::{FilePath, FilePathError};
+use format::Loaded;
+pub use format::{Format, UnknownFormat};
+pub use path::{FilePath, FilePathError};
 use place::{Found, Place};
 
 /// What the connector is made of.
@@ -38,8 +43,9 @@ pub struct FileSettings {
     pub system: SystemName,
     /// The folder that all files of this server lie in.
     pub root: PathBuf,
-    /// The file, inside the root.
+    /// The file, inside the root; or the folder.
     pub path: FilePath,
+    pub format: Format,
 }
 
 /// A connected system that is a file.
@@ -86,7 +92,7 @@ impl FileConnector {
 impl Disk {
     /// The error with the system and its file in front: what is below knows neither.
     fn named(&self, error: ConnectorError) -> ConnectorError {
-        let FileSettings { system, path, .. } = &self.settings;
+        let (system, path) = (&self.settings.system, &self.settings.path);
         let say = |message: String| format!("{system} ({path}): {message}");
         match error {
             ConnectorError::Transient { message } => ConnectorError::Transient {
@@ -109,22 +115,51 @@ impl Disk {
     }
 
     fn place(&self) -> Result<Place, ConnectorError> {
-        Place::find(&self.settings.root, &self.settings.path)
+        let FileSettings {
+            system: _,
+            root,
+            path,
+            format,
+        } = &self.settings;
+        match format {
+            Format::Folder => Place::find(root, &path.within(folder::MAIN)),
+            Format::Json | Format::Yaml | Format::Toml | Format::Env | Format::Flagd => {
+                Place::find(root, path)
+            }
+        }
     }
 
     /// What the file holds; `None` where there is none.
     fn read(&self, place: &Place) -> Result<Option<Arc<Content>>, ConnectorError> {
-        let Found::File(bytes) = place.read()? else {
+        let Some(loaded) = self.load(place)? else {
             return Ok(None);
         };
-        let key = Digest::of(&bytes);
+        let key = loaded.key();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, content)) = last.as_ref().filter(|(known, _)| *known == key) {
             return Ok(Some(content.clone()));
         }
-        let content = Arc::new(Content::parse(&bytes)?);
+        let content = Arc::new(self.settings.format.read(&loaded)?);
         *last = Some((key, content.clone()));
         Ok(Some(content))
+    }
+
+    fn load(&self, place: &Place) -> Result<Option<Loaded>, ConnectorError> {
+        if self.settings.format != Format::Folder {
+            return Ok(match place.read()? {
+                Found::Nothing => None,
+                Found::File(bytes) => Some(Loaded::File(bytes)),
+            });
+        }
+        let Some(loaded) = folder::Loaded::load(place)? else {
+            return Ok(None);
+        };
+        // Which kinds there were is not known any more.
+        let journal = kept::journal(place, &self.settings.system)?;
+        if !loaded.is_decided() && journal.is_some_and(|j| j.has_committed()) {
+            return Err(lost(place));
+        }
+        Ok(Some(Loaded::Folder(loaded)))
     }
 
     fn has_been_read(&self) -> bool {
@@ -208,15 +243,26 @@ impl Disk {
             journal.judge_sender(new, "the file", &release)?;
         }
         let content = self.read(&place)?;
-        Desk::open(place, lock, system, journal, content, fence)
+        Desk::open(
+            (place, self.settings.format),
+            lock,
+            system,
+            journal,
+            content,
+            fence,
+        )
     }
 }
 
 /// The error for a file that was there once.
 fn lost(place: &Place) -> ConnectorError {
+    let what = match place.name() {
+        folder::MAIN => folder::MAIN,
+        _ => "the file",
+    };
     ConnectorError::Terminal {
         message: format!(
-            "the file is gone, which is not the same as an empty one: restore it, or, if it is meant to begin anew, delete the \
+            "{what} is gone, which is not the same as an empty one: restore it, or, if it is meant to begin anew, delete the \
              folder {} too",
             place.beside_name()
         ),

@@ -210,6 +210,12 @@ impl Journal {
         }
     }
 
+    /// Whether a changeset is known to have taken effect.
+    pub(super) fn has_committed(&self) -> bool {
+        let mut all = self.changesets.iter();
+        all.any(|e| e.status == ChangesetStatus::Committed)
+    }
+
     /// The changesets that wait for their commit.
     pub(super) fn staged(&self) -> impl Iterator<Item = &Entry> {
         self.changesets

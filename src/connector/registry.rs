@@ -8,13 +8,15 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::file::{FileConnector, FileSettings};
+use super::file::{FileConnector, FileSettings, Format};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::limited::Limited;
+use super::pull::{PullConnector, PullSettings, STALE_AFTER};
 use super::shelf::Shelf;
 use super::{Apply, Observe};
+use crate::clock::SystemClock;
 use crate::config::System;
-use crate::config::connectors::address;
+use crate::config::connectors::{address, patience};
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -65,7 +67,6 @@ struct Request<'a> {
     credentials: Credentials<'a>,
     timeouts: Timeouts,
     files: Option<&'a Path>,
-    #[expect(dead_code, reason = "no connector in this build keeps anything")]
     shelf: Option<Arc<dyn Shelf>>,
 }
 
@@ -74,7 +75,7 @@ type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
 /// One row a connector; `None` where it is only planned.
 const CONNECTORS: &[(&str, Option<Connect>)] = &[
     ("http", Some(connect_http)),
-    ("pull", None),
+    ("pull", Some(connect_pull)),
     ("postgres", None),
     ("redis", None),
     ("file", Some(connect_file)),
@@ -190,8 +191,9 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         shelf: _,
     } = request;
     let wrong = |message: String| ConnectError::Settings { message };
-    if let Some(key) = system.settings.keys().find(|key| *key != "path") {
-        let message = format!("the file connector has no setting {key:?}; it has path");
+    let known = |key: &&String| matches!(key.as_str(), "path" | "format");
+    if let Some(key) = system.settings.keys().find(|key| !known(key)) {
+        let message = format!("the file connector has no setting {key:?}; it has path and format");
         return Err(wrong(message));
     }
     if system.credential.is_some() {
@@ -204,6 +206,14 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
     let path = path
         .parse()
         .map_err(|e: super::file::FilePathError| wrong(e.to_string()))?;
+    let format = match system.settings.get("format") {
+        None => Format::default(),
+        Some(format) => format
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|e: super::file::UnknownFormat| wrong(e.to_string()))?,
+    };
     let root = files.ok_or_else(|| {
         wrong(
             "this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = \"DIR\""
@@ -214,5 +224,44 @@ fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         system: (*name).clone(),
         root: root.to_owned(),
         path,
+        format,
+    })))
+}
+
+fn connect_pull(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials: _,
+        timeouts,
+        files: _,
+        shelf,
+    } = request;
+    let wrong = |message: &str| ConnectError::Settings {
+        message: message.to_owned(),
+    };
+    if let Some(key) = system.settings.keys().find(|key| *key != "stale_after") {
+        let message = format!("the pull connector has no setting {key:?}; it has stale_after");
+        return Err(wrong(&message));
+    }
+    if system.credential.is_none() {
+        return Err(wrong(
+            "the pull connector needs a credential: the one that the system shows when it asks",
+        ));
+    }
+    let stale_after = match system.settings.get("stale_after") {
+        None => STALE_AFTER,
+        Some(text) => patience(text.as_str().unwrap_or_default())
+            .map_err(|why| wrong(&format!("stale_after: {why}")))?,
+    };
+    let shelf = shelf.clone().ok_or_else(|| {
+        wrong("what a system that pulls has said is in the store, which is not there yet")
+    })?;
+    Ok(Box::new(PullConnector::new(PullSettings {
+        system: (*name).clone(),
+        shelf,
+        clock: Arc::new(SystemClock),
+        stale_after,
+        timeout: timeouts.request,
     })))
 }

@@ -16,6 +16,7 @@ use crate::state::{Item, Spec, State};
 mod behaviours;
 mod file;
 mod http;
+mod pull;
 mod table;
 
 const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -96,7 +97,13 @@ macro_rules! behaviours {
 
 rigs! {
     http: http::OverHttp,
-    file: file::OverFile,
+    file: file::OverFile<file::Json>,
+    file_yaml: file::OverFile<file::Yaml>,
+    file_toml: file::OverFile<file::Toml>,
+    file_env: file::OverFile<file::Env>,
+    file_flagd: file::OverFile<file::Flagd>,
+    file_folder: file::OverFile<file::Folder>,
+    pull: pull::OverPull,
 }
 
 fn item(name: &str, spec: Value) -> Arc<Item> {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
 use url::Url;
 
 /// A named token, bound to hosts.
@@ -136,6 +138,21 @@ impl Credential {
     /// The id under which the systems it is for know Lockstep: no plan may revoke it.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// Whether somebody shows this very token. How long that takes to say tells nothing about it.
+    pub fn is_shown_by(&self, shown: &str) -> bool {
+        let Token::Found(token) = &self.token else {
+            return false;
+        };
+        let mac = |key: &str| {
+            let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+            Some(mac.chain_update(b"shown"))
+        };
+        let (Some(own), Some(shown)) = (mac(token.expose_secret()), mac(shown)) else {
+            return false;
+        };
+        own.verify(&shown.finalize().into_bytes()).is_ok()
     }
 
     /// The token, if it may be sent to this URL.

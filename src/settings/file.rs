@@ -89,7 +89,8 @@ struct RawCredential {
     token: Option<SecretString>,
     token_env: Option<String>,
     token_file: Option<PathBuf>,
-    hosts: Vec<String>,
+    /// Left out where it is sent nowhere: it is what a system shows that asks by itself.
+    hosts: Option<Vec<String>>,
     identity: Option<String>,
 }
 
@@ -431,11 +432,12 @@ fn credential(
         }
         _ => return Err("give exactly one of token, token_env and token_file".to_owned()),
     };
-    if hosts.is_empty() {
+    if hosts.as_ref().is_some_and(Vec::is_empty) {
         return Err("hosts must name at least one host that the token may be sent to".to_owned());
     }
     let hosts = hosts
         .iter()
+        .flatten()
         .map(|h| Host::parse(h))
         .collect::<Result<_, _>>()?;
     Ok(Credential::new(name, token, hosts).of(identity))

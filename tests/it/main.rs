@@ -32,6 +32,7 @@ mod outbox;
 mod ownership;
 mod passed;
 mod promises;
+mod pull;
 #[cfg(test)]
 mod replicas;
 mod secrets;

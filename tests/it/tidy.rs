@@ -34,7 +34,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("system_api", &["ids", "state", "plan"]),
     (
         "connector",
-        &["ids", "state", "config", "plan", "record", "system_api"],
+        // Of documents it knows the one reader of YAML; the clock says how old a report is.
+        &[
+            "ids",
+            "clock",
+            "state",
+            "document",
+            "config",
+            "plan",
+            "record",
+            "system_api",
+        ],
     ),
     ("settings", &["tlog", "resource"]),
     ("repo", &["ids", "document"]),
@@ -113,10 +123,19 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "forge::github",
         ],
     ),
-    // Of the forge it knows what a delivery is.
+    // Of the forge it knows what a delivery is, and of connectors where a system comes that asks by itself.
     (
         "serve",
-        &["cli", "app", "engine", "connector", "forge::local"],
+        &[
+            "cli",
+            "app",
+            "engine",
+            "connector::file",
+            "connector::http",
+            "connector::registry",
+            "connector::shelf",
+            "forge::local",
+        ],
     ),
     ("app", &["cli"]),
 ];

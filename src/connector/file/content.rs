@@ -1,14 +1,14 @@
-//! The file's content: `{"revision", "resources": [{kind, name, spec}]}`, sorted and indented, so that it can be read and compared by
-//! people. What cannot be read whole is an error that says where, never a smaller state.
+//! What a file holds, whatever its format: a state, the revision that it was written at, and what others have in the same place. What
+//! cannot be read whole is an error that says where, never a smaller state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ConnectorError;
-use crate::ids::{ResourceRef, Revision};
+use super::format::unreadable;
+use crate::ids::{KindName, ResourceRef, Revision};
 use crate::state::{Item, Spec, State};
 
 /// What a file holds.
@@ -16,87 +16,62 @@ use crate::state::{Item, Spec, State};
 pub(super) struct Content {
     pub(super) revision: Option<Revision>,
     pub(super) state: State,
+    pub(super) around: Around,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(default)]
-    revision: Option<Revision>,
-    resources: Vec<Resource>,
+/// What stands beside the state and is not Lockstep's: it stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Around {
+    #[default]
+    Nothing,
+    /// The lines before and after ours.
+    Lines { before: String, after: String },
+    /// Members of a flag definition file, and flags in it, as they are written.
+    Flags {
+        members: Vec<(String, String)>,
+        metadata: Vec<(String, String)>,
+        flags: Vec<(String, String)>,
+    },
+    /// The kinds that a folder has a file of.
+    Files(BTreeSet<KindName>),
 }
 
-/// Unknown fields are an error: they would be gone after the next commit.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Resource {
-    kind: String,
-    name: String,
-    spec: Value,
+/// Takes resources one by one, as they are read.
+#[derive(Default)]
+pub(super) struct Gathered {
+    names: BTreeSet<ResourceRef>,
+    items: Vec<Arc<Item>>,
 }
 
-/// How much of the parser's words is repeated: they may quote a line as long as the file.
-const WORDS: usize = 300;
-
-impl Content {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ConnectorError> {
-        let wrong = |what: String| ConnectorError::Terminal {
-            message: format!(
-                "{what}; mend the file, nothing is done with it before it can be read"
-            ),
-        };
-        let Written {
-            revision,
-            resources,
-        } = serde_json::from_slice(bytes).map_err(|error| {
-            let words = error.to_string();
-            let words: String = words
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .take(WORDS)
-                .collect();
-            // The parser says the line and column itself, for content of the wrong shape as well.
-            wrong(format!(
-                "the file is no JSON of the form {{\"revision\", \"resources\": [{{kind, name, spec}}]}}: {words}"
-            ))
-        })?;
-        let mut names = BTreeSet::new();
-        let mut items = Vec::with_capacity(resources.len());
-        for (index, resource) in resources.into_iter().enumerate() {
-            let id = ResourceRef::new(&resource.kind, &resource.name)
-                .map_err(|error| wrong(format!("resource {} of the file: {error}", index + 1)))?;
-            let spec = Spec::from_value(&resource.spec)
-                .map_err(|error| wrong(format!("{id} in the file: {error}")))?;
-            if !names.insert(id.clone()) {
-                return Err(wrong(format!("{id} is in the file twice")));
-            }
-            items.push(Arc::new(Item::new(id, spec)));
+impl Gathered {
+    pub(super) fn add(
+        &mut self,
+        kind: &str,
+        name: &str,
+        spec: &Value,
+    ) -> Result<(), ConnectorError> {
+        let at = self.items.len() + 1;
+        let id = ResourceRef::new(kind, name)
+            .map_err(|error| unreadable(&format!("resource {at} of the file: {error}")))?;
+        let spec = Spec::from_value(spec)
+            .map_err(|error| unreadable(&format!("{id} in the file: {error}")))?;
+        if !self.names.insert(id.clone()) {
+            return Err(unreadable(&format!("{id} is in the file twice")));
         }
-        Ok(Self {
-            revision,
-            state: items.into_iter().collect(),
-        })
+        self.items.push(Arc::new(Item::new(id, spec)));
+        Ok(())
     }
 
-    pub(super) fn write(&self) -> Result<Vec<u8>, ConnectorError> {
+    pub(super) fn state(self) -> State {
+        self.items.into_iter().collect()
+    }
+}
+
+impl Content {
+    /// The items by name: what is written is the same whatever order they were read in.
+    pub(super) fn sorted(&self) -> Vec<&Arc<Item>> {
         let mut items: Vec<&Arc<Item>> = self.state.items().collect();
         items.sort_by(|a, b| a.id.cmp(&b.id));
-        let written = Written {
-            revision: self.revision.clone(),
-            resources: items
-                .into_iter()
-                .map(|item| Resource {
-                    kind: item.id.kind().to_owned(),
-                    name: item.id.name().to_owned(),
-                    spec: item.spec.value(),
-                })
-                .collect(),
-        };
-        let mut bytes =
-            serde_json::to_vec_pretty(&written).map_err(|error| ConnectorError::Terminal {
-                message: format!("the state cannot be written: {error}"),
-            })?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        items
     }
 }

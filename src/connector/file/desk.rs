@@ -8,18 +8,21 @@
 use std::sync::Arc;
 
 use super::content::Content;
-use super::kept::{self, changes_name, staged_name};
+use super::folder;
+use super::format::{Format, Written};
+use super::kept::{self, changes_name, part_prefix, staged_name};
 use super::lost;
 use super::place::{Lock, Place};
 use crate::connector::journal::{Due, Journal, Steps, advance, judge};
 use crate::connector::{Changeset, ConnectorError, Prepared, Receipt};
-use crate::ids::{ChangesetId, Fence, SystemName};
+use crate::ids::{ChangesetId, Fence, Revision, SystemName};
 use crate::state::State;
 use crate::system_api::ChangesetStatus;
 
 /// A place with its lock, its journal and the content of its file.
 pub(super) struct Desk {
     place: Place,
+    format: Format,
     journal: Journal,
     /// The journal as it is on disk.
     saved: Option<Journal>,
@@ -30,7 +33,7 @@ pub(super) struct Desk {
 impl Desk {
     /// Judges the fence, and brings to an end what a crash left half done.
     pub(super) fn open(
-        place: Place,
+        (place, format): (Place, Format),
         lock: Lock,
         system: &SystemName,
         saved: Option<Journal>,
@@ -39,6 +42,7 @@ impl Desk {
     ) -> Result<Self, ConnectorError> {
         let mut desk = Self {
             place,
+            format,
             journal: saved.clone().unwrap_or_else(|| Journal::new(system)),
             saved,
             content,
@@ -75,12 +79,20 @@ impl Desk {
             .staged()
             .flat_map(|e| [staged_name(&e.id), changes_name(&e.id)])
             .collect();
+        let parts: Vec<String> = (self.journal.staged())
+            .map(|e| part_prefix(&e.id))
+            .collect();
         self.place.sweep(|name| {
-            matches!(name, "lock" | kept::NAME) || kept.iter().any(|kept| kept == name)
+            matches!(name, "lock" | kept::NAME)
+                || kept.iter().any(|kept| kept == name)
+                || parts.iter().any(|parts| name.starts_with(parts))
         })
     }
 
     fn recover(&mut self) -> Result<(), ConnectorError> {
+        if self.format == Format::Folder {
+            folder::finish(&self.place)?;
+        }
         let now = self.content.as_ref().map(|c| c.state.digest());
         for entry in &mut self.journal.changesets {
             if entry.status != ChangesetStatus::Staged
@@ -119,14 +131,12 @@ impl Desk {
             return state.map(|_| prepared);
         }
         let next = judge(changeset, &state?, "the file")?;
-        let bytes = Content {
-            revision: Some(changeset.revision.clone()),
-            state: next,
-        }
-        .write()?;
+        let next = self.content_of(changeset.revision.clone(), next);
+        let now = self.content.as_deref();
+        let written = self.format.prepare(&next, now, changeset)?;
         let id = &changeset.id;
         kept::keep_steps(&Steps::of(changeset), &self.place, id)?;
-        self.place.stage(&staged_name(id), &bytes)?;
+        self.stage(id, &written)?;
         self.journal.stage(changeset);
         Ok(Prepared { repeated: false })
     }
@@ -139,22 +149,43 @@ impl Desk {
         // Before the rename, so that whoever prepares with an older fence in between is refused after a crash too.
         let mut lands = entry.lands;
         let edited = self.content.as_ref().map(|c| c.state.digest());
-        if let Some(content) = self.content.clone().filter(|_| edited != entry.base) {
+        let moved = edited != entry.base || self.format.has_more();
+        if let Some(content) = self.content.clone().filter(|_| moved) {
             // Edited since the prepare. What was decided happens all the same, and what others wrote stays.
             let steps = kept::steps(&self.place, id)?;
-            let next = Content {
-                state: advance(&content.state, steps.items()?),
-                revision: Some(steps.revision),
-            };
-            self.place.stage(&staged_name(id), &next.write()?)?;
+            let state = advance(&content.state, steps.items()?);
+            let next = self.content_of(steps.revision, state);
+            let written = self.format.decided(&next, Some(&content))?;
+            self.stage(id, &written)?;
             lands = Some(next.state.digest());
             if let Some(entry) = self.journal.find_mut(id) {
                 entry.lands = lands;
             }
         }
         self.save()?;
-        self.place.put(&staged_name(id))?;
+        self.place.put(&staged_name(id), self.place.name())?;
+        if self.format == Format::Folder {
+            folder::finish(&self.place)?;
+        }
         self.journal.committed(id, lands)
+    }
+
+    /// A state to be written, among what others have there now.
+    fn content_of(&self, revision: Revision, state: State) -> Content {
+        let around = self.content.as_ref().map(|now| now.around.clone());
+        Content {
+            revision: Some(revision),
+            state,
+            around: around.unwrap_or_default(),
+        }
+    }
+
+    fn stage(&self, id: &ChangesetId, written: &Written) -> Result<(), ConnectorError> {
+        if self.format == Format::Folder {
+            return folder::stage(&self.place, id, written);
+        }
+        let target = self.place.name();
+        self.place.stage(&staged_name(id), &written.main, target)
     }
 
     pub(super) fn abort(&mut self, id: &ChangesetId) -> Result<(), ConnectorError> {

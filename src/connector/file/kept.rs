@@ -3,7 +3,7 @@
 use super::place::{Found, Place};
 use crate::connector::ConnectorError;
 use crate::connector::journal::{Journal, Steps};
-use crate::ids::{ChangesetId, SystemName};
+use crate::ids::{ChangesetId, KindName, SystemName};
 
 /// The journal's file.
 pub(super) const NAME: &str = "journal.json";
@@ -44,6 +44,15 @@ pub(super) fn keep_journal(journal: &mut Journal, place: &Place) -> Result<(), C
 /// The names of a changeset's two files: the whole content to come, and the changes for the case that the file is edited meanwhile.
 pub(super) fn staged_name(id: &ChangesetId) -> String {
     format!("staged.{id}.json")
+}
+
+/// The name of a staged file of a folder that is not the one that decides.
+pub(super) fn part_name(id: &ChangesetId, kind: &KindName) -> String {
+    format!("{}{kind}", part_prefix(id))
+}
+
+pub(super) fn part_prefix(id: &ChangesetId) -> String {
+    format!("{}.", staged_name(id))
 }
 
 pub(super) fn changes_name(id: &ChangesetId) -> String {

@@ -1,69 +1,13 @@
 //! Where the file and the folder beside it lie, and how they are read and replaced so that a crash at any moment leaves the old
 //! content or the new. Knows nothing of what is in them.
 
-use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use super::ConnectorError;
+use super::path::{BESIDE, FilePath};
 use crate::system_api::BODY_LIMIT;
-
-/// What the name of a folder with staged changesets ends with.
-const BESIDE: &str = ".lockstep";
-
-/// A file's path inside the server's root: relative, with `/`, never climbing out, never into another file's staging folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilePath {
-    folders: Vec<String>,
-    name: String,
-}
-
-/// Why a text is no such path.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not {}",
-    "a path inside the server's folder for files, such as legacy/flags.json: relative, without . and .."
-)]
-pub struct FilePathError {
-    pub text: String,
-}
-
-impl FromStr for FilePath {
-    type Err = FilePathError;
-
-    fn from_str(text: &str) -> Result<Self, FilePathError> {
-        let is_part = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && !part.ends_with(BESIDE)
-                && !part.contains(|c: char| c.is_control() || c == '\\')
-        };
-        let mut parts: Vec<String> = text.split('/').map(str::to_owned).collect();
-        let wrong = || FilePathError {
-            text: text.chars().take(200).collect(),
-        };
-        if text.len() > 1000 || !parts.iter().all(|part| is_part(part)) {
-            return Err(wrong());
-        }
-        let name = parts.pop().ok_or_else(wrong)?;
-        Ok(Self {
-            folders: parts,
-            name,
-        })
-    }
-}
-
-impl fmt::Display for FilePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for folder in &self.folders {
-            write!(f, "{folder}/")?;
-        }
-        f.write_str(&self.name)
-    }
-}
 
 /// What is at a path.
 pub(super) enum Found {
@@ -77,6 +21,7 @@ pub(super) struct Place {
     file: PathBuf,
     beside: PathBuf,
     beside_name: String,
+    name: String,
 }
 
 /// The lock on a place; given back when dropped, or by the kernel when the process dies.
@@ -150,6 +95,7 @@ impl Place {
             file: folder.join(&path.name),
             beside: folder.join(&beside_name),
             beside_name,
+            name: path.name.clone(),
             folder,
         };
         if look(&place.beside)?.is_some_and(|m| !m.is_dir()) {
@@ -164,24 +110,28 @@ impl Place {
         &self.beside_name
     }
 
-    /// The file's metadata, if there is one. A device, a pipe or a link is none.
+    /// The file's name in its folder.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file's metadata, if there is one.
     fn metadata(&self) -> Result<Option<Metadata>, ConnectorError> {
-        match look(&self.file)? {
-            Some(metadata) if metadata.is_symlink() => Err(wrong(
-                "the file is a symbolic link; name the file itself".to_owned(),
-            )),
-            Some(metadata) if !metadata.is_file() => {
-                Err(wrong("what is there is no regular file".to_owned()))
-            }
-            found => Ok(found),
-        }
+        regular(&self.file)
     }
 
     pub(super) fn read(&self) -> Result<Found, ConnectorError> {
-        match self.metadata()? {
-            None => Ok(Found::Nothing),
-            Some(_) => read(&self.file),
-        }
+        read_regular(&self.file)
+    }
+
+    /// A file beside the one that the place is of, in the same folder.
+    pub(super) fn read_at(&self, name: &str) -> Result<Found, ConnectorError> {
+        read_regular(&self.folder.join(name))
+    }
+
+    /// The names of what lies in the file's folder, so far as they are text.
+    pub(super) fn names(&self) -> Result<Vec<String>, ConnectorError> {
+        names_in(&self.folder)
     }
 
     /// One of the folder's own files.
@@ -220,9 +170,14 @@ impl Place {
         self.write_beside(name, bytes, None)
     }
 
-    /// Writes what a commit will put in the file's place, with the file's owner and mode.
-    pub(super) fn stage(&self, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
-        let like = self.metadata()?;
+    /// Writes what a commit will put in a file's place, with that file's owner and mode.
+    pub(super) fn stage(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        target: &str,
+    ) -> Result<(), ConnectorError> {
+        let like = regular(&self.folder.join(target))?;
         self.write_beside(name, bytes, like.as_ref())
     }
 
@@ -250,18 +205,28 @@ impl Place {
         sync_folder(&self.beside).map_err(failed)
     }
 
-    /// Puts what was staged in the file's place: the moment of the commit.
-    pub(super) fn put(&self, name: &str) -> Result<(), ConnectorError> {
+    /// Puts what was staged in a file's place: the moment of the commit.
+    pub(super) fn put(&self, name: &str, target: &str) -> Result<(), ConnectorError> {
         let failed = |e: io::Error| broken("the file cannot be replaced", &e);
-        let staged = self.beside.join(name);
+        let (staged, target) = (self.beside.join(name), self.folder.join(target));
         // Owner and mode may have been changed since it was staged.
-        if let Some(like) = self.metadata()? {
+        if let Some(like) = regular(&target)? {
             let file = File::open(&staged).map_err(failed)?;
             keep(&file, &like)?;
         }
-        fs::rename(&staged, &self.file).map_err(failed)?;
+        fs::rename(&staged, &target).map_err(failed)?;
         sync_folder(&self.folder).map_err(failed)?;
         sync_folder(&self.beside).map_err(failed)
+    }
+
+    /// Removes one of the folder's own files, if it is there.
+    pub(super) fn remove_beside(&self, name: &str) -> Result<(), ConnectorError> {
+        remove(&self.beside.join(name)).map_err(|e| broken("staging cannot be written", &e))
+    }
+
+    /// The names of the staging folder's files.
+    pub(super) fn names_beside(&self) -> Result<Vec<String>, ConnectorError> {
+        names_in(&self.beside)
     }
 
     /// Removes the folder's files that nothing needs any more: leftovers of a crash, or of what has ended.
@@ -278,6 +243,26 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+/// A file's metadata, if there is one. A device, a pipe or a link is none.
+fn regular(path: &Path) -> Result<Option<Metadata>, ConnectorError> {
+    match look(path)? {
+        Some(metadata) if metadata.is_symlink() => Err(wrong(
+            "the file is a symbolic link; name the file itself".to_owned(),
+        )),
+        Some(metadata) if !metadata.is_file() => {
+            Err(wrong("what is there is no regular file".to_owned()))
+        }
+        found => Ok(found),
+    }
+}
+
+fn read_regular(path: &Path) -> Result<Found, ConnectorError> {
+    match regular(path)? {
+        None => Ok(Found::Nothing),
+        Some(_) => read(path),
     }
 }
 
@@ -298,6 +283,15 @@ fn read(path: &Path) -> Result<Found, ConnectorError> {
         return Err(wrong(message));
     }
     Ok(Found::File(bytes))
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, ConnectorError> {
+    let failed = |e: io::Error| broken("the folder cannot be read", &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -12,6 +12,10 @@ use crate::state::Spec;
 use crate::state::State;
 
 mod disk;
+mod env;
+mod flagd;
+mod folder;
+mod formats;
 mod marks;
 
 fn item(name: &str, spec: Value) -> Arc<Item> {
@@ -46,6 +50,7 @@ fn system(name: &str, root: &Path, path: &str) -> FileConnector {
         system: name.parse().unwrap(),
         root: root.to_owned(),
         path: path.parse().unwrap(),
+        format: Format::Json,
     })
 }
 

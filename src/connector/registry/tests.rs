@@ -106,8 +106,8 @@ fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    there is no connector "grpc"; there is http, file
-    the connector "redis" is not in this build; there is http, file
+    there is no connector "grpc"; there is http, pull, file
+    the connector "redis" is not in this build; there is http, pull, file
     the http connector needs a url, such as https://medical.example.org
     the host in the url can't be read
     the url of a system holds no user or password; name a credential instead
@@ -118,7 +118,7 @@ fn what_cannot_be_connected_says_why() {
     the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
     the server has no credential "other" that may be sent to medical.example; add it to lockstep.toml with this host
     the file connector needs a path, such as legacy/flags.json
-    the file connector has no setting "url"; it has path
+    the file connector has no setting "url"; it has path and format
     the file connector takes no credential
     "/etc/passwd" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
     "a/../../b.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..

@@ -1,34 +1,101 @@
-//! `file` in a temporary folder.
+//! `file` in a temporary folder, in each of its formats.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::Rig;
+use super::{Rig, item};
 use crate::connector::Apply;
-use crate::connector::file::{FileConnector, FileSettings};
+use crate::connector::file::{FileConnector, FileSettings, Format};
+use crate::state::Item;
 
-pub(super) struct OverFile {
-    folder: TempDir,
-    connector: FileConnector,
+/// What the suite has to know of a format.
+pub(super) trait Form: Send + Sync + 'static {
+    const FORMAT: Format;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[];
+
+    fn flag(n: u32, version: u32) -> Arc<Item> {
+        item(
+            &format!("FeatureFlag/flag_{n}"),
+            json!({"rollout": version}),
+        )
+    }
 }
 
-impl OverFile {
+const ANY_SPEC: &str = "any_name_and_spec_comes_back_as_it_was";
+
+pub(super) struct Json;
+pub(super) struct Yaml;
+pub(super) struct Toml;
+pub(super) struct Env;
+pub(super) struct Flagd;
+pub(super) struct Folder;
+
+impl Form for Json {
+    const FORMAT: Format = Format::Json;
+}
+
+impl Form for Yaml {
+    const FORMAT: Format = Format::Yaml;
+}
+
+impl Form for Toml {
+    const FORMAT: Format = Format::Toml;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: null")];
+}
+
+impl Form for Env {
+    const FORMAT: Format = Format::Env;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: not flat")];
+}
+
+impl Form for Flagd {
+    const FORMAT: Format = Format::Flagd;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: no flag")];
+
+    fn flag(n: u32, version: u32) -> Arc<Item> {
+        let spec = json!({"enabled": true, "rollout": version});
+        item(&format!("FeatureFlag/flag_{n}"), spec)
+    }
+}
+
+impl Form for Folder {
+    const FORMAT: Format = Format::Folder;
+}
+
+pub(super) struct OverFile<F> {
+    folder: TempDir,
+    connector: FileConnector,
+    form: PhantomData<F>,
+}
+
+impl<F: Form> OverFile<F> {
     fn to(folder: &TempDir) -> FileConnector {
         FileConnector::new(FileSettings {
             system: "legacy".parse().unwrap(),
             root: folder.path().to_owned(),
-            path: "flags.json".parse().unwrap(),
+            path: "flags".parse().unwrap(),
+            format: F::FORMAT,
         })
     }
 }
 
 #[async_trait]
-impl Rig for OverFile {
+impl<F: Form> Rig for OverFile<F> {
+    const EXEMPT: &'static [(&'static str, &'static str)] = F::EXEMPT;
+
     async fn new() -> Option<Self> {
         let folder = TempDir::new().unwrap();
+        if F::FORMAT == Format::Folder {
+            std::fs::create_dir(folder.path().join("flags")).unwrap();
+        }
         Some(Self {
             connector: Self::to(&folder),
             folder,
+            form: PhantomData,
         })
     }
 
@@ -39,11 +106,15 @@ impl Rig for OverFile {
     async fn restart(self) -> Self {
         Self {
             connector: Self::to(&self.folder),
-            folder: self.folder,
+            ..self
         }
     }
 
     fn another(&self) -> Box<dyn Apply> {
         Box::new(Self::to(&self.folder))
+    }
+
+    fn flag(n: u32, version: u32) -> Arc<Item> {
+        F::flag(n, version)
     }
 }
