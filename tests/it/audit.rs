@@ -203,7 +203,7 @@ async fn of_before() -> World {
          INSERT INTO changes (run, system, id, op, at_ms) VALUES ('{run}', 'medical', 'Notice/b', 'update', 4), ('{run}', 'medical', 'Notice/a', 'update', 4); \
          INSERT INTO releases (plan, released_by, because, at_ms, used_by) VALUES ('aa', 'tanaka', 'move', 2, '{run}'); \
          INSERT INTO commands (id, proposal, author, at_ms, body) VALUES ('7', 1, 'tanaka', 1, '{{}}'); \
-         DROP TABLE recorded; DROP TABLE replicas; DROP INDEX outbox_by_destination; DROP INDEX outbox_delivered; ALTER TABLE outbox DROP COLUMN dead_ms; \
+         DROP TABLE recorded; DROP TABLE replicas; DROP TABLE shelf; DROP INDEX ledger_by_system; DROP INDEX outbox_by_destination; DROP INDEX outbox_delivered; ALTER TABLE outbox DROP COLUMN dead_ms; \
          DELETE FROM _sqlx_migrations WHERE version > 3"
     );
     let store = rusqlite::Connection::open(world.path("store.db")).unwrap();
