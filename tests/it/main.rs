@@ -35,6 +35,7 @@ mod replicas;
 mod secrets;
 mod simulate;
 mod stopping;
+mod taking_in;
 mod tidy;
 mod urgent;
 mod world;
