@@ -24,6 +24,7 @@ mod holding;
 mod hook;
 #[cfg(test)]
 mod hub;
+mod ladder;
 #[cfg(test)]
 mod left;
 mod outbox;
