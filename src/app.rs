@@ -205,7 +205,7 @@ impl App {
     }
 
     /// What systems are told this config repo is called.
-    fn mark(&self) -> anyhow::Result<Option<Arc<str>>> {
+    pub fn mark(&self) -> anyhow::Result<Option<Arc<str>>> {
         if let Some(mark) = &self.settings.mark {
             return Ok(Some(mark.as_str().into()));
         }

@@ -14,6 +14,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::resource::Language;
 use crate::settings::Settings;
 
+mod adopt;
 mod apply;
 mod audit;
 mod check;
@@ -97,6 +98,8 @@ enum Command {
     Gate(gate::GateArgs),
     /// Open a proposal from the work tree or from `--set` edits.
     Propose(propose::ProposeArgs),
+    /// Open a proposal that writes into the repo what is live on a system and no document declares.
+    Adopt(adopt::AdoptArgs),
     /// List, show, review, merge or close proposals.
     Proposal(proposal::ProposalArgs),
     /// Show for each system: revision, in step or why not, last change.
@@ -111,7 +114,7 @@ enum Command {
     Codeowners(codeowners::CodeownersArgs),
     /// Test the policies, or write what they judge by.
     Policy(policy::PolicyArgs),
-    /// Serve the reference system, or test a real one.
+    /// Add a system to the config repo, test one, or serve the reference system.
     System(system::SystemArgs),
     /// Show what happened, and verify that the record is whole.
     Audit(audit::AuditArgs),
@@ -195,6 +198,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Apply(args) => wait_for(apply::run(args, env)),
         Command::Run(args) => wait_for(run::run(args, env)),
         Command::Propose(args) => wait_for(propose::run(args, env)),
+        Command::Adopt(args) => wait_for(adopt::run(args, env)),
         Command::Proposal(args) => wait_for(proposal::run(args, env)),
         Command::Status(args) => wait_for(status::run(args, env)),
         Command::Release(args) => wait_for(release::run(args, env)),
@@ -308,9 +312,11 @@ mod tests {
                 let words = ["token", "secret", "password", "credential", "api_key"];
                 let is_secret = words.iter().any(|word| name.contains(word));
                 let is_file = name.ends_with("_file");
+                // The name of a credential, as lockstep.yaml has it.
+                let is_name = name.ends_with("_name");
                 let command = command.get_name();
                 assert!(
-                    !is_secret || is_file,
+                    !is_secret || is_file || is_name,
                     "{command} takes {name} as an argument"
                 );
             }

@@ -4,13 +4,14 @@
 //! only to the engine. A connector says what it can do in [`Capabilities`], and a plan says where that weakens a promise.
 //! `connector::registry` is the only place where a connector is registered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChangesetId, Digest, Fence, Revision};
+use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, Revision};
 use crate::plan::Change;
 use crate::state::Item;
 use crate::system_api::AuditAnswer;
@@ -100,6 +101,15 @@ pub trait Observe: Send + Sync {
 
     /// All items in the given buckets. The connector checks that what it read gives the digests it was told, or fails.
     async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError>;
+
+    /// Which config repos own these resources, by their marks, so far as the system says so without being asked to change them; nothing where it
+    /// keeps no marks, or only refuses by them.
+    async fn marks(
+        &self,
+        _ids: &[ResourceRef],
+    ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
+        Ok(BTreeMap::new())
+    }
 
     /// A page of the system's own audit feed: what happened from a time until before another, after `cursor`. Only where
     /// [`Capabilities::audit`] says that there is one. What is in it is for whoever asks to check.

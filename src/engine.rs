@@ -30,6 +30,7 @@ mod execute;
 mod finish;
 mod group;
 mod guard;
+mod ladder;
 mod lead;
 mod look;
 mod news;

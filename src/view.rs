@@ -8,6 +8,7 @@ use crate::forge::Status;
 use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::resource::Language;
 
+pub mod adoption;
 pub mod annotations;
 pub mod codeowners;
 mod dates;

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: ProposeArgs, env: Env) -> anyhow::Result<Exit> {
 }
 
 /// Where the proposal went, and what is left to do about it.
-fn place(proposal: &Proposal, origin: &Origin, language: Language) -> String {
+pub(crate) fn place(proposal: &Proposal, origin: &Origin, language: Language) -> String {
     let (number, branch) = (proposal.number, &proposal.branch);
     match (origin, language) {
         (Origin::Here, Language::English) => format!("proposal {number} on branch {branch}"),
@@ -158,6 +158,33 @@ pub(crate) async fn open_edits(
 ) -> anyhow::Result<Proposal> {
     let branch = branch(&request.title, app.clock.now());
     open(app, user, request, branch).await
+}
+
+/// Opens a proposal of documents with new contents on top of a revision of main, on a branch named after its title.
+pub(crate) async fn open_files(
+    app: &App,
+    user: &str,
+    request: &Request,
+    main: &Revision,
+    files: &BTreeMap<DocPath, String>,
+) -> anyhow::Result<Proposal> {
+    let branch = branch(&request.title, app.clock.now());
+    let identity = identity(&app.repo, user)?;
+    let message = format!("{}\n\n{}", request.title, request.message);
+    let files = files.iter();
+    let files = files.map(|(path, text)| (path.clone(), Some(text.clone().into_bytes())));
+    let files: BTreeMap<_, _> = files.collect();
+    let (repo, name, main, at) = (
+        app.repo.clone(),
+        branch.clone(),
+        main.clone(),
+        app.clock.now(),
+    );
+    tokio::task::spawn_blocking(move || {
+        repo.commit_files(&name, Some(&main), &files, &identity, &message, at)
+    })
+    .await??;
+    announce(app, user, request, branch).await
 }
 
 /// Opens a proposal of edits or, where there are none, of what was edited in the work tree, on this new branch.

@@ -1,4 +1,5 @@
-//! `lockstep system`: a reference system for demonstrations, tests and people who write a real one, and the conformance test for those.
+//! `lockstep system`: adding one to the config repo; a reference system for demonstrations, tests and people who write a real one, and the
+//! conformance test for those.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -18,6 +19,8 @@ use crate::conformance::{self, Occupied};
 use crate::ids::{Fence, KindName, SystemName};
 use crate::reference::{self, Faults, Options};
 
+mod add;
+
 /// Connected systems.
 #[derive(Debug, clap::Args)]
 pub struct SystemArgs {
@@ -27,6 +30,10 @@ pub struct SystemArgs {
 
 #[derive(Debug, clap::Subcommand)]
 pub enum SystemCommand {
+    /// Propose a new system for lockstep.yaml, which is only watched at first
+    ///
+    /// It climbs from there, one proposal each: detect (differences are told), upsert (creates and updates), enforce (deletes too).
+    Add(add::AddArgs),
     /// Run a small reference system: the System API over SQLite, and a page that shows what its users see
     Serve(ServeArgs),
     /// Test whether a system keeps the System API, behaviour by behaviour
@@ -105,6 +112,7 @@ pub enum Format {
 /// Runs the command; a served system returns when it has been stopped.
 pub(crate) async fn run(args: SystemArgs, env: Env) -> anyhow::Result<Exit> {
     match args.command {
+        SystemCommand::Add(args) => add::run(args, env).await,
         SystemCommand::Serve(args) => serve(args).await.map(|()| Exit::Done),
         SystemCommand::Test(args) => test(args, &env).await,
     }

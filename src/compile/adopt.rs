@@ -1,6 +1,7 @@
 //! Adopting: the documents edited so that they declare what is live on a system, resource by resource, as far as that can be done.
 //!
-//! Nothing of an edit is believed: each is compiled, and counts only if the document then declares exactly that resource as it is live,
+//! What no document declares yet is written many at a time, so that a system that has been used for years can be taken in at once; the rest one
+//! by one. Nothing of an edit is believed: each is compiled, and counts only if the document then declares exactly that resource as it is live,
 //! everything else as before, and nothing new is wrong. What fails is left out, with the reason, and the rest goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,12 @@ use crate::plan::Change;
 use crate::resource::form::{NotWritten, Rewrite, Source};
 use crate::resource::{Resource, SystemSet};
 
+mod many;
+
 #[cfg(test)]
 mod tests;
 
-/// How many resources one adoption takes: each is compiled by itself. The others can follow when these are adopted.
+/// How many resources one adoption compiles each by itself. The others can follow when these are adopted.
 const MOST: usize = 100;
 
 /// What came of adopting.
@@ -54,7 +57,7 @@ pub struct Left {
 /// Why a resource was not adopted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    #[error("there are more than {MOST} of them; it can follow when these are adopted")]
+    #[error("only {MOST} are written one by one; it can follow when these are adopted")]
     TooMany,
     #[error("no document declares anything of its kind")]
     NoDocument,
@@ -83,29 +86,31 @@ pub fn adopt(
         snapshot: snapshot.clone(),
         compiled: compiled.clone(),
         files: BTreeMap::new(),
+        alone: BTreeSet::new(),
     };
     let mut waiting: Vec<Change> = drift.iter().map(Change::reversed).collect();
-    let beyond = waiting.split_off(waiting.len().min(MOST));
-    let mut adopted = Vec::new();
+    let (mut adopted, mut beyond) = (Vec::new(), Vec::new());
     // One may be possible only after another: a person has one role, so the old one goes first.
     let mut left = loop {
         let before = waiting.len();
+        let (new, known): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|c| draft.is_new(c));
         let mut left = Vec::new();
-        for change in waiting {
-            match draft.take(system, &change) {
+        for change in known {
+            match draft.take_alone(system, &change) {
                 Ok(done) => adopted.push(done),
                 Err(why) => left.push(Left { change, why }),
             }
         }
-        if left.is_empty() || left.len() == before {
-            break left;
+        left.extend(draft.take_many(system, new, &mut adopted));
+        let (too_many, others): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|l| l.why == Why::TooMany);
+        beyond.extend(too_many);
+        if others.is_empty() || others.len() == before {
+            break others;
         }
-        waiting = left.into_iter().map(|l| l.change).collect();
+        waiting = others.into_iter().map(|l| l.change).collect();
     };
-    left.extend(beyond.into_iter().map(|change| Left {
-        change,
-        why: Why::TooMany,
-    }));
+    left.extend(beyond);
     Adoption {
         files: draft.files,
         adopted,
@@ -118,12 +123,28 @@ struct Draft {
     snapshot: Snapshot,
     compiled: Compiled,
     files: BTreeMap<DocPath, String>,
+    /// What was tried by itself.
+    alone: BTreeSet<ResourceRef>,
 }
 
 /// How a resource is to be declared.
 type Declared = Option<(Value, SystemSet)>;
 
 impl Draft {
+    /// Whether a change is of something that nothing declares.
+    fn is_new(&self, change: &Change) -> bool {
+        change.after.is_some() && self.compiled.bundle.get(&change.id).is_none()
+    }
+
+    /// One by itself, unless there were too many of these.
+    fn take_alone(&mut self, system: &SystemName, change: &Change) -> Result<Adopted, Why> {
+        if self.alone.len() >= MOST && !self.alone.contains(&change.id) {
+            return Err(Why::TooMany);
+        }
+        self.alone.insert(change.id.clone());
+        self.take(system, change)
+    }
+
     fn take(&mut self, system: &SystemName, change: &Change) -> Result<Adopted, Why> {
         let known = self.compiled.bundle.get(&change.id).cloned();
         let dated = known.as_deref().and_then(|k| k.dated.as_ref());
@@ -136,7 +157,7 @@ impl Draft {
             None => self.document_for(change.id.kind()).ok_or(Why::NoDocument)?,
         };
         let text = self.rewritten(&document, &change.id, known.as_deref(), &wanted)?;
-        self.check_in(&document, text, &change.id, &wanted)?;
+        self.check_in(&document, text, &[(&change.id, &wanted)].into())?;
         let mut rest = known
             .as_ref()
             .map_or_else(BTreeSet::new, |k| (*k.systems).clone());
@@ -154,7 +175,7 @@ impl Draft {
         })
     }
 
-    /// Where something new of a kind goes: the first document that declares some of it, or that could.
+    /// Where something new of a kind goes: the first document that declares some of it, or that could, or one that is new itself.
     fn document_for(&self, kind: &str) -> Option<DocPath> {
         let documents = &self.compiled.documents;
         let declares = documents.iter().find(|(_, document)| {
@@ -166,7 +187,20 @@ impl Draft {
             form.is_some_and(|form| form.kinds().iter().any(|k| k.as_str() == kind))
         };
         let found = declares.map(|(path, _)| path);
-        found.or_else(|| documents.keys().find(could)).cloned()
+        let found = found.or_else(|| documents.keys().find(could)).cloned();
+        found.or_else(|| {
+            let (path, _) = self.compiled.forms.first_document(kind)?;
+            (!self.snapshot.files.contains_key(&path)).then_some(path)
+        })
+    }
+
+    /// A document's text; of one that is not there yet, what it begins with.
+    fn text_of(&self, path: &DocPath, kind: &str) -> Option<&str> {
+        if self.snapshot.files.contains_key(path) {
+            return self.snapshot.text(path);
+        }
+        let first = self.compiled.forms.first_document(kind);
+        first.filter(|(p, _)| p == path).map(|(_, text)| text)
     }
 
     fn rewritten(
@@ -176,15 +210,11 @@ impl Draft {
         known: Option<&Resource>,
         wanted: &Declared,
     ) -> Result<String, Why> {
-        let (Some(form), Some(text)) =
-            (self.compiled.forms.form_for(path), self.snapshot.text(path))
-        else {
+        let (Some(form), Some(text)) = (
+            self.compiled.forms.form_for(path),
+            self.text_of(path, id.kind()),
+        ) else {
             return Err(NotWritten::ByHand.into());
-        };
-        let reader = Reader {
-            forms: &self.compiled.forms,
-            config: &self.compiled.bundle.config,
-            kinds: &self.compiled.bundle.kinds,
         };
         let declared = known.map(|r| (r.item.spec.value(), r.systems.clone()));
         let rewrite = Rewrite {
@@ -192,7 +222,15 @@ impl Draft {
             declared: declared.as_ref().map(|(spec, systems)| (spec, systems)),
             wanted: wanted.as_ref().map(|(spec, systems)| (spec, systems)),
         };
-        Ok(form.rewrite(Source { path, text }, reader.context(), &rewrite)?)
+        Ok(form.rewrite(Source { path, text }, self.reader().context(), &rewrite)?)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            forms: &self.compiled.forms,
+            config: &self.compiled.bundle.config,
+            kinds: &self.compiled.bundle.kinds,
+        }
     }
 
     /// Takes over a document's new text if it says what is wanted and nothing else.
@@ -200,8 +238,7 @@ impl Draft {
         &mut self,
         path: &DocPath,
         text: String,
-        id: &ResourceRef,
-        wanted: &Declared,
+        wanted: &BTreeMap<&ResourceRef, &Declared>,
     ) -> Result<(), Why> {
         if text.len() as u64 > limits::YAML_BYTES {
             return Err(Why::Unsound("it would be too large".to_owned()));
@@ -224,16 +261,17 @@ impl Draft {
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         let (old, new) = (self.compiled.declared_in(path), compiled.declared_in(path));
         differences(old, new, &mut gone, &mut come);
-        let only_it = gone.iter().chain(&come).all(|r| r.item.id == *id);
-        let declared = compiled.bundle.get(id);
-        let says = match (declared, wanted) {
-            (None, None) => true,
-            (Some(resource), Some((spec, systems))) => {
-                resource.item.spec.value() == *spec && resource.systems == *systems
-            }
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if !(only_it && says) {
+        let mut touched = gone.iter().chain(&come);
+        let only_these = touched.all(|r| wanted.contains_key(&r.item.id));
+        let says =
+            |(id, wanted): (&&ResourceRef, &&Declared)| match (compiled.bundle.get(id), wanted) {
+                (None, None) => true,
+                (Some(resource), Some((spec, systems))) => {
+                    resource.item.spec.value() == *spec && resource.systems == *systems
+                }
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+        if !(only_these && wanted.iter().all(says)) {
             return Err(Why::Unfaithful);
         }
         self.snapshot = snapshot;

@@ -6,7 +6,7 @@
 //!
 //! Everything that touches the disk is blocking and runs off the async threads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
 };
-use crate::ids::{ChangesetId, Digest, Fence, SystemName};
+use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, SystemName};
 use crate::state::Item;
 
 mod content;
@@ -289,6 +289,22 @@ impl Observe for FileConnector {
             return Ok(Vec::new());
         }
         self.with_disk(move |disk| disk.items(&buckets)).await
+    }
+
+    /// A file is all one config repo's.
+    async fn marks(
+        &self,
+        ids: &[ResourceRef],
+    ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
+        let owner = self.with_disk(|disk| {
+            let journal = kept::journal(&disk.place()?, &disk.settings.system)?;
+            Ok(journal.and_then(|journal| journal.owner))
+        });
+        let owner = owner.await?;
+        let marked = ids
+            .iter()
+            .filter_map(|id| Some((id.clone(), owner.clone()?)));
+        Ok(marked.collect())
     }
 }
 

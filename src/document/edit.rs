@@ -145,6 +145,40 @@ pub fn add(
     open.carry_out(&target.child(entries.len()), &Step::Put(entry))
 }
 
+/// The text with many entries more at the end of the object or list at `pointer`, which may be the document itself, each on a line of its own.
+/// In an object each has a key that is not there yet. One by one they would cost the document each time; YAML takes them only so.
+pub fn append(
+    path: &DocPath,
+    text: &str,
+    pointer: &[PathSegment],
+    entries: &[(Option<String>, Value)],
+) -> Result<String, EditError> {
+    let open = Open::new(path, text)?;
+    let mut holder = None;
+    let mut wanted = open.value.clone();
+    for (key, value) in entries {
+        let last = match key {
+            Some(key) => PathSegment::Key(key.clone()),
+            None => PathSegment::Key("-".to_owned()),
+        };
+        let at = [pointer, &[last]].concat();
+        let target = model::resolve(&wanted, &at)?;
+        if target.exists {
+            return Err(open.refuse("one of the entries is there already"));
+        }
+        model::apply(&mut wanted, &target, &Step::Put(value.clone()));
+        holder = Some(target.parents);
+    }
+    let Some(holder) = holder else {
+        return Ok(text.to_owned());
+    };
+    let body = match open.syntax {
+        Syntax::Json => json::append(open.body, &holder, entries),
+        Syntax::Yaml => Err("YAML is written entry by entry"),
+    };
+    open.checked(&wanted, &body.map_err(|why| open.refuse(why))?)
+}
+
 /// The text without `entry` in the list at `pointer`: an equal value, or the object whose `id` or `cidr` it is.
 pub fn remove_entry(
     path: &DocPath,
@@ -223,23 +257,31 @@ impl<'a> Open<'a> {
 
     /// Edits the text and makes sure that the outcome is this edit and nothing else.
     fn carry_out(&self, target: &model::Target, step: &Step) -> Result<String, EditError> {
-        let refuse = |message: &str| EditError::Unsafe {
-            path: self.path.clone(),
-            message: message.to_owned(),
-        };
         let body = match self.syntax {
             Syntax::Json => json::edit(self.body, target, step),
             Syntax::Yaml => yaml::edit(self.body, target, step),
         }
-        .map_err(refuse)?;
+        .map_err(|why| self.refuse(why))?;
         let mut wanted = self.value.clone();
         model::apply(&mut wanted, target, step);
-        let meant = read(self.syntax, &body).is_ok_and(|got| got == wanted);
+        self.checked(&wanted, &body)
+    }
+
+    /// The document with another body, if that reads as what is wanted.
+    fn checked(&self, wanted: &Value, body: &str) -> Result<String, EditError> {
+        let meant = read(self.syntax, body).is_ok_and(|got| got == *wanted);
         let text = format!("{}{body}", self.prefix);
         if meant && readable(self.path, &text).is_ok() {
             Ok(text)
         } else {
-            Err(refuse("the outcome would not read as what was meant"))
+            Err(self.refuse("the outcome would not read as what was meant"))
+        }
+    }
+
+    fn refuse(&self, message: &str) -> EditError {
+        EditError::Unsafe {
+            path: self.path.clone(),
+            message: message.to_owned(),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::plan::Change;
 use crate::repo::{Identity, Repo, RepoError};
 use crate::state::Item;
 use crate::store::{EntryFilter, NewEntry};
+use crate::view;
 
 mod words;
 
@@ -242,7 +243,7 @@ impl Engine {
         let message = format!(
             "Adopt what is live on {}\n\n{}",
             drift.system,
-            words::subjects(adoption)
+            view::adoption::subjects(adoption)
         );
         let (repo, name, head, at) = (
             self.repo.clone(),
@@ -276,7 +277,7 @@ impl Engine {
             head,
         } = drift;
         let proposal = NewProposal {
-            title: words::title(system, adoption),
+            title: view::adoption::title(system, adoption),
             description: words::description(system, adrift, adoption, &head.bundle),
             author: AUTHOR.to_owned(),
             branch: branch.clone(),

@@ -154,7 +154,7 @@ impl Engine {
                 adrift.entry(system.clone()).or_insert_with(|| Condition {
                     state: ConditionState::Behind,
                     reason: ConditionReason::Drifted,
-                    message: "differs from the repo, and is only watched".to_owned(),
+                    message: "differs from the repo, and is left as it is".to_owned(),
                 });
             }
         }

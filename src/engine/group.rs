@@ -15,8 +15,8 @@ use super::observe::Link;
 use super::ownership::Remembered;
 use super::source::Head;
 use super::urgent::{Tried, hurried, keep_ahead, was_cut};
-use super::{Engine, EngineError, GroupReport};
-use crate::config::{Group, Safety};
+use super::{Engine, EngineError, GroupReport, ladder};
+use crate::config::{Group, Mode, Safety};
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety;
 use crate::plan::{Change, Plan, SystemPlan};
@@ -236,19 +236,23 @@ impl Engine {
                 continue;
             };
             let share = SystemPlan::new(desired, observed, &scene.bundle);
-            let (share, _skipped) = safety::apply_mode(share, observed, definition.mode);
+            let (share, skipped) = safety::apply_mode(share, observed, definition.mode);
             let (share, kept) = keep_ahead(share, observed, scene.ahead.get(system));
-            let (share, left) = self
-                .without_drift(
-                    pass,
-                    scene,
-                    (system, definition.drift),
-                    share,
-                    observed,
-                    memory,
-                )
-                .await?;
-            adrift.extend(left.or(kept).map(|condition| (system.clone(), condition)));
+            // What is only watched is nobody's drift.
+            let (share, left) = if definition.mode == Mode::Observe {
+                (share, None)
+            } else {
+                let policy = (system, definition.drift);
+                self.without_drift(pass, scene, policy, share, observed, memory)
+                    .await?
+            };
+            let held_back = ladder::condition(definition.mode, &skipped);
+            let all = [left.or(kept), held_back].into_iter().flatten();
+            let condition = all.reduce(|a, b| Condition {
+                message: format!("{}; {}", a.message, b.message),
+                ..a
+            });
+            adrift.extend(condition.map(|condition| (system.clone(), condition)));
             systems.insert(system.clone(), share);
         }
         let plan = Plan {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::group::{Memory, Pass};
 use super::look::Scene;
 use super::{Engine, EngineError};
+use crate::config::Mode;
 use crate::ids::{Digest, ResourceRef, Revision, SystemName};
 use crate::plan::safety::LOST;
 use crate::plan::{Change, Op};
@@ -272,6 +273,10 @@ impl Engine {
     ) -> Result<BTreeMap<SystemName, Condition>, EngineError> {
         let mut adrift = BTreeMap::new();
         for (system, beyond) in &scene.beyond {
+            let definition = scene.bundle.config.systems.get(system);
+            if definition.is_some_and(|d| d.mode == Mode::Observe) {
+                continue;
+            }
             let (Some(condition), Some(observed)) =
                 (beyond.condition(), scene.observed.get(system))
             else {
@@ -282,7 +287,7 @@ impl Engine {
                 .get(system)
                 .is_some_and(|known| *known != observed.digest());
             if is_new && memory.arrived.get(system) != Some(&beyond.arrived) {
-                let drift = scene.bundle.config.systems.get(system).map(|s| s.drift);
+                let drift = definition.map(|s| s.drift);
                 let policy = (system, drift.unwrap_or_default());
                 self.record(pass, scene, policy, &beyond.arrivals()).await?;
                 memory

@@ -23,6 +23,8 @@ struct Row {
     paths: &'static [&'static str],
     form: fn() -> Arc<dyn Form>,
     kinds: fn() -> Vec<Arc<dyn Kind>>,
+    /// Where the first document of this sort is put, and its text while it declares nothing; `None` where people write it.
+    first: Option<(&'static str, &'static str)>,
 }
 
 const TABLE: &[Row] = &[
@@ -30,16 +32,19 @@ const TABLE: &[Row] = &[
         paths: &["config/feature-flags.{json,yaml,yml}"],
         form: || Arc::new(flag::FlagForm),
         kinds: || vec![Arc::new(flag::FeatureFlag)],
+        first: Some(("config/feature-flags.json", "{}\n")),
     },
     Row {
         paths: &["config/access-control.{json,yaml,yml}"],
         form: || Arc::new(access::AccessForm),
         kinds: || vec![Arc::new(access::AccessGrant), Arc::new(access::IpBlock)],
+        first: Some(("config/access-control.json", "{}\n")),
     },
     Row {
         paths: &["config/interview-types.{json,yaml,yml}"],
         form: || Arc::new(interview_type::InterviewTypeForm),
         kinds: || vec![Arc::new(interview_type::InterviewType)],
+        first: Some(("config/interview-types.json", "[]\n")),
     },
     Row {
         paths: &["compliance/**/*.md"],
@@ -50,21 +55,25 @@ const TABLE: &[Row] = &[
                 Arc::new(compliance::ComplianceItem),
             ]
         },
+        first: None,
     },
     Row {
         paths: &["alerts/**/*.md", "security/**/*.md"],
         form: || Arc::new(notice::NoticeForm),
         kinds: || vec![Arc::new(notice::Notice)],
+        first: None,
     },
     Row {
         paths: &["incidents/**/*.md"],
         form: || Arc::new(incident::IncidentForm),
         kinds: || vec![Arc::new(incident::Incident)],
+        first: None,
     },
     Row {
         paths: &["experiments/**/*.md"],
         form: || Arc::new(experiment::ExperimentForm),
         kinds: || vec![Arc::new(experiment::Experiment)],
+        first: None,
     },
 ];
 
@@ -184,6 +193,17 @@ impl Forms {
             .iter()
             .find(|(pattern, _)| pattern.fits(path.as_str()))
             .map(|(_, form)| form.clone())
+    }
+
+    /// Where a kind's first document is put, and its text while it declares nothing. `None` for kinds that people write documents of, and where
+    /// the config has that place for another kind.
+    pub fn first_document(&self, kind: &str) -> Option<(DocPath, &'static str)> {
+        let declares = |form: &Arc<dyn Form>| form.kinds().iter().any(|k| k.as_str() == kind);
+        let row = TABLE.iter().find(|row| declares(&(row.form)()))?;
+        let (path, text) = row.first?;
+        let path: DocPath = path.parse().ok()?;
+        let form = self.form_for(&path)?;
+        declares(&form).then_some((path, text))
     }
 
     /// Whether a file lies among the documents and is read by nothing: probably its name is wrong.

@@ -26,7 +26,7 @@ async fn proposing() -> World {
 }
 
 /// The text of the flags as a proposal has them.
-fn flags_of(world: &World, proposal: &Value) -> String {
+pub(crate) fn flags_of(world: &World, proposal: &Value) -> String {
     let head = proposal["head"].as_str().unwrap();
     world.git_in("config.git", &["show", &format!("{head}:{FILE}")])
 }
@@ -42,7 +42,8 @@ async fn states(world: &World) -> Vec<(u64, String)> {
         .collect()
 }
 
-async fn merge(world: &World, number: &str) {
+/// Approves a proposal and merges it.
+pub(crate) async fn merge(world: &World, number: &str) {
     let approved = world
         .run_as("suzuki", &["proposal", "approve", number])
         .await;

@@ -25,6 +25,7 @@ mod holding;
 mod hook;
 #[cfg(test)]
 mod hub;
+mod ladder;
 #[cfg(test)]
 mod left;
 mod limits;
@@ -38,6 +39,7 @@ mod replicas;
 mod secrets;
 mod simulate;
 mod stopping;
+mod taking_in;
 mod tidy;
 mod urgent;
 mod world;

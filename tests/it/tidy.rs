@@ -54,8 +54,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "view",
         &[
-            "ids", "finding", "state", "document", "config", "resource", "plan", "policy",
-            "record", "forge",
+            "ids", "finding", "state", "document", "config", "resource", "plan", "compile",
+            "policy", "record", "forge",
         ],
     ),
     ("store", &["ids", "state", "tlog", "plan", "record"]),

@@ -396,6 +396,114 @@ fn what_can_not_be_written_is_left_and_says_why() {
 }
 
 #[test]
+fn a_system_s_first_thousand_flags_are_adopted_at_once() {
+    let mut before = snapshot();
+    for path in [FLAG_FILE, ACCESS_FILE, "config/interview-types.json"] {
+        before.files.remove(&path.parse::<DocPath>().unwrap());
+    }
+    let compiled = sound(&before);
+    let mut edits: Vec<(String, Option<Value>)> = (0..1_000)
+        .map(|n| {
+            (
+                format!("FeatureFlag/f{n:04}"),
+                Some(json!({"enabled": true, "rollout": n % 101})),
+            )
+        })
+        .collect();
+    for n in 0..60 {
+        let (user, net) = (format!("user{n:03}"), format!("198.51.100.{n}/32"));
+        let grant = json!({"id": user, "role": "admin"});
+        edits.push((format!("AccessGrant/admin/{user}"), Some(grant)));
+        edits.push((format!("IpBlock/{net}"), Some(json!({"cidr": net}))));
+        let interview = json!({"id": user, "name": "面談", "classification": "x"});
+        edits.push((format!("InterviewType/{user}"), Some(interview)));
+    }
+    // Two that can't be said stand in nobody's way.
+    for (n, spec) in [
+        (500, json!({"enabled": "perhaps"})),
+        (777, json!({"rollout": 1})),
+    ] {
+        edits[n].1 = Some(spec);
+    }
+    let edits: Vec<(&str, Option<Value>)> = edits
+        .iter()
+        .map(|(id, spec)| (id.as_str(), spec.clone()))
+        .collect();
+    let live = live(&compiled, &edits);
+    let adoption = adopt(
+        &before,
+        &compiled,
+        &system("medical"),
+        &drift(&compiled, &live),
+    );
+    let left: Vec<&str> = adoption.left.iter().map(|l| l.change.id.as_str()).collect();
+    assert_eq!(left, ["FeatureFlag/f0500", "FeatureFlag/f0777"]);
+    assert_eq!(adoption.adopted.len(), 998 + 180);
+    let mut after = before.clone();
+    for (path, text) in &adoption.files {
+        put(&mut after, path.as_str(), text);
+    }
+    let then = sound(&after);
+    assert_eq!(drift(&then, &live).len(), 2);
+    let flags = &adoption.files[&FLAG_FILE.parse::<DocPath>().unwrap()];
+    assert_eq!(flags.lines().count(), 998 + 2);
+    let other = then.bundle.project(&system("voicedrive"));
+    assert!(other.items().all(|i| i.id.kind() != "FeatureFlag"));
+}
+
+#[test]
+fn many_are_written_after_what_a_document_has() {
+    let mut edits: Vec<(String, Option<Value>)> = Vec::new();
+    for n in 0..30 {
+        let id = format!("b{n:02}x");
+        edits.push((format!("Bed/{id}"), Some(json!({"id": id, "beds": n}))));
+        let flag = json!({"enabled": true, "rollout": n, "owner": "sato"});
+        edits.push((format!("FeatureFlag/n{n}"), Some(flag)));
+        let user = format!("user3{n:02}");
+        let grant = json!({"id": user, "role": "readonly"});
+        edits.push((format!("AccessGrant/readonly/{user}"), Some(grant)));
+    }
+    edits.push(("FeatureFlag/night".to_owned(), None));
+    let edits: Vec<(&str, Option<Value>)> = edits
+        .iter()
+        .map(|(id, spec)| (id.as_str(), spec.clone()))
+        .collect();
+    let adoption = adopted(&edits);
+    assert_eq!(adoption.left, []);
+    let file = |path: &str| adoption.files[&path.parse::<DocPath>().unwrap()].as_str();
+    let access = file(ACCESS_FILE);
+    assert!(
+        access.contains("\"user100\", // auditor\n    \"user101\",\n    { \"id\": \"user300\", \"systems\": [\"medical\"] },\n"),
+        "{access}"
+    );
+    assert!(file(FLAG_FILE).contains("// for both"));
+    assert_eq!(
+        file("config/beds.json").lines().count(),
+        BEDS.lines().count() + 30
+    );
+}
+
+#[test]
+fn no_document_is_made_where_the_config_reads_another_kind() {
+    let mut before = snapshot();
+    before.files.remove(&FLAG_FILE.parse::<DocPath>().unwrap());
+    let config = CONFIG.replace("config/beds.json", FLAG_FILE);
+    put(&mut before, "lockstep.yaml", &config);
+    before
+        .files
+        .remove(&"config/beds.json".parse::<DocPath>().unwrap());
+    let compiled = sound(&before);
+    let edits = [(
+        "FeatureFlag/new",
+        Some(json!({"enabled": true, "rollout": 5})),
+    )];
+    let drift = drift(&compiled, &live(&compiled, &edits));
+    let adoption = adopt(&before, &compiled, &system("medical"), &drift);
+    assert_eq!(adoption.left[0].why, Why::NoDocument);
+    assert!(adoption.files.is_empty());
+}
+
+#[test]
 fn a_very_long_drift_is_adopted_in_parts() {
     let edits: Vec<(String, Option<Value>)> = (0..MOST + 5)
         .map(|n| (format!("Ward/X{n:03}"), Some(json!({"beds": n}))))

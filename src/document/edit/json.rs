@@ -100,6 +100,96 @@ pub(super) fn edit(text: &str, target: &Target, step: &Step) -> Result<String, &
     Ok(root.to_string())
 }
 
+/// The text with entries after the last one of an object or list. The tree is read once, and what is added is written beside it.
+pub(super) fn append(
+    text: &str,
+    way: &[Part],
+    entries: &[(Option<String>, Value)],
+) -> Result<String, &'static str> {
+    const LOST: &str = "the place was not found in the text";
+    let root = CstRootNode::parse(text, &OPTIONS).map_err(|_| "it is not well-formed")?;
+    let mut holder = root.value().ok_or(LOST)?;
+    for part in way {
+        holder = child(&holder, part)?.ok_or(LOST)?;
+    }
+    let (start, written) = (offset(&holder), holder.to_string());
+    let old: Vec<CstNode> = match (holder.as_object(), holder.as_array()) {
+        (Some(object), _) => object.properties().into_iter().map(Into::into).collect(),
+        (_, Some(array)) => array.elements(),
+        (None, None) => return Err(LOST),
+    };
+    let base = indent_at(text, start);
+    let lines = |indent: &str| -> Vec<String> {
+        let all = entries.iter();
+        all.map(|(key, value)| entry(key.as_deref(), value, indent))
+            .collect()
+    };
+    if let Some(last) = old.last().filter(|_| !is_inline(&holder)) {
+        let indent = indent_at(text, offset(last));
+        let end = offset(last) + last.to_string().len();
+        return Ok(after(text, end, &lines(indent), indent));
+    }
+    // On one line, or empty: laid out anew, entry by entry.
+    if holder.children().iter().any(CstNode::is_comment) {
+        return Err("there are comments between its entries");
+    }
+    let indent = format!("{base}  ");
+    let mut all: Vec<String> = old.iter().map(ToString::to_string).collect();
+    all.extend(lines(&indent));
+    let (open, close) = match holder.as_object() {
+        Some(_) => ('{', '}'),
+        None => ('[', ']'),
+    };
+    let between = format!(",\n{indent}");
+    let laid_out = format!("{open}\n{indent}{}\n{base}{close}", all.join(&between));
+    Ok(splice(text, start, written.len(), &laid_out))
+}
+
+/// The text with lines after the entry that ends at a place. What is said of that one behind it on its line stays there.
+fn after(text: &str, end: usize, lines: &[String], indent: &str) -> String {
+    let between = format!(",\n{indent}");
+    let lines = lines.join(&between);
+    let rest = text.get(end..).unwrap_or_default();
+    let line = rest.split('\n').next().unwrap_or_default();
+    let (comma, said) = match line.trim_start().strip_prefix(',') {
+        Some(said) => (true, said.trim()),
+        None => (false, line.trim()),
+    };
+    let is_comment = said.is_empty()
+        || said.starts_with("//")
+        || said.starts_with("/*") && said.find("*/").is_some_and(|at| at + 2 == said.len());
+    if !is_comment {
+        return splice(text, end, 0, &format!("{between}{lines}"));
+    }
+    let (first, last) = if comma { ("", ",") } else { (",", "") };
+    let written = format!("{first}{line}\n{indent}{lines}{last}");
+    splice(text, end, line.len(), &written)
+}
+
+/// The longest entry that is written on one line where there are many.
+const LINE_BYTES: usize = 240;
+
+/// An entry of an object or a list: on one line, if that is not too long.
+fn entry(key: Option<&str>, value: &Value, indent: &str) -> String {
+    let key = key.map(|key| format!("{}: ", inline(&Value::from(key), ": ", ", ")));
+    let key = key.unwrap_or_default();
+    let line = inline(value, ": ", ", ");
+    if line.len() <= LINE_BYTES {
+        return format!("{key}{line}");
+    }
+    let lines = format!("{value:#}").replace('\u{7f}', "\\u007f");
+    format!("{key}{}", lines.replace('\n', &format!("\n{indent}")))
+}
+
+/// The white space that the line of a place begins with.
+fn indent_at(text: &str, at: usize) -> &str {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text.get(line..).unwrap_or_default();
+    let end = line.find(|c: char| c != ' ' && c != '\t');
+    line.get(..end.unwrap_or(line.len())).unwrap_or_default()
+}
+
 fn child(parent: &CstNode, part: &Part) -> Result<Option<CstNode>, &'static str> {
     match part {
         Part::Key(key) => Ok(property(parent, key)?.and_then(|p| p.value())),

@@ -153,6 +153,80 @@ fn lists_gain_and_lose_entries() {
     assert_snapshot!(error, @"there is no user01 in admin_users; did you mean user001?");
 }
 
+fn append_json(text: &str, names: &[&str], entries: &[(Option<&str>, Value)]) -> String {
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(key, value)| (key.map(str::to_owned), value.clone()))
+        .collect();
+    append(&path("a.json"), text, &keys(names), &entries).unwrap()
+}
+
+#[test]
+fn many_entries_come_at_once() {
+    let more = [
+        (
+            Some("gamma"),
+            json!({"enabled": true, "teams": ["medical"]}),
+        ),
+        (Some("デルタ"), json!({})),
+    ];
+    assert_snapshot!(append_json(JSON, &[], &more), @r#"
+    Feature flags
+    // All of them
+    {
+      "ai_assistant": {  // on since May
+        "enabled": true,
+        "rollout":   10, /* percent */
+        "teams": ["medical", "voicedrive"],
+      },
+
+      "beta": { "enabled": false, "rollout": 0 },
+      "gamma": { "enabled": true, "teams": ["medical"] },
+      "デルタ": {},
+    }
+    "#);
+    assert_snapshot!(append_json("{}\n", &[], &more), @r#"
+    {
+      "gamma": { "enabled": true, "teams": ["medical"] },
+      "デルタ": {}
+    }
+    "#);
+    let lists = "{\n  \"admin_users\": [\"user001\"],\n  \"readonly_users\": [\n    \"user100\" // auditor\n  ]\n}\n";
+    let users = [(None, json!("user002")), (None, json!({"id": "user003"}))];
+    let out = append_json(lists, &["admin_users"], &users);
+    assert_snapshot!(append_json(&out, &["readonly_users"], &users), @r#"
+    {
+      "admin_users": [
+        "user001",
+        "user002",
+        { "id": "user003" }
+      ],
+      "readonly_users": [
+        "user100", // auditor
+        "user002",
+        { "id": "user003" }
+      ]
+    }
+    "#);
+    let long = "長".repeat(100);
+    assert_eq!(
+        append_json("[]", &[], &[(None, json!({"a": long}))]),
+        format!("[\n  {{\n    \"a\": \"{long}\"\n  }}\n]")
+    );
+}
+
+#[test]
+fn many_entries_are_added_to_what_has_none_of_them() {
+    let entries = [(Some("beta".to_owned()), json!(1))];
+    let error = append(&path("a.json"), JSON, &[], &entries).unwrap_err();
+    assert_snapshot!(error, @"a.json can't be edited here without changing other parts of it: one of the entries is there already; edit the file by hand");
+    let text = "{ /* none yet */ }";
+    let error = append(&path("a.json"), text, &[], &entries).unwrap_err();
+    assert_snapshot!(error, @"a.json can't be edited here without changing other parts of it: there are comments between its entries; edit the file by hand");
+    let error = append(&path("a.json"), "{\"a\": 1}", &keys(&["a"]), &entries).unwrap_err();
+    assert!(matches!(error, EditError::WrongType { .. }), "{error}");
+}
+
 #[test]
 fn entries_are_found_by_their_field() {
     let select = |id: &str| PathSegment::Select {

@@ -44,6 +44,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// How it ended, once it has.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await

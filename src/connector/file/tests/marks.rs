@@ -36,6 +36,10 @@ async fn two_config_repos_on_one_file_are_told_of_each_other() {
     assert_eq!(observe(&connector).await.unwrap(), one);
     apply(&connector, &of(Some("config repo a"), "d", &one, &two)).await;
     assert_eq!(observe(&connector).await.unwrap(), two);
+    let ids: Vec<_> = two.items().map(|item| item.id.clone()).collect();
+    let marks = connector.marks(&ids).await.unwrap();
+    assert_eq!(marks.len(), 2);
+    assert!(marks.values().all(|mark| mark == "config repo a"));
 }
 
 #[tokio::test]
