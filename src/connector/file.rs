@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
+    named,
 };
 use crate::ids::{ChangesetId, Digest, Fence, SystemName};
 use crate::state::Item;
@@ -87,25 +88,7 @@ impl Disk {
     /// The error with the system and its file in front: what is below knows neither.
     fn named(&self, error: ConnectorError) -> ConnectorError {
         let FileSettings { system, path, .. } = &self.settings;
-        let say = |message: String| format!("{system} ({path}): {message}");
-        match error {
-            ConnectorError::Transient { message } => ConnectorError::Transient {
-                message: say(message),
-            },
-            ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
-                message: say(message),
-                reasons,
-            },
-            ConnectorError::Terminal { message } => ConnectorError::Terminal {
-                message: say(message),
-            },
-            ConnectorError::Stale { message } => ConnectorError::Stale {
-                message: say(message),
-            },
-            ConnectorError::Fenced { message } => ConnectorError::Fenced {
-                message: say(message),
-            },
-        }
+        named(error, &format!("{system} ({path})"))
     }
 
     fn place(&self) -> Result<Place, ConnectorError> {

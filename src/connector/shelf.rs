@@ -10,6 +10,8 @@ use crate::ids::Digest;
 mod memory;
 
 #[cfg(test)]
+pub(super) use memory::MemoryShelf;
+#[cfg(test)]
 pub(crate) use memory::keeps_its_word;
 
 /// What lies under a name.
