@@ -22,7 +22,10 @@ pub mod file;
 pub mod http;
 mod journal;
 pub mod registry;
+mod rest;
+mod scim;
 pub mod shelf;
+mod unleash;
 
 #[cfg(test)]
 mod suite;

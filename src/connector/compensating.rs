@@ -54,6 +54,11 @@ pub(super) trait Plain: Send + Sync + 'static {
     /// Brings resources to their forms, and each once more where that was done before. None depends on another.
     async fn write(&self, steps: &[Step]) -> Result<(), ConnectorError>;
 
+    /// Whether what is made comes before what goes away; otherwise it is the other way round, as plans have it.
+    fn adds_first(&self) -> bool {
+        false
+    }
+
     /// How many resources are written between two notes of how far it came.
     fn batch(&self) -> usize {
         64

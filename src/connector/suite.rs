@@ -16,7 +16,9 @@ use crate::state::{Item, Spec, State};
 mod behaviours;
 mod file;
 mod http;
+mod scim;
 mod table;
+mod unleash;
 
 const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
@@ -25,6 +27,11 @@ const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 trait Rig: Send + Sync + Sized + 'static {
     /// Behaviours that this connector can't have, and why: the words for the table.
     const EXEMPT: &'static [(&'static str, &'static str)] = &[];
+
+    /// How many resources the largest changeset has. Fewer where each costs requests of its own.
+    const MANY: u32 = 10_000;
+    /// How many a state has in which one is looked for.
+    const SOME: u32 = 300;
 
     /// An empty system; `None`, said aloud, where its server is not installed.
     async fn new() -> Option<Self>;
@@ -97,6 +104,8 @@ macro_rules! behaviours {
 rigs! {
     http: http::OverHttp,
     file: file::OverFile,
+    unleash: unleash::OverUnleash,
+    scim: scim::OverScim,
 }
 
 fn item(name: &str, spec: Value) -> Arc<Item> {

@@ -119,6 +119,9 @@ impl<P: Plain> Compensating<P> {
             }
         }
         if reasons.is_empty() {
+            if self.plain.adds_first() {
+                plan.sort_by_key(|planned| planned.after.is_none());
+            }
             return Ok(plan);
         }
         reasons.sort_by(|a, b| a.id.cmp(&b.id));

@@ -143,20 +143,9 @@ impl Kept {
             };
             let mut after = before.clone();
             for planned in plan.iter().filter(|p| p.id.bucket() == bucket) {
-                match &planned.after {
-                    Some(after_it) if !after_it.is_said => {
-                        let standing = Standing {
-                            form: Digest::of(
-                                Spec::from_value(&after_it.form)
-                                    .map_err(unkept)?
-                                    .as_str()
-                                    .as_bytes(),
-                            ),
-                            spec: after_it.spec.clone(),
-                        };
-                        after.insert(planned.id.clone(), standing);
-                    }
-                    Some(_) | None => drop(after.remove(&planned.id)),
+                match planned.after.as_ref().filter(|after| !after.is_said) {
+                    Some(made) => drop(after.insert(planned.id.clone(), made.standing()?)),
+                    None => drop(after.remove(&planned.id)),
                 }
             }
             if after != before {
@@ -197,6 +186,16 @@ pub(super) struct After {
     pub(super) spec: Value,
     /// Whether the form says the whole spec.
     pub(super) is_said: bool,
+}
+
+impl After {
+    fn standing(&self) -> Result<Standing, ConnectorError> {
+        let form = Spec::from_value(&self.form).map_err(unkept)?;
+        Ok(Standing {
+            form: Digest::of(form.as_str().as_bytes()),
+            spec: self.spec.clone(),
+        })
+    }
 }
 
 impl Staged {
