@@ -18,13 +18,17 @@ use crate::system_api::AuditAnswer;
 
 pub use crate::record::{ConnectorError, Reason, Receipt};
 
+mod compensating;
 pub mod file;
 pub mod http;
 mod journal;
 mod limited;
 pub mod pull;
 pub mod registry;
+mod rest;
+mod scim;
 pub mod shelf;
+mod unleash;
 
 #[cfg(test)]
 mod suite;
@@ -135,4 +139,27 @@ pub trait Apply: Observe {
 
     /// Drops a prepared changeset. Dropping one the system never saw is a success; one it has committed is `Refused`.
     async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError>;
+}
+
+/// The error with who it is about in front.
+fn named(error: ConnectorError, who: &str) -> ConnectorError {
+    let say = |message: String| format!("{who}: {message}");
+    match error {
+        ConnectorError::Transient { message } => ConnectorError::Transient {
+            message: say(message),
+        },
+        ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
+            message: say(message),
+            reasons,
+        },
+        ConnectorError::Terminal { message } => ConnectorError::Terminal {
+            message: say(message),
+        },
+        ConnectorError::Stale { message } => ConnectorError::Stale {
+            message: say(message),
+        },
+        ConnectorError::Fenced { message } => ConnectorError::Fenced {
+            message: say(message),
+        },
+    }
 }

@@ -87,6 +87,7 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
     let shown = || {
         PlanView::new(&plan, &compiled.bundle.kinds, env.language)
             .with_dates(&at_once, later.clone())
+            .with_limits(&compiled.bundle.config)
     };
     let text = match args.format {
         Format::Human => view::text::plan(&shown()),

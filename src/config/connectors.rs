@@ -1,6 +1,7 @@
 //! What each connector asks of a system in `lockstep.yaml`, so far as the text alone can tell. How a system is spoken to, and what
 //! the server has to give for it, is not known here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -87,8 +88,54 @@ pub const CONNECTORS: &[ConnectorForm] = &[
         ]),
         credential: false,
     },
-    planned("scim"),
-    planned("unleash"),
+    ConnectorForm {
+        name: "scim",
+        settings: Some(&[
+            Setting {
+                key: "url",
+                example: "url: https://id.example.org/scim/v2",
+                required: true,
+                check: Check::Address,
+            },
+            Setting {
+                key: "group_prefix",
+                example: "group_prefix: \"lockstep:\"",
+                required: false,
+                check: Check::Text(not_empty),
+            },
+            Setting {
+                key: "groups",
+                example: "groups: {admin: Administrators}",
+                required: false,
+                check: Check::Value(|value| role_groups(value).map(drop)),
+            },
+        ]),
+        credential: true,
+    },
+    ConnectorForm {
+        name: "unleash",
+        settings: Some(&[
+            Setting {
+                key: "url",
+                example: "url: https://unleash.example.org",
+                required: true,
+                check: Check::Address,
+            },
+            Setting {
+                key: "project",
+                example: "project: default",
+                required: false,
+                check: Check::Text(not_empty),
+            },
+            Setting {
+                key: "environment",
+                example: "environment: production",
+                required: true,
+                check: Check::Text(not_empty),
+            },
+        ]),
+        credential: true,
+    },
 ];
 
 /// The forms in which a system that is a file may be written. The first is what it is without a word.
@@ -113,6 +160,37 @@ pub fn patience(text: &str) -> Result<Duration, String> {
     duration
         .filter(|d| RANGE.contains(d))
         .ok_or_else(|| "it is no duration from 1s to 24h".to_owned())
+}
+
+/// Whether a system of this connector has no staging of its own: what a changeset says takes effect change by change there, and one that fails half
+/// way is put back from a snapshot.
+pub fn is_compensated(connector: &str) -> bool {
+    matches!(connector, "unleash" | "scim")
+}
+
+/// What the group of each role is called, from the setting `groups` of `scim`.
+pub fn role_groups(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let wrong = || "groups is to say what the group of each role is called".to_owned();
+    let roles = value.as_object().ok_or_else(wrong)?;
+    let mut groups = BTreeMap::new();
+    for (role, name) in roles {
+        let name = name.as_str().filter(|name| !name.trim().is_empty());
+        let name = name.ok_or_else(wrong)?;
+        if let Some((other, _)) = groups.iter().find(|(_, n): &(_, &String)| *n == name) {
+            return Err(format!(
+                "the roles {other} and {role} have one group, {name}"
+            ));
+        }
+        groups.insert(role.clone(), name.to_owned());
+    }
+    Ok(groups)
+}
+
+fn not_empty(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("is empty".to_owned());
+    }
+    Ok(())
 }
 
 const fn planned(name: &'static str) -> ConnectorForm {

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
+    named,
 };
 use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, SystemName};
 use crate::state::Item;
@@ -93,25 +94,7 @@ impl Disk {
     /// The error with the system and its file in front: what is below knows neither.
     fn named(&self, error: ConnectorError) -> ConnectorError {
         let (system, path) = (&self.settings.system, &self.settings.path);
-        let say = |message: String| format!("{system} ({path}): {message}");
-        match error {
-            ConnectorError::Transient { message } => ConnectorError::Transient {
-                message: say(message),
-            },
-            ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
-                message: say(message),
-                reasons,
-            },
-            ConnectorError::Terminal { message } => ConnectorError::Terminal {
-                message: say(message),
-            },
-            ConnectorError::Stale { message } => ConnectorError::Stale {
-                message: say(message),
-            },
-            ConnectorError::Fenced { message } => ConnectorError::Fenced {
-                message: say(message),
-            },
-        }
+        named(error, &format!("{system} ({path})"))
     }
 
     fn place(&self) -> Result<Place, ConnectorError> {

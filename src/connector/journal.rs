@@ -47,6 +47,9 @@ pub(super) struct Entry {
     pub(super) base: Option<Digest>,
     /// The digest of the state that it leads to: what a commit answers.
     pub(super) lands: Option<Digest>,
+    /// Why its commit failed, where it did: what a commit is answered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failed: Option<ConnectorError>,
 }
 
 impl Journal {
@@ -155,6 +158,7 @@ impl Journal {
             fence: self.fence,
             base: Some(changeset.base),
             lands: Some(changeset.target),
+            failed: None,
         });
     }
 
@@ -163,9 +167,9 @@ impl Journal {
         let entry = self.find(id);
         let entry = entry.ok_or_else(|| refused("no changeset with this id was prepared here"))?;
         match entry.status {
-            ChangesetStatus::Aborted => Err(refused(
-                "this changeset was aborted; plan again and use a new id",
-            )),
+            ChangesetStatus::Aborted => Err(entry.failed.clone().unwrap_or_else(|| {
+                refused("this changeset was aborted; plan again and use a new id")
+            })),
             ChangesetStatus::Committed => receipt(entry.lands).map(Due::Done),
             ChangesetStatus::Staged => Ok(Due::Now(entry.clone())),
         }
@@ -183,6 +187,14 @@ impl Journal {
             entry.lands = lands;
         }
         receipt(lands)
+    }
+
+    /// Remembers that a changeset can't take effect, and that nothing is left of it.
+    pub(super) fn fail(&mut self, id: &ChangesetId, error: ConnectorError) {
+        if let Some(entry) = self.find_mut(id) {
+            entry.status = ChangesetStatus::Aborted;
+            entry.failed = Some(error);
+        }
     }
 
     pub(super) fn abort(&mut self, id: &ChangesetId) -> Result<(), ConnectorError> {
@@ -204,6 +216,7 @@ impl Journal {
                     fence,
                     base: None,
                     lands: None,
+                    failed: None,
                 });
                 Ok(())
             }

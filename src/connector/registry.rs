@@ -1,10 +1,11 @@
 //! The connectors by name: the only place where one is registered.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
 
@@ -12,11 +13,14 @@ use super::file::{FileConnector, FileSettings, Format};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::limited::Limited;
 use super::pull::{PullConnector, PullSettings, STALE_AFTER};
+use super::rest::RestSettings;
+use super::scim::{self, ScimSettings};
 use super::shelf::Shelf;
+use super::unleash::{self, UnleashSettings};
 use super::{Apply, Observe};
 use crate::clock::SystemClock;
 use crate::config::System;
-use crate::config::connectors::{address, patience};
+use crate::config::connectors::{address, patience, role_groups};
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -79,8 +83,8 @@ const CONNECTORS: &[(&str, Option<Connect>)] = &[
     ("postgres", None),
     ("redis", None),
     ("file", Some(connect_file)),
-    ("scim", None),
-    ("unleash", None),
+    ("scim", Some(connect_scim)),
+    ("unleash", Some(connect_unleash)),
 ];
 
 /// A connector that may change the system: for the engine alone. `files` is the server's folder for systems that are files; what
@@ -264,4 +268,121 @@ fn connect_pull(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         stale_after,
         timeout: timeouts.request,
     })))
+}
+
+/// A text of the settings, where there is one.
+fn text<'a>(request: &Request<'a>, key: &str) -> Result<Option<&'a str>, ConnectError> {
+    let wrong = || ConnectError::Settings {
+        message: format!("{key} is to be a text that is not empty"),
+    };
+    match request.system.settings.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text)),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Refuses settings that a connector does not have.
+fn only(request: &Request<'_>, keys: &[&str]) -> Result<(), ConnectError> {
+    let connector = &request.system.connector;
+    let unknown = request.system.settings.keys();
+    match unknown
+        .into_iter()
+        .find(|key| !keys.contains(&key.as_str()))
+    {
+        None => Ok(()),
+        Some(key) => Err(ConnectError::Settings {
+            message: format!(
+                "the {connector} connector has no setting {key:?}; it has {}",
+                keys.join(", ")
+            ),
+        }),
+    }
+}
+
+/// How a system with an interface of its own is reached.
+fn rest(
+    request: &Request<'_>,
+    media: &'static str,
+    scheme: &str,
+    example: &str,
+) -> Result<RestSettings, ConnectError> {
+    let wrong = |message: String| ConnectError::Settings { message };
+    let connector = &request.system.connector;
+    let url = text(request, "url")?.ok_or_else(|| {
+        wrong(format!(
+            "the {connector} connector needs a url, such as {example}"
+        ))
+    })?;
+    let base = address(url).map_err(|fault| wrong(fault.to_string()))?;
+    let authorization = match &request.system.credential {
+        None => None,
+        Some(credential) => {
+            let missing = || ConnectError::Credential {
+                credential: credential.clone(),
+                host: base.host_str().unwrap_or_default().to_owned(),
+            };
+            let token = (request.credentials)(credential, &base).ok_or_else(missing)?;
+            let value = format!("{scheme}{}", token.expose_secret());
+            Some(SecretString::from(value))
+        }
+    };
+    Ok(RestSettings {
+        base,
+        authorization,
+        credential: request.system.credential.clone(),
+        media,
+        connect_timeout: request.timeouts.connect,
+        timeout: request.timeouts.request,
+    })
+}
+
+/// The system's shelf, without which what its connector keeps is not known.
+fn shelf(request: &Request<'_>) -> Result<Arc<dyn Shelf>, ConnectError> {
+    request.shelf.clone().ok_or_else(|| ConnectError::Settings {
+        message: format!(
+            "the {} connector keeps in the store what its system has no place for, and there is no store here yet; `lockstep apply` or \
+             `lockstep run` makes one",
+            request.system.connector
+        ),
+    })
+}
+
+fn connect_unleash(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    only(request, &["url", "project", "environment"])?;
+    let wrong = |message: String| ConnectError::Settings { message };
+    let rest = rest(
+        request,
+        "application/json",
+        "",
+        "https://unleash.example.org",
+    )?;
+    let environment = text(request, "environment")?.ok_or_else(|| {
+        wrong("the unleash connector needs an environment, such as production".to_owned())
+    })?;
+    let project = text(request, "project")?.unwrap_or("default");
+    let settings = UnleashSettings {
+        rest,
+        project: project.to_owned(),
+        environment: environment.to_owned(),
+    };
+    let connector = unleash::connect(request.name.clone(), settings, shelf(request)?);
+    Ok(Box::new(connector.map_err(wrong)?))
+}
+
+fn connect_scim(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    only(request, &["url", "group_prefix", "groups"])?;
+    let wrong = |message: String| ConnectError::Settings { message };
+    let media = "application/scim+json";
+    let rest = rest(request, media, "Bearer ", "https://id.example.org/scim/v2")?;
+    let prefix = text(request, "group_prefix")?.unwrap_or(scim::PREFIX);
+    let groups = request.system.settings.get("groups");
+    let groups = groups.map_or_else(|| Ok(BTreeMap::new()), role_groups);
+    let settings = ScimSettings {
+        rest,
+        prefix: prefix.to_owned(),
+        groups: groups.map_err(wrong)?,
+    };
+    let connector = scim::connect(request.name.clone(), settings, shelf(request)?);
+    Ok(Box::new(connector.map_err(wrong)?))
 }

@@ -17,7 +17,9 @@ mod behaviours;
 mod file;
 mod http;
 mod pull;
+mod scim;
 mod table;
+mod unleash;
 
 const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
@@ -26,6 +28,11 @@ const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 trait Rig: Send + Sync + Sized + 'static {
     /// Behaviours that this connector can't have, and why: the words for the table.
     const EXEMPT: &'static [(&'static str, &'static str)] = &[];
+
+    /// How many resources the largest changeset has. Fewer where each costs requests of its own.
+    const MANY: u32 = 10_000;
+    /// How many a state has in which one is looked for.
+    const SOME: u32 = 300;
 
     /// An empty system; `None`, said aloud, where its server is not installed.
     async fn new() -> Option<Self>;
@@ -104,6 +111,8 @@ rigs! {
     file_flagd: file::OverFile<file::Flagd>,
     file_folder: file::OverFile<file::Folder>,
     pull: pull::OverPull,
+    unleash: unleash::OverUnleash,
+    scim: scim::OverScim,
 }
 
 fn item(name: &str, spec: Value) -> Arc<Item> {

@@ -42,7 +42,8 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
             approvals: approvals.collect(),
         },
         plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language)
-            .with_dates(j.at_once(), later(j)),
+            .with_dates(j.at_once(), later(j))
+            .with_limits(&j.compiled.bundle.config),
         already_adrift: j.foresight.before.as_ref().map(|systems| {
             let standing = |(system, standing): (&SystemName, &view::Standing)| SystemBefore {
                 system: system.clone(),

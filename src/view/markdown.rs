@@ -93,6 +93,7 @@ pub fn comment(view: &GateView) -> String {
     top.push_str(&format!("\n### {}\n\n", words.this_changes));
     changes(&mut top, &view.plan, CHANGES, &mut cut, words);
     later(&mut top, &view.plan, &mut cut, words);
+    limits(&mut top, &view.plan, words);
 
     let mut bottom = format!("\n### {}\n\n", words.already_adrift);
     let before = view.already_adrift.as_deref().unwrap_or_default();
@@ -144,6 +145,7 @@ pub fn plan(view: &PlanView) -> String {
     let mut out = String::new();
     changes(&mut out, view, CHANGES, &mut cut, words);
     later(&mut out, view, &mut cut, words);
+    limits(&mut out, view, words);
     let room = COMMENT_CHARS.saturating_sub(out.chars().count());
     differences(&mut out, view, room, &mut cut, words);
     if cut.items > 0 {
@@ -303,6 +305,15 @@ fn later(out: &mut String, plan: &PlanView, cut: &mut Cut, words: &Words) {
         format!("- {}\n", prose(&clip(&sentence, SENTENCE)))
     });
     list(out, Some(words.later), dates, LATER, cut, words);
+}
+
+/// Where a promise is weaker on some of the systems.
+fn limits(out: &mut String, plan: &PlanView, words: &Words) {
+    let names: Vec<String> = plan.one_by_one.iter().map(|s| code(s.as_str())).collect();
+    if !names.is_empty() {
+        let text = (words.one_by_one)(&names.join(", "));
+        out.push_str(&format!("\n> {text}\n"));
+    }
 }
 
 /// The systems that a plan changes at once, as a list; `None` where there are none.

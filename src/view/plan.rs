@@ -4,6 +4,8 @@ use similar::TextDiff;
 
 use super::DateView;
 use super::words::words;
+use crate::config::Config;
+use crate::config::connectors::is_compensated;
 use crate::ids::{PlanDigest, Revision, SystemName};
 use crate::plan::{GroupedChange, Op, Origin, Plan};
 use crate::resource::{Direction, Kinds, Language};
@@ -24,6 +26,8 @@ pub struct PlanView {
     pub later: Vec<DateView>,
     /// The systems on which anything is done at once: those with changes, save where these begin only later.
     pub reaches: Vec<SystemName>,
+    /// Those with changes that take effect one after another, since the system can stage nothing.
+    pub one_by_one: Vec<SystemName>,
 }
 
 /// One change as it is shown.
@@ -76,6 +80,7 @@ impl PlanView {
                 .collect(),
             later: Vec::new(),
             reaches: touched(plan),
+            one_by_one: Vec::new(),
         }
     }
 
@@ -84,6 +89,21 @@ impl PlanView {
     pub fn with_dates(mut self, at_once: &Plan, later: Vec<DateView>) -> Self {
         self.reaches = touched(at_once);
         self.later = later;
+        self
+    }
+
+    /// The same with where a system's limits weaken what is promised.
+    #[must_use]
+    pub fn with_limits(mut self, config: &Config) -> Self {
+        let is_limited = |name: &SystemName| {
+            let system = config.systems.get(name);
+            system.is_some_and(|system| is_compensated(&system.connector))
+        };
+        let touched = self.changes.iter().flat_map(|change| &change.systems);
+        let mut limited: Vec<SystemName> = touched.filter(|s| is_limited(s)).cloned().collect();
+        limited.sort();
+        limited.dedup();
+        self.one_by_one = limited;
         self
     }
 

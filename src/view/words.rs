@@ -40,6 +40,8 @@ pub(super) struct Words {
     pub later: &'static str,
     /// The same where only the next week is meant.
     pub within_a_week: &'static str,
+    /// What is less than promised on these systems, which can stage nothing.
+    pub one_by_one: fn(&str) -> String,
     pub total: &'static str,
     /// `1 to delete, 2 to create, 3 to update`
     pub totals: fn(usize, usize, usize) -> String,

@@ -53,6 +53,12 @@ pub(super) static WORDS: Words = Words {
     no_changes: "No changes: already in step.",
     later: "Later, by date",
     within_a_week: "Within a week, by date",
+    one_by_one: |systems| {
+        format!(
+            "{systems} can stage nothing, so changes take effect there one after another and not all at once; if one fails half way, what was is put \
+             back from a snapshot."
+        )
+    },
     total: "total",
     totals: |deletes, creates, updates| {
         format!("{deletes} to delete, {creates} to create, {updates} to update")

@@ -47,6 +47,11 @@ pub(super) static WORDS: Words = Words {
     no_changes: "変更はありません。すでに揃っています。",
     later: "このあと日付により起こること",
     within_a_week: "1週間以内に日付により起こること",
+    one_by_one: |systems| {
+        format!(
+            "{systems} には下準備の仕組みがないため、変更は一度にではなく1件ずつ反映されます。途中で失敗した場合は、控えておいた元の内容に戻します。"
+        )
+    },
     total: "合計",
     totals: |deletes, creates, updates| {
         format!("削除 {deletes} 件、追加 {creates} 件、変更 {updates} 件")

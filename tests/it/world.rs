@@ -13,8 +13,12 @@ pub(crate) mod front;
 #[cfg(test)]
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+#[cfg(test)]
+pub(crate) mod scim;
 pub(crate) mod secrets;
 mod system;
+#[cfg(test)]
+pub(crate) mod unleash;
 
 pub(crate) use system::{Process, System};
 

@@ -106,8 +106,8 @@ fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    there is no connector "grpc"; there is http, pull, file
-    the connector "redis" is not in this build; there is http, pull, file
+    there is no connector "grpc"; there is http, pull, file, scim, unleash
+    the connector "redis" is not in this build; there is http, pull, file, scim, unleash
     the http connector needs a url, such as https://medical.example.org
     the host in the url can't be read
     the url of a system holds no user or password; name a credential instead
@@ -125,4 +125,41 @@ fn what_cannot_be_connected_says_why() {
     ".b.json.lockstep/journal.json" is not a path inside the server's folder for files, such as legacy/flags.json: relative, without . and ..
     this server lets no system be a file; name the folder that such files may lie in, in lockstep.toml: [files] root = "DIR"
     "#);
+}
+
+/// What plans say of a connector is said without one at hand.
+#[test]
+fn what_stages_nothing_is_known_by_its_name() {
+    use crate::config::connectors::is_compensated;
+    use crate::connector::Staging;
+    use crate::connector::shelf::MemoryShelf;
+
+    let url = json!({"url": "https://medical.example"});
+    let unleash = json!({"url": "https://medical.example", "environment": "production"});
+    let cases = [
+        ("http", url.clone()),
+        ("file", json!({"path": "a.json"})),
+        ("unleash", unleash),
+        ("scim", url),
+    ];
+    for (connector, settings) in cases {
+        let name = "medical".parse().unwrap();
+        let shelf: Arc<dyn Shelf> = Arc::new(MemoryShelf::default());
+        let system = system(connector, settings, None);
+        let made = connect(
+            &name,
+            &system,
+            &|_, _| None,
+            Timeouts::default(),
+            Some(Path::new("files")),
+            Some(shelf),
+        );
+        let staging = made.map(|c| c.capabilities().staging);
+        let is_weaker = staging == Ok(Staging::Compensating);
+        assert_eq!(
+            is_weaker,
+            is_compensated(connector),
+            "{connector}: {staging:?}"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use crate::state::{BUCKETS, State};
 
 pub(super) async fn nothing_is_visible_before_the_commit<R: Rig>(rig: R) {
     let connector = rig.connector();
-    let (empty, one) = (State::default(), R::flags(300, 10));
+    let (empty, one) = (State::default(), R::flags(R::SOME, 10));
     assert_eq!(observe(connector).await.unwrap(), empty);
     let first = changeset("a", 1, &empty, &one);
     connector.prepare(&first).await.unwrap();
@@ -59,7 +59,7 @@ pub(super) async fn repetitions_have_no_further_effect<R: Rig>(rig: R) {
 
 pub(super) async fn one_change_costs_one_bucket<R: Rig>(rig: R) {
     let connector = rig.connector();
-    let one = R::flags(500, 10);
+    let one = R::flags(R::SOME, 10);
     apply(connector, &changeset("a", 1, &State::default(), &one)).await;
     let changed = R::flag(7, 50);
     let two: State = one
@@ -252,7 +252,7 @@ pub(super) async fn a_state_that_moves_while_it_is_read_is_stale<R: Rig>(rig: R)
 
 pub(super) async fn ten_thousand_changes_are_one_changeset<R: Rig>(rig: R) {
     let connector = rig.connector();
-    let (empty, one) = (State::default(), R::flags(10_000, 10));
+    let (empty, one) = (State::default(), R::flags(R::MANY, 10));
     apply(connector, &changeset("a", 1, &empty, &one)).await;
     assert_eq!(observe(connector).await.unwrap(), one);
     apply(connector, &changeset("b", 1, &one, &empty)).await;

