@@ -20,6 +20,7 @@ pub use crate::record::{ConnectorError, Reason, Receipt};
 pub mod file;
 pub mod http;
 mod journal;
+pub mod postgres;
 pub mod registry;
 
 #[cfg(test)]
@@ -97,6 +98,12 @@ pub trait Observe: Send + Sync {
 
     /// All items in the given buckets. The connector checks that what it read gives the digests it was told, or fails.
     async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError>;
+
+    /// Waits until the system says that somebody else has changed something, or may have. It makes the next look sooner and is never taken for
+    /// one. A system that says nothing is waited for for ever.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 
     /// A page of the system's own audit feed: what happened from a time until before another, after `cursor`. Only where
     /// [`Capabilities::audit`] says that there is one. What is in it is for whoever asks to check.

@@ -87,25 +87,7 @@ impl Disk {
     /// The error with the system and its file in front: what is below knows neither.
     fn named(&self, error: ConnectorError) -> ConnectorError {
         let FileSettings { system, path, .. } = &self.settings;
-        let say = |message: String| format!("{system} ({path}): {message}");
-        match error {
-            ConnectorError::Transient { message } => ConnectorError::Transient {
-                message: say(message),
-            },
-            ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
-                message: say(message),
-                reasons,
-            },
-            ConnectorError::Terminal { message } => ConnectorError::Terminal {
-                message: say(message),
-            },
-            ConnectorError::Stale { message } => ConnectorError::Stale {
-                message: say(message),
-            },
-            ConnectorError::Fenced { message } => ConnectorError::Fenced {
-                message: say(message),
-            },
-        }
+        error.map_message(|message| format!("{system} ({path}): {message}"))
     }
 
     fn place(&self) -> Result<Place, ConnectorError> {

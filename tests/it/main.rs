@@ -10,6 +10,8 @@ mod audit;
 #[cfg(test)]
 mod ci;
 mod comments;
+#[cfg(test)]
+mod connectors;
 mod crash;
 mod dating;
 mod disk;

@@ -183,6 +183,7 @@ fn is_test(path: &Path) -> bool {
         || text.contains("/tests/")
         || text.ends_with("/model.rs")
         || text.ends_with("/suite.rs")
+        || text.contains("/suite/")
 }
 
 #[test]

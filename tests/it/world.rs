@@ -90,6 +90,10 @@ impl Drop for World {
 
 impl World {
     /// The ends of all logs, for whoever reads of a test that failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "it is read where the test's failure is"
+    )]
     fn show_logs(&self) {
         let files = std::fs::read_dir(self.dir.path()).into_iter().flatten();
         for file in files.flatten().map(|entry| entry.path()) {

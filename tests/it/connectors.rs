@@ -1,0 +1,3 @@
+//! Systems behind connectors of their own kinds, on their real servers, through the built binary.
+
+mod postgres;
