@@ -23,6 +23,7 @@ pub mod file;
 pub mod http;
 mod journal;
 mod limited;
+pub mod postgres;
 pub mod pull;
 pub mod registry;
 mod rest;
@@ -113,6 +114,12 @@ pub trait Observe: Send + Sync {
         _ids: &[ResourceRef],
     ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
         Ok(BTreeMap::new())
+    }
+
+    /// Waits until the system says that somebody else has changed something, or may have. It makes the next look sooner and is never taken for
+    /// one. A system that says nothing is waited for for ever.
+    async fn changed(&self) {
+        std::future::pending().await
     }
 
     /// A page of the system's own audit feed: what happened from a time until before another, after `cursor`. Only where

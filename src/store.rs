@@ -59,7 +59,7 @@ pub use systems::SystemState;
 pub use upgraded::{Older, UPGRADED, counted_digest, counted_of};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A handle on the store; clones share its connections.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use url::{ParseError, Url};
 
+pub mod postgres;
+
 /// A connector as `lockstep.yaml` names it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectorForm {
@@ -67,7 +69,36 @@ pub const CONNECTORS: &[ConnectorForm] = &[
         }]),
         credential: true,
     },
-    planned("postgres"),
+    ConnectorForm {
+        name: "postgres",
+        settings: Some(&[
+            Setting {
+                key: "url",
+                example: "url: postgres://db.example.org/medical",
+                required: true,
+                check: Check::Text(|text| postgres::address(text).map(drop)),
+            },
+            Setting {
+                key: "schema",
+                example: "schema: lockstep",
+                required: false,
+                check: Check::Text(|text| postgres::Ident::parse(text).map(drop)),
+            },
+            Setting {
+                key: "tables",
+                example: "tables: {FeatureFlag: {table: flags, key: name, columns: {rollout: rollout}}}",
+                required: false,
+                check: Check::Value(|value| postgres::mappings(value).map(drop)),
+            },
+            Setting {
+                key: "notify",
+                example: "notify: true",
+                required: false,
+                check: Check::Value(|value| postgres::flag(value).map(drop)),
+            },
+        ]),
+        credential: true,
+    },
     planned("redis"),
     ConnectorForm {
         name: "file",

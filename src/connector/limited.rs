@@ -3,6 +3,7 @@
 //!
 //! What a limit keeps from being asked is `Transient`: the engine waits and tries again, as for a system that is out of reach.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen};
 use crate::config::calls::{Breaker, CallLimits};
-use crate::ids::{ChangesetId, Digest, Fence};
+use crate::ids::{ChangesetId, Digest, Fence, ResourceRef};
 use crate::state::Item;
 use crate::system_api::AuditAnswer;
 
@@ -167,6 +168,18 @@ impl Observe for Limited {
             all.extend(self.call(self.inner.items(part)).await?);
         }
         Ok(all)
+    }
+
+    async fn marks(
+        &self,
+        ids: &[ResourceRef],
+    ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
+        self.call(self.inner.marks(ids)).await
+    }
+
+    // It says, and is not asked.
+    async fn changed(&self) {
+        self.inner.changed().await;
     }
 
     async fn audit(

@@ -12,6 +12,7 @@ use url::Url;
 use super::file::{FileConnector, FileSettings, Format};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::limited::Limited;
+use super::postgres::{PostgresConnector, PostgresSettings};
 use super::pull::{PullConnector, PullSettings, STALE_AFTER};
 use super::rest::RestSettings;
 use super::scim::{self, ScimSettings};
@@ -20,7 +21,7 @@ use super::unleash::{self, UnleashSettings};
 use super::{Apply, Observe};
 use crate::clock::SystemClock;
 use crate::config::System;
-use crate::config::connectors::{address, patience, role_groups};
+use crate::config::connectors::{address, patience, postgres, role_groups};
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
 const CONNECTORS: &[(&str, Option<Connect>)] = &[
     ("http", Some(connect_http)),
     ("pull", Some(connect_pull)),
-    ("postgres", None),
+    ("postgres", Some(connect_postgres)),
     ("redis", None),
     ("file", Some(connect_file)),
     ("scim", Some(connect_scim)),
@@ -163,17 +164,7 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         wrong("the http connector needs a url, such as https://medical.example.org".to_owned())
     })?;
     let base = address(url).map_err(|fault| wrong(fault.to_string()))?;
-    let token = match &system.credential {
-        None => None,
-        Some(credential) => {
-            let host = base.host_str().unwrap_or_default().to_owned();
-            let missing = || ConnectError::Credential {
-                credential: credential.clone(),
-                host,
-            };
-            Some(credentials(credential, &base).ok_or_else(missing)?)
-        }
-    };
+    let token = secret(system, credentials, &base)?;
     let connector = HttpConnector::new(HttpSettings {
         system: (*name).clone(),
         base,
@@ -183,6 +174,73 @@ fn connect_http(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
         timeout: timeouts.request,
     })?;
     Ok(Box::new(connector))
+}
+
+fn connect_postgres(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials,
+        timeouts,
+        files: _,
+        shelf: _,
+    } = request;
+    let wrong = |message: String| ConnectError::Settings { message };
+    let known = ["url", "schema", "tables", "notify"];
+    if let Some(key) = system.settings.keys().find(|key| !known.contains(&&***key)) {
+        let known = known.join(", ");
+        let message = format!("the postgres connector has no setting {key:?}; it has {known}");
+        return Err(wrong(message));
+    }
+    let text = |key: &str| system.settings.get(key).and_then(Value::as_str);
+    let url = text("url").ok_or_else(|| {
+        wrong(
+            "the postgres connector needs a url, such as postgres://db.example.org/medical"
+                .to_owned(),
+        )
+    })?;
+    let url = postgres::address(url).map_err(wrong)?;
+    let schema = postgres::Ident::parse(text("schema").unwrap_or("lockstep")).map_err(wrong)?;
+    let tables = match system.settings.get("tables") {
+        Some(tables) => postgres::mappings(tables).map_err(wrong)?,
+        None => BTreeMap::new(),
+    };
+    if let Some(kind) = tables.keys().find(|kind| !system.kinds.contains(*kind)) {
+        let message = format!("tables: names {kind}, which is not among the system's kinds");
+        return Err(wrong(message));
+    }
+    let notify = match system.settings.get("notify") {
+        Some(notify) => postgres::flag(notify).map_err(wrong)?,
+        None => false,
+    };
+    let settings = PostgresSettings {
+        system: (*name).clone(),
+        credential: secret(system, credentials, &url)?,
+        url,
+        schema,
+        tables,
+        kinds: system.kinds.clone(),
+        notify,
+        connect_timeout: timeouts.connect,
+        timeout: timeouts.request,
+    };
+    Ok(Box::new(PostgresConnector::new(settings).map_err(wrong)?))
+}
+
+/// The system's credential, if it names one and that may be sent to this URL.
+fn secret(
+    system: &System,
+    credentials: Credentials<'_>,
+    url: &Url,
+) -> Result<Option<SecretString>, ConnectError> {
+    let Some(credential) = &system.credential else {
+        return Ok(None);
+    };
+    let missing = || ConnectError::Credential {
+        credential: credential.clone(),
+        host: url.host_str().unwrap_or_default().to_owned(),
+    };
+    credentials(credential, url).ok_or_else(missing).map(Some)
 }
 
 fn connect_file(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{Apply, Changeset, ConnectorError, Prepared};
-use crate::ids::Fence;
+use crate::ids::{Fence, ResourceRef};
 use crate::plan::diff;
 use crate::resource::Direction;
 use crate::state::{Item, Spec, State};
@@ -16,6 +16,7 @@ use crate::state::{Item, Spec, State};
 mod behaviours;
 mod file;
 mod http;
+mod postgres;
 mod pull;
 mod scim;
 mod table;
@@ -44,6 +45,11 @@ trait Rig: Send + Sync + Sized + 'static {
 
     /// A second connector, as another process would have it.
     fn another(&self) -> Box<dyn Apply>;
+
+    /// Makes a resource what it is not yet, past Lockstep; without a spec there is none afterwards.
+    async fn edit(&self, _id: &ResourceRef, _spec: Option<&Spec>) {
+        unreachable!("a rig that can't is exempt from what needs it")
+    }
 
     /// One resource of a sort that the system takes, in a version of it.
     fn flag(n: u32, version: u32) -> Arc<Item> {
@@ -96,6 +102,7 @@ macro_rules! behaviours {
             a_restart_forgets_nothing,
             what_does_not_fit_is_refused_with_reasons,
             a_state_that_moves_while_it_is_read_is_stale,
+            what_another_hand_changed_is_seen,
             ten_thousand_changes_are_one_changeset,
             any_name_and_spec_comes_back_as_it_was,
         );
@@ -113,16 +120,18 @@ rigs! {
     pull: pull::OverPull,
     unleash: unleash::OverUnleash,
     scim: scim::OverScim,
+    postgres: postgres::Plain,
+    postgres_prepared: postgres::Preparing,
 }
 
-fn item(name: &str, spec: Value) -> Arc<Item> {
+pub(super) fn item(name: &str, spec: Value) -> Arc<Item> {
     Arc::new(Item::new(
         name.parse().unwrap(),
         Spec::from_value(&spec).unwrap(),
     ))
 }
 
-fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
+pub(super) fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
     Changeset {
         id: id.parse().unwrap(),
         revision: REVISION.parse().unwrap(),
@@ -135,20 +144,20 @@ fn changeset(id: &str, fence: u64, before: &State, after: &State) -> Changeset {
 }
 
 /// Reads the whole state through the port.
-async fn observe(connector: &dyn Apply) -> Result<State, ConnectorError> {
+pub(super) async fn observe(connector: &dyn Apply) -> Result<State, ConnectorError> {
     connector.digests(None).await?;
     let all: Vec<u8> = (0..=255).collect();
     Ok(connector.items(&all).await?.into_iter().collect())
 }
 
-async fn apply(connector: &dyn Apply, changeset: &Changeset) {
+pub(super) async fn apply(connector: &dyn Apply, changeset: &Changeset) {
     let prepared = connector.prepare(changeset).await;
     assert_eq!(prepared, Ok(Prepared { repeated: false }));
     let receipt = connector.commit(&changeset.id, changeset.fence).await;
     assert_eq!(receipt.unwrap().digest, changeset.target);
 }
 
-fn class<T>(answer: Result<T, ConnectorError>) -> &'static str {
+pub(super) fn class<T>(answer: Result<T, ConnectorError>) -> &'static str {
     match answer {
         Ok(_) => "done",
         Err(ConnectorError::Transient { .. }) => "transient",

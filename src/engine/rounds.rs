@@ -36,6 +36,9 @@ const A_MOMENT: Duration = Duration::from_millis(2);
 /// How long what this process wrote on commits is believed to stand there.
 const COMPARED: Duration = Duration::from_secs(10 * 60);
 
+/// How long after a system said that it was changed it is listened to again: one that says so all the time is not looked at all the time.
+const DEAF: Duration = Duration::from_secs(1);
+
 /// When a group is looked at again whose system another one still works on.
 const IN_HANDS: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,8 @@ pub struct Rounds {
     links: BTreeMap<SystemName, (System, Result<Arc<Link>, String>)>,
     turns: BTreeMap<GroupName, Turn>,
     at_work: FuturesUnordered<LocalBoxFuture<'static, Ended>>,
+    /// Systems that are listened to: each ends when its system says that somebody has changed it.
+    told: FuturesUnordered<LocalBoxFuture<'static, (SystemName, Arc<Link>)>>,
     /// Passes that have ended and of which nothing was said yet.
     heard: Vec<Ended>,
     /// The statuses written by this process, so that only what changed is compared with the forge again.
@@ -134,6 +139,7 @@ impl Rounds {
             links: BTreeMap::new(),
             turns: BTreeMap::new(),
             at_work: FuturesUnordered::new(),
+            told: FuturesUnordered::new(),
             heard: Vec::new(),
             published: BTreeMap::new(),
             publish_again: true,
@@ -347,11 +353,35 @@ impl Rounds {
         all
     }
 
-    /// Waits until one more group's pass has ended; for ever where none is passing.
-    pub(super) async fn one_ends(&mut self) {
-        match self.at_work.next().await {
-            Some(ended) => self.heard.push(ended),
-            None => std::future::pending().await,
+    /// Waits until one more group's pass has ended, or a system has said that it was changed; for ever where nothing can stir.
+    pub(super) async fn one_stirs(&mut self) -> Stir {
+        tokio::select! {
+            Some(ended) = self.at_work.next(), if !self.at_work.is_empty() => {
+                self.heard.push(ended);
+                Stir::Ended
+            }
+            Some((system, link)) = self.told.next(), if !self.told.is_empty() => {
+                self.look_soon(&system);
+                self.told.push(listen(system, link, DEAF).boxed_local());
+                Stir::Told
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Has the group of a system looked at as soon as it can be. One that waits because of a failure goes on waiting.
+    fn look_soon(&mut self, system: &SystemName) {
+        let Some(head) = &self.head else {
+            return;
+        };
+        for (name, group) in head.config.effective_groups() {
+            let turn = self.turns.get_mut(&name);
+            if let Some(turn) = turn.filter(|_| group.systems.contains(system)) {
+                turn.is_missed |= turn.at_work.is_some();
+                if turn.failures == 0 {
+                    turn.due = turn.due.min(Instant::now());
+                }
+            }
         }
     }
 
@@ -432,6 +462,13 @@ impl Rounds {
             };
             self.links.insert(name.clone(), (system.clone(), link));
         }
+        let links = self.links.iter();
+        self.told = links
+            .filter_map(|(name, (_, link))| {
+                let link = link.as_ref().ok()?.clone();
+                Some(listen(name.clone(), link, Duration::ZERO).boxed_local())
+            })
+            .collect();
     }
 
     fn links_of(&self, group: &Group) -> BTreeMap<SystemName, Result<Arc<Link>, String>> {
@@ -441,6 +478,20 @@ impl Rounds {
             .filter_map(|s| Some((s.clone(), self.links.get(s)?.1.clone())));
         known.collect()
     }
+}
+
+/// What has happened among groups and systems.
+pub(super) enum Stir {
+    /// A pass has ended.
+    Ended,
+    /// A system said that it was changed: its group is due.
+    Told,
+}
+
+async fn listen(system: SystemName, link: Arc<Link>, deaf: Duration) -> (SystemName, Arc<Link>) {
+    tokio::time::sleep(deaf).await;
+    link.connector().changed().await;
+    (system, link)
 }
 
 /// What came of passes, or the first error that ended one.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::execute::backoff;
-use super::rounds::{Rounds, Whose};
+use super::rounds::{Rounds, Stir, Whose};
 use super::{Engine, EngineError, GroupReport};
 use crate::protocol::LONGEST_BACKOFF;
 use crate::record::Trigger;
@@ -219,7 +219,11 @@ impl Calls {
             let poll = Instant::now() + self.intervals.git;
             tokio::select! {
                 _ = self.stop.changed() => return Wake::Stop,
-                () = rounds.one_ends() => return Wake::Ended,
+                stir = rounds.one_stirs() => match stir {
+                    Stir::Ended => return Wake::Ended,
+                    // Whose turn it is by that, the next look at what is due says.
+                    Stir::Told => {}
+                },
                 changed = self.pushed.changed(), if self.is_watched => {
                     self.is_watched = changed.is_ok();
                     // Statuses are written to the repository too: what this engine says itself is no reason to look again.

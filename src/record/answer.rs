@@ -30,6 +30,31 @@ pub enum ConnectorError {
     Fenced { message: String },
 }
 
+impl ConnectorError {
+    /// The same with another message: what knows the system's name puts it in front of what does not.
+    #[must_use]
+    pub fn map_message(self, say: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Transient { message } => Self::Transient {
+                message: say(message),
+            },
+            Self::Refused { message, reasons } => Self::Refused {
+                message: say(message),
+                reasons,
+            },
+            Self::Terminal { message } => Self::Terminal {
+                message: say(message),
+            },
+            Self::Stale { message } => Self::Stale {
+                message: say(message),
+            },
+            Self::Fenced { message } => Self::Fenced {
+                message: say(message),
+            },
+        }
+    }
+}
+
 /// How many reasons a message shows; all of them are in the record.
 const SHOWN: usize = 3;
 

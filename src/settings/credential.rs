@@ -26,7 +26,7 @@ pub enum CredentialError {
     Host { name: String, host: String },
     /// It would cross a network in the clear.
     #[error(
-        "the credential {name:?} is not sent to {host} without TLS; use https, or name \"http://{host}\" in its hosts in lockstep.toml"
+        "the credential {name:?} is not sent to {host} without TLS; use https (rediss, no sslmode=disable), or name \"http://{host}\" in its hosts in lockstep.toml"
     )]
     Plain { name: String, host: String },
     /// There is none.
@@ -103,6 +103,8 @@ impl Host {
         let scheme_port = match url.scheme() {
             "https" => 443,
             "http" => 80,
+            "postgres" | "postgresql" => 5432,
+            "redis" | "rediss" => 6379,
             _ => return false,
         };
         url.host().is_some_and(|h| h.to_owned() == self.host)
@@ -175,7 +177,7 @@ impl Credential {
                 host: host(),
             });
         }
-        if url.scheme() != "https" && !loopback(url) && !bound.iter().any(|h| h.plain) {
+        if !is_encrypted(url) && !loopback(url) && !bound.iter().any(|h| h.plain) {
             return Err(CredentialError::Plain {
                 name: name(),
                 host: host(),
@@ -188,6 +190,18 @@ impl Credential {
                 why: why.clone(),
             }),
         }
+    }
+}
+
+/// Whether what goes to the URL is encrypted, to a server whose name is checked. A database is always reached so, unless it says otherwise.
+fn is_encrypted(url: &Url) -> bool {
+    match url.scheme() {
+        "https" | "rediss" => true,
+        "postgres" | "postgresql" => {
+            let mut said = url.query_pairs().filter(|(key, _)| key == "sslmode");
+            said.all(|(_, mode)| mode == "verify-full")
+        }
+        _ => false,
     }
 }
 

@@ -43,7 +43,7 @@ mod opening;
 mod replicas;
 mod runs;
 #[path = "../../tests/it/world/postgres.rs"]
-mod server;
+pub(crate) mod server;
 
 /// Where a test's store is, on one engine or the other.
 enum Place {

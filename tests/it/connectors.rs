@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
+mod postgres;
 mod scim;
 mod unleash;
 

@@ -69,13 +69,13 @@ async fn apply(connector: &FileConnector, changeset: &Changeset) {
     loop {
         match connector.prepare(changeset).await {
             Err(ConnectorError::Transient { .. }) => {}
-            answer => break answer.unwrap(),
+            answer => break drop(answer.unwrap()),
         }
     }
     loop {
         match connector.commit(&changeset.id, Fence(1)).await {
             Err(ConnectorError::Transient { .. }) => {}
-            answer => break answer.unwrap(),
+            answer => break drop(answer.unwrap()),
         }
     }
 }

@@ -39,8 +39,8 @@ fn error(system: &System) -> String {
     .map_or_else(String::new, |e| e.to_string())
 }
 
-#[test]
-fn what_cannot_be_connected_says_why() {
+#[tokio::test]
+async fn what_cannot_be_connected_says_why() {
     let cases = [
         (
             "http",
@@ -51,6 +51,37 @@ fn what_cannot_be_connected_says_why() {
         ("grpc", json!({}), None),
         ("redis", json!({}), None),
         ("http", json!({}), None),
+        ("postgres", json!({}), None),
+        (
+            "postgres",
+            json!({"url": "postgres://u:s3cret@medical.example/m"}),
+            None,
+        ),
+        (
+            "postgres",
+            json!({"url": "postgres://evil.example/m"}),
+            Some("medical"),
+        ),
+        (
+            "postgres",
+            json!({"url": "postgres://medical.example/m"}),
+            Some("medical"),
+        ),
+        (
+            "postgres",
+            json!({"url": "postgres://u@medical.example/m"}),
+            Some("medical"),
+        ),
+        (
+            "postgres",
+            json!({"url": "postgres://medical.example/m", "tables": {"Notice": {"table": "t", "key": "k", "columns": {"a": "a"}}}}),
+            None,
+        ),
+        (
+            "postgres",
+            json!({"url": "postgres://medical.example/m", "table": 1}),
+            None,
+        ),
         ("http", json!({"url": "https://user:s3cret@["}), None),
         (
             "http",
@@ -106,9 +137,16 @@ fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    there is no connector "grpc"; there is http, pull, file, scim, unleash
-    the connector "redis" is not in this build; there is http, pull, file, scim, unleash
+    there is no connector "grpc"; there is http, pull, postgres, file, scim, unleash
+    the connector "redis" is not in this build; there is http, pull, postgres, file, scim, unleash
     the http connector needs a url, such as https://medical.example.org
+    the postgres connector needs a url, such as postgres://db.example.org/medical
+    the url holds no password; name a credential instead
+    the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
+    name a user: in the url, as in postgres://lockstep@db.example.org/medical, or in the credential, as user:password
+
+    tables: names Notice, which is not among the system's kinds
+    the postgres connector has no setting "table"; it has url, schema, tables, notify
     the host in the url can't be read
     the url of a system holds no user or password; name a credential instead
     the url of a system has no query or fragment

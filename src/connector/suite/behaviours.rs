@@ -250,6 +250,34 @@ pub(super) async fn a_state_that_moves_while_it_is_read_is_stale<R: Rig>(rig: R)
     assert_eq!(observe(connector).await.unwrap(), one);
 }
 
+pub(super) async fn what_another_hand_changed_is_seen<R: Rig>(rig: R) {
+    let connector = rig.connector();
+    let one = R::flags(20, 10);
+    apply(connector, &changeset("a", 1, &State::default(), &one)).await;
+    assert_eq!(observe(connector).await.unwrap(), one);
+    let (changed, gone, new) = (R::flag(3, 77), R::flag(4, 10), R::flag(50, 1));
+    rig.edit(&changed.id, Some(&changed.spec)).await;
+    rig.edit(&gone.id, None).await;
+    rig.edit(&new.id, Some(&new.spec)).await;
+    let edited: State = one
+        .items()
+        .filter(|i| ![&changed.id, &gone.id].contains(&&i.id))
+        .chain([&changed, &new])
+        .cloned()
+        .collect();
+    let seen = connector.digests(Some(one.digest())).await.unwrap();
+    let Seen::Digests { digest, .. } = seen else {
+        unreachable!("the edits went unseen")
+    };
+    assert_eq!(digest, edited.digest());
+    assert_eq!(observe(connector).await.unwrap(), edited);
+    // What was planned before it was seen goes nowhere; planned again, it is put right.
+    let late = changeset("b", 1, &one, &R::flags(20, 20));
+    assert_eq!(class(connector.prepare(&late).await), "stale");
+    apply(connector, &changeset("c", 1, &edited, &one)).await;
+    assert_eq!(observe(&*rig.another()).await.unwrap(), one);
+}
+
 pub(super) async fn ten_thousand_changes_are_one_changeset<R: Rig>(rig: R) {
     let connector = rig.connector();
     let (empty, one) = (State::default(), R::flags(R::MANY, 10));

@@ -4,13 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Rig, item};
 use crate::connector::Apply;
 use crate::connector::file::{FileConnector, FileSettings, Format};
-use crate::state::Item;
+use crate::ids::ResourceRef;
+use crate::state::{Item, Spec};
 
 /// What the suite has to know of a format.
 pub(super) trait Form: Send + Sync + 'static {
@@ -25,6 +26,8 @@ pub(super) trait Form: Send + Sync + 'static {
     }
 }
 
+/// The formats have one reader each, and the rest in common.
+const BY_HAND: (&str, &str) = ("what_another_hand_changed_is_seen", "as `file`");
 const ANY_SPEC: &str = "any_name_and_spec_comes_back_as_it_was";
 
 pub(super) struct Json;
@@ -40,21 +43,24 @@ impl Form for Json {
 
 impl Form for Yaml {
     const FORMAT: Format = Format::Yaml;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[BY_HAND];
 }
 
 impl Form for Toml {
     const FORMAT: Format = Format::Toml;
-    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: null")];
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: null"), BY_HAND];
 }
 
 impl Form for Env {
     const FORMAT: Format = Format::Env;
-    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: not flat")];
+    const EXEMPT: &'static [(&'static str, &'static str)] =
+        &[(ANY_SPEC, "refused: not flat"), BY_HAND];
 }
 
 impl Form for Flagd {
     const FORMAT: Format = Format::Flagd;
-    const EXEMPT: &'static [(&'static str, &'static str)] = &[(ANY_SPEC, "refused: no flag")];
+    const EXEMPT: &'static [(&'static str, &'static str)] =
+        &[(ANY_SPEC, "refused: no flag"), BY_HAND];
 
     fn flag(n: u32, version: u32) -> Arc<Item> {
         let spec = json!({"enabled": true, "rollout": version});
@@ -64,6 +70,7 @@ impl Form for Flagd {
 
 impl Form for Folder {
     const FORMAT: Format = Format::Folder;
+    const EXEMPT: &'static [(&'static str, &'static str)] = &[BY_HAND];
 }
 
 pub(super) struct OverFile<F> {
@@ -116,5 +123,15 @@ impl<F: Form> Rig for OverFile<F> {
 
     fn flag(n: u32, version: u32) -> Arc<Item> {
         F::flag(n, version)
+    }
+
+    async fn edit(&self, id: &ResourceRef, spec: Option<&Spec>) {
+        let path = self.folder.path().join("flags.json");
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let resources = file["resources"].as_array_mut().unwrap();
+        resources.retain(|r| r["kind"] != id.kind() || r["name"] != id.name());
+        let new = spec.map(|s| json!({"kind": id.kind(), "name": id.name(), "spec": s.value()}));
+        resources.extend(new);
+        std::fs::write(&path, file.to_string()).unwrap();
     }
 }

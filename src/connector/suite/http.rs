@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use super::Rig;
 use crate::connector::Apply;
 use crate::connector::http::{HttpConnector, HttpSettings};
+use crate::ids::ResourceRef;
 use crate::reference::{self, Options, Server};
+use crate::state::Spec;
 
 pub(super) struct OverHttp {
     folder: TempDir,
@@ -72,5 +74,16 @@ impl Rig for OverHttp {
 
     fn another(&self) -> Box<dyn Apply> {
         Box::new(Self::to(&self.server))
+    }
+
+    async fn edit(&self, id: &ResourceRef, spec: Option<&Spec>) {
+        let url = format!("{}/admin/resources/{id}", self.server.url());
+        let client = reqwest::Client::new();
+        let request = match spec {
+            Some(spec) => client.put(url).json(&spec.value()),
+            None => client.delete(url),
+        };
+        let answer = request.bearer_auth("t0ken").send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
     }
 }

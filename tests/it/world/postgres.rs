@@ -3,7 +3,7 @@
 //! Debian's package has the programs; `./test` installs it. Without them a test that wants it says `skipped`, except where everything
 //! must run.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,35 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The running server. Its shell ends it when the pipe closes, which happens however this process ends.
-struct Server {
+/// A running server. Its shell ends it when the pipe closes, which happens however this process ends.
+pub(crate) struct Server {
     folder: PathBuf,
     programs: PathBuf,
-    /// Its end of the pipe is open for as long as this is.
-    _shell: Child,
+    /// Its end of the pipe is open for as long as this is. A line in it crashes the server, and starts it again.
+    shell: Child,
+}
+
+/// What is different about a server.
+#[derive(Clone, Copy)]
+pub(crate) enum Sort {
+    Plain,
+    /// Keeps prepared transactions.
+    Preparing,
 }
 
 const ENDS_WITH_ITS_PIPE: &str = r#"
 "$1/initdb" -D "$2/data" -U lockstep --auth=trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 \
-  -c shared_buffers=32MB >>"$2/log" 2>&1 &
-server=$!
-cat >/dev/null
+serve() {
+  "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 \
+    -c shared_buffers=32MB -c max_prepared_transactions=$3 >>"$2/log" 2>&1 &
+  server=$!
+}
+serve "$@"
+while read -r _; do
+  kill -QUIT $server
+  wait $server
+  serve "$@"
+done
 kill -INT $server
 wait $server
 rm -rf "$2"
@@ -34,17 +49,47 @@ rm -rf "$2"
 /// The URL of a new, empty database; `None`, said aloud, where PostgreSQL is not installed.
 pub(crate) fn database() -> Option<String> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(start).as_ref()?;
-    let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    server.say(&format!("CREATE DATABASE {name}"));
-    Some(format!(
-        "postgres://lockstep@localhost/{name}?host={}",
-        server.folder.display()
-    ))
+    let server = SERVER.get_or_init(|| Server::start(Sort::Plain)).as_ref()?;
+    Some(server.database())
+}
+
+/// The same on a server that keeps prepared transactions.
+pub(crate) fn preparing_database() -> Option<String> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    let server = SERVER
+        .get_or_init(|| Server::start(Sort::Preparing))
+        .as_ref()?;
+    Some(server.database())
 }
 
 impl Server {
+    /// The URL of a new, empty database on it.
+    pub(crate) fn database(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.say(&format!("CREATE DATABASE {name}"));
+        format!(
+            "postgres://lockstep@localhost/{name}?host={}",
+            self.folder.display()
+        )
+    }
+
+    /// Ends it as a crash does, and starts it on what is there.
+    pub(crate) fn crash(&mut self) {
+        let starts = || {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            log.matches("ready to accept connections").count()
+        };
+        let before = starts();
+        let pipe = self.shell.stdin.as_mut().unwrap();
+        pipe.write_all(b"crash\n").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while starts() == before {
+            assert!(Instant::now() < deadline, "it does not start again");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
     /// Runs one statement, as soon as the server takes any.
     fn say(&self, sql: &str) {
         let deadline = Instant::now() + Duration::from_secs(90);
@@ -65,48 +110,53 @@ impl Server {
             std::thread::sleep(Duration::from_millis(30));
         }
     }
-}
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whether everything must run is said in the environment, as to all tests"
-)]
-fn start() -> Option<Server> {
-    let Some(programs) = programs() else {
-        let all = ["CI", "LOCKSTEP_TEST_ALL"];
-        assert!(
-            all.iter().all(|name| std::env::var_os(name).is_none()),
-            "PostgreSQL is not installed: apt-get install postgresql"
-        );
-        eprintln!("skipped: PostgreSQL is not installed (apt-get install postgresql)");
-        return None;
-    };
-    let folder = tempfile::Builder::new()
-        .prefix("lockstep-pg-")
-        .tempdir()
-        .unwrap()
-        .keep();
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", ENDS_WITH_ITS_PIPE, "postgres"])
-        .args([&programs, &folder])
-        .current_dir(&folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // A Ctrl-C at the terminal is for the tests; the server ends after them.
-        .process_group(0);
-    // The server refuses to be run by root.
-    if let Some((user, group)) = unprivileged(&folder) {
-        chown(&folder, Some(user), Some(group)).unwrap();
-        shell.uid(user).gid(group);
+    /// One of a test's own; `None`, said aloud, where PostgreSQL is not installed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether everything must run is said in the environment, as to all tests"
+    )]
+    pub(crate) fn start(sort: Sort) -> Option<Self> {
+        let Some(programs) = programs() else {
+            let all = ["CI", "LOCKSTEP_TEST_ALL"];
+            assert!(
+                all.iter().all(|name| std::env::var_os(name).is_none()),
+                "PostgreSQL is not installed: apt-get install postgresql"
+            );
+            eprintln!("skipped: PostgreSQL is not installed (apt-get install postgresql)");
+            return None;
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("lockstep-pg-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", ENDS_WITH_ITS_PIPE, "postgres"])
+            .args([&programs, &folder])
+            .arg(match sort {
+                Sort::Plain => "0",
+                Sort::Preparing => "50",
+            })
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A Ctrl-C at the terminal is for the tests; the server ends after them.
+            .process_group(0);
+        // The server refuses to be run by root.
+        if let Some((user, group)) = unprivileged(&folder) {
+            chown(&folder, Some(user), Some(group)).unwrap();
+            shell.uid(user).gid(group);
+        }
+        let shell = shell.spawn().unwrap();
+        Some(Self {
+            folder,
+            programs,
+            shell,
+        })
     }
-    let shell = shell.spawn().unwrap();
-    Some(Server {
-        folder,
-        programs,
-        _shell: shell,
-    })
 }
 
 /// Where initdb is: on the path, or where Debian puts what it does not want there.
