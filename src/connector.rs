@@ -21,6 +21,7 @@ pub mod file;
 pub mod http;
 mod journal;
 pub mod postgres;
+pub mod redis;
 pub mod registry;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 use url::{ParseError, Url};
 
 pub mod postgres;
+pub mod redis;
 
 /// A connector as `lockstep.yaml` names it.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +87,30 @@ pub const CONNECTORS: &[ConnectorForm] = &[
         ]),
         credential: true,
     },
-    planned("redis"),
+    ConnectorForm {
+        name: "redis",
+        settings: Some(&[
+            Setting {
+                key: "url",
+                example: "url: rediss://cache.example.org/0",
+                required: true,
+                check: Check::Text(|text| redis::address(text).map(drop)),
+            },
+            Setting {
+                key: "prefix",
+                example: "prefix: \"lockstep:\"",
+                required: false,
+                check: Check::Text(redis::name),
+            },
+            Setting {
+                key: "notify",
+                example: "notify: settings-changed",
+                required: false,
+                check: Check::Text(redis::name),
+            },
+        ]),
+        credential: true,
+    },
     ConnectorForm {
         name: "file",
         settings: Some(&[Setting {

@@ -11,9 +11,10 @@ use url::Url;
 use super::file::{FileConnector, FileSettings};
 use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::postgres::{PostgresConnector, PostgresSettings};
+use super::redis::{RedisConnector, RedisSettings};
 use super::{Apply, Observe};
 use crate::config::System;
-use crate::config::connectors::{address, postgres};
+use crate::config::connectors::{address, postgres, redis};
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ const CONNECTORS: &[(&str, Option<Connect>)] = &[
     ("http", Some(connect_http)),
     ("pull", None),
     ("postgres", Some(connect_postgres)),
-    ("redis", None),
+    ("redis", Some(connect_redis)),
     ("file", Some(connect_file)),
     ("scim", None),
     ("unleash", None),
@@ -204,6 +205,40 @@ fn connect_postgres(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectErro
         timeout: timeouts.request,
     };
     Ok(Box::new(PostgresConnector::new(settings).map_err(wrong)?))
+}
+
+fn connect_redis(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials,
+        timeouts,
+        files: _,
+    } = request;
+    let wrong = |message: String| ConnectError::Settings { message };
+    let known = ["url", "prefix", "notify"];
+    if let Some(key) = system.settings.keys().find(|key| !known.contains(&&***key)) {
+        let known = known.join(", ");
+        let message = format!("the redis connector has no setting {key:?}; it has {known}");
+        return Err(wrong(message));
+    }
+    let text = |key: &str| system.settings.get(key).and_then(Value::as_str);
+    let url = text("url").ok_or_else(|| {
+        wrong("the redis connector needs a url, such as rediss://cache.example.org/0".to_owned())
+    })?;
+    let url = redis::address(url).map_err(wrong)?;
+    for given in ["prefix", "notify"].into_iter().filter_map(text) {
+        redis::name(given).map_err(wrong)?;
+    }
+    let prefix = text("prefix").unwrap_or("lockstep:");
+    let credential = secret(system, credentials, &url)?;
+    Ok(Box::new(RedisConnector::new(RedisSettings {
+        credential,
+        kinds: system.kinds.clone(),
+        connect_timeout: timeouts.connect,
+        timeout: timeouts.request,
+        ..RedisSettings::new((*name).clone(), url, prefix, text("notify"))
+    })))
 }
 
 /// The system's credential, if it names one and that may be sent to this URL.

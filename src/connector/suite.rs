@@ -17,6 +17,7 @@ mod behaviours;
 mod file;
 mod http;
 mod postgres;
+pub(super) mod redis;
 mod table;
 
 const REVISION: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -104,6 +105,7 @@ rigs! {
     file: file::OverFile,
     postgres: postgres::Plain,
     postgres_prepared: postgres::Preparing,
+    redis: redis::OverRedis,
 }
 
 pub(super) fn item(name: &str, spec: Value) -> Arc<Item> {

@@ -13,6 +13,8 @@ pub(crate) mod front;
 #[cfg(test)]
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+#[cfg(test)]
+pub(crate) mod redis;
 pub(crate) mod secrets;
 mod system;
 
