@@ -25,6 +25,7 @@ mod journal;
 mod limited;
 pub mod postgres;
 pub mod pull;
+pub mod redis;
 pub mod registry;
 mod rest;
 mod scim;

@@ -9,13 +9,13 @@ use serde_json::Value;
 use url::{ParseError, Url};
 
 pub mod postgres;
+pub mod redis;
 
 /// A connector as `lockstep.yaml` names it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectorForm {
     pub name: &'static str,
-    /// The settings that it has; `None` where the connector is only planned: its settings are not known yet.
-    pub settings: Option<&'static [Setting]>,
+    pub settings: &'static [Setting],
     /// Whether a credential can be sent along.
     pub credential: bool,
 }
@@ -23,7 +23,7 @@ pub struct ConnectorForm {
 impl ConnectorForm {
     /// The names of its settings, for messages.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.settings.into_iter().flatten().map(|s| s.key)
+        self.settings.iter().map(|s| s.key)
     }
 }
 
@@ -51,27 +51,27 @@ pub enum Check {
 pub const CONNECTORS: &[ConnectorForm] = &[
     ConnectorForm {
         name: "http",
-        settings: Some(&[Setting {
+        settings: &[Setting {
             key: "url",
             example: "url: https://medical.example.org",
             required: true,
             check: Check::Address,
-        }]),
+        }],
         credential: true,
     },
     ConnectorForm {
         name: "pull",
-        settings: Some(&[Setting {
+        settings: &[Setting {
             key: "stale_after",
             example: "stale_after: 5m",
             required: false,
             check: Check::Text(|text| patience(text).map(drop)),
-        }]),
+        }],
         credential: true,
     },
     ConnectorForm {
         name: "postgres",
-        settings: Some(&[
+        settings: &[
             Setting {
                 key: "url",
                 example: "url: postgres://db.example.org/medical",
@@ -96,13 +96,36 @@ pub const CONNECTORS: &[ConnectorForm] = &[
                 required: false,
                 check: Check::Value(|value| postgres::flag(value).map(drop)),
             },
-        ]),
+        ],
         credential: true,
     },
-    planned("redis"),
+    ConnectorForm {
+        name: "redis",
+        settings: &[
+            Setting {
+                key: "url",
+                example: "url: rediss://cache.example.org/0",
+                required: true,
+                check: Check::Text(|text| redis::address(text).map(drop)),
+            },
+            Setting {
+                key: "prefix",
+                example: "prefix: \"lockstep:\"",
+                required: false,
+                check: Check::Text(redis::name),
+            },
+            Setting {
+                key: "notify",
+                example: "notify: settings-changed",
+                required: false,
+                check: Check::Text(redis::name),
+            },
+        ],
+        credential: true,
+    },
     ConnectorForm {
         name: "file",
-        settings: Some(&[
+        settings: &[
             Setting {
                 key: "path",
                 example: "path: legacy/flags.json",
@@ -116,12 +139,12 @@ pub const CONNECTORS: &[ConnectorForm] = &[
                 required: false,
                 check: Check::Text(file_format),
             },
-        ]),
+        ],
         credential: false,
     },
     ConnectorForm {
         name: "scim",
-        settings: Some(&[
+        settings: &[
             Setting {
                 key: "url",
                 example: "url: https://id.example.org/scim/v2",
@@ -140,12 +163,12 @@ pub const CONNECTORS: &[ConnectorForm] = &[
                 required: false,
                 check: Check::Value(|value| role_groups(value).map(drop)),
             },
-        ]),
+        ],
         credential: true,
     },
     ConnectorForm {
         name: "unleash",
-        settings: Some(&[
+        settings: &[
             Setting {
                 key: "url",
                 example: "url: https://unleash.example.org",
@@ -164,7 +187,7 @@ pub const CONNECTORS: &[ConnectorForm] = &[
                 required: true,
                 check: Check::Text(not_empty),
             },
-        ]),
+        ],
         credential: true,
     },
 ];
@@ -222,14 +245,6 @@ fn not_empty(text: &str) -> Result<(), String> {
         return Err("is empty".to_owned());
     }
     Ok(())
-}
-
-const fn planned(name: &'static str) -> ConnectorForm {
-    ConnectorForm {
-        name,
-        settings: None,
-        credential: true,
-    }
 }
 
 /// Why a text is no address of a system. It does not repeat the text, which may hold a password.

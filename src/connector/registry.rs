@@ -14,6 +14,7 @@ use super::http::{HttpConnector, HttpSettings, HttpSettingsError};
 use super::limited::Limited;
 use super::postgres::{PostgresConnector, PostgresSettings};
 use super::pull::{PullConnector, PullSettings, STALE_AFTER};
+use super::redis::{RedisConnector, RedisSettings};
 use super::rest::RestSettings;
 use super::scim::{self, ScimSettings};
 use super::shelf::Shelf;
@@ -21,7 +22,7 @@ use super::unleash::{self, UnleashSettings};
 use super::{Apply, Observe};
 use crate::clock::SystemClock;
 use crate::config::System;
-use crate::config::connectors::{address, patience, postgres, role_groups};
+use crate::config::connectors::{address, patience, postgres, redis, role_groups};
 use crate::ids::SystemName;
 
 #[cfg(test)]
@@ -51,8 +52,6 @@ impl Default for Timeouts {
 pub enum ConnectError {
     #[error("there is no connector {connector:?}; there is {known}")]
     Unknown { connector: String, known: String },
-    #[error("the connector {connector:?} is not in this build; there is {known}")]
-    NotBuilt { connector: String, known: String },
     #[error("{message}")]
     Settings { message: String },
     #[error(
@@ -77,15 +76,15 @@ struct Request<'a> {
 
 type Connect = fn(&Request<'_>) -> Result<Box<dyn Apply>, ConnectError>;
 
-/// One row a connector; `None` where it is only planned.
-const CONNECTORS: &[(&str, Option<Connect>)] = &[
-    ("http", Some(connect_http)),
-    ("pull", Some(connect_pull)),
-    ("postgres", Some(connect_postgres)),
-    ("redis", None),
-    ("file", Some(connect_file)),
-    ("scim", Some(connect_scim)),
-    ("unleash", Some(connect_unleash)),
+/// One row a connector.
+const CONNECTORS: &[(&str, Connect)] = &[
+    ("http", connect_http),
+    ("pull", connect_pull),
+    ("postgres", connect_postgres),
+    ("redis", connect_redis),
+    ("file", connect_file),
+    ("scim", connect_scim),
+    ("unleash", connect_unleash),
 ];
 
 /// A connector that may change the system: for the engine alone. `files` is the server's folder for systems that are files; what
@@ -100,13 +99,12 @@ pub fn connect(
 ) -> Result<Box<dyn Apply>, ConnectError> {
     let connector = &system.connector;
     let known = || {
-        let built = CONNECTORS.iter().filter(|(_, c)| c.is_some());
-        let names: Vec<&str> = built.map(|(name, _)| *name).collect();
+        let names: Vec<&str> = CONNECTORS.iter().map(|(name, _)| *name).collect();
         names.join(", ")
     };
     let row = CONNECTORS.iter().find(|(name, _)| name == connector);
     match row {
-        Some((_, Some(connect))) => {
+        Some((_, connect)) => {
             let timeouts = Timeouts {
                 request: system.limits.timeout.unwrap_or(timeouts.request),
                 ..timeouts
@@ -121,10 +119,6 @@ pub fn connect(
             })
             .map(|connector| Limited::within(&system.limits, connector))
         }
-        Some((_, None)) => Err(ConnectError::NotBuilt {
-            connector: connector.clone(),
-            known: known(),
-        }),
         None => Err(ConnectError::Unknown {
             connector: connector.clone(),
             known: known(),
@@ -225,6 +219,41 @@ fn connect_postgres(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectErro
         timeout: timeouts.request,
     };
     Ok(Box::new(PostgresConnector::new(settings).map_err(wrong)?))
+}
+
+fn connect_redis(request: &Request<'_>) -> Result<Box<dyn Apply>, ConnectError> {
+    let Request {
+        name,
+        system,
+        credentials,
+        timeouts,
+        files: _,
+        shelf: _,
+    } = request;
+    let wrong = |message: String| ConnectError::Settings { message };
+    let known = ["url", "prefix", "notify"];
+    if let Some(key) = system.settings.keys().find(|key| !known.contains(&&***key)) {
+        let known = known.join(", ");
+        let message = format!("the redis connector has no setting {key:?}; it has {known}");
+        return Err(wrong(message));
+    }
+    let text = |key: &str| system.settings.get(key).and_then(Value::as_str);
+    let url = text("url").ok_or_else(|| {
+        wrong("the redis connector needs a url, such as rediss://cache.example.org/0".to_owned())
+    })?;
+    let url = redis::address(url).map_err(wrong)?;
+    for given in ["prefix", "notify"].into_iter().filter_map(text) {
+        redis::name(given).map_err(wrong)?;
+    }
+    let prefix = text("prefix").unwrap_or("lockstep:");
+    let credential = secret(system, credentials, &url)?;
+    Ok(Box::new(RedisConnector::new(RedisSettings {
+        credential,
+        kinds: system.kinds.clone(),
+        connect_timeout: timeouts.connect,
+        timeout: timeouts.request,
+        ..RedisSettings::new((*name).clone(), url, prefix, text("notify"))
+    })))
 }
 
 /// The system's credential, if it names one and that may be sent to this URL.

@@ -18,6 +18,7 @@ mod file;
 mod http;
 mod postgres;
 mod pull;
+pub(super) mod redis;
 mod scim;
 mod table;
 mod unleash;
@@ -122,6 +123,7 @@ rigs! {
     scim: scim::OverScim,
     postgres: postgres::Plain,
     postgres_prepared: postgres::Preparing,
+    redis: redis::OverRedis,
 }
 
 pub(super) fn item(name: &str, spec: Value) -> Arc<Item> {

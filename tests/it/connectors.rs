@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::world::World;
 
 mod postgres;
+mod redis;
 mod scim;
 mod unleash;
 

@@ -14,6 +14,7 @@ pub(crate) mod front;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 #[cfg(test)]
+pub(crate) mod redis;
 pub(crate) mod scim;
 pub(crate) mod secrets;
 mod system;

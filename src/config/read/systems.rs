@@ -161,21 +161,9 @@ impl Reader<'_, '_> {
                 Some("take the line away".to_owned()),
             );
         }
-        if let Some(settings) = form.settings {
-            for setting in settings.iter().filter(|s| s.required) {
-                let at = Some(member.key_span.clone());
-                fields.require(self.faults, setting.key, what, at, setting.example);
-            }
-        } else if let Some(named) = fields.get("connector") {
-            self.faults.warning(
-                "config/no-connector",
-                named.value.span.clone(),
-                format!(
-                    "the connector `{}` is not in this build, so {what} can't be reached",
-                    form.name
-                ),
-                Some("leave the system out of the groups until it is".to_owned()),
-            );
+        for setting in form.settings.iter().filter(|s| s.required) {
+            let at = Some(member.key_span.clone());
+            fields.require(self.faults, setting.key, what, at, setting.example);
         }
     }
 
@@ -272,7 +260,7 @@ impl Reader<'_, '_> {
         fields: &Fields<'_>,
         what: &str,
     ) -> serde_json::Map<String, Value> {
-        let takes = form.and_then(|form| Some((form, form.settings?)));
+        let takes = form.map(|form| (form, form.settings));
         let mut settings = serde_json::Map::new();
         for member in fields.members() {
             if SYSTEM.contains(&member.key.as_str()) {

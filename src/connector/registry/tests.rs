@@ -49,8 +49,34 @@ async fn what_cannot_be_connected_says_why() {
         ),
         ("http", json!({"url": "https://medical.example"}), None),
         ("grpc", json!({}), None),
-        ("redis", json!({}), None),
+        ("scim", json!({}), None),
         ("http", json!({}), None),
+        ("redis", json!({}), None),
+        (
+            "redis",
+            json!({"url": "redis://u:s3cret@medical.example"}),
+            None,
+        ),
+        (
+            "redis",
+            json!({"url": "redis://evil.example"}),
+            Some("medical"),
+        ),
+        (
+            "redis",
+            json!({"url": "rediss://medical.example/1"}),
+            Some("medical"),
+        ),
+        (
+            "redis",
+            json!({"url": "rediss://medical.example", "prefix": ""}),
+            None,
+        ),
+        (
+            "redis",
+            json!({"url": "rediss://medical.example", "schema": "a"}),
+            None,
+        ),
         ("postgres", json!({}), None),
         (
             "postgres",
@@ -137,9 +163,15 @@ async fn what_cannot_be_connected_says_why() {
     elsewhere.title = Some("on a server without a folder for files".to_owned());
     errors.push(error(&elsewhere));
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    there is no connector "grpc"; there is http, pull, postgres, file, scim, unleash
-    the connector "redis" is not in this build; there is http, pull, postgres, file, scim, unleash
+    there is no connector "grpc"; there is http, pull, postgres, redis, file, scim, unleash
+    the scim connector needs a url, such as https://id.example.org/scim/v2
     the http connector needs a url, such as https://medical.example.org
+    the redis connector needs a url, such as rediss://cache.example.org/0
+    the url holds no user or password; name a credential instead
+    the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
+
+    this is 1 to 200 bytes, without line breaks or other control characters
+    the redis connector has no setting "schema"; it has url, prefix, notify
     the postgres connector needs a url, such as postgres://db.example.org/medical
     the url holds no password; name a credential instead
     the server has no credential "medical" that may be sent to evil.example; add it to lockstep.toml with this host
