@@ -353,17 +353,19 @@ fn ended(adoption: &Adoption) -> Exit {
 }
 
 fn counted(system: &SystemName, adoption: &Adoption, language: Language) -> String {
-    let (count, files, left) = (
-        adoption.adopted.len(),
-        adoption.files.len(),
-        adoption.left.len(),
-    );
+    let (count, left) = (adoption.adopted.len(), adoption.left.len());
+    let files: Vec<String> = adoption
+        .files
+        .keys()
+        .map(|path| printable(path.as_str()))
+        .collect();
+    let files = files.join(", ");
     match language {
         Language::English => {
-            format!("{count} from {system} into {files} documents, {left} left out")
+            format!("{count} from {system} into {files}; {left} left out")
         }
         Language::Japanese => {
-            format!("{system} の {count} 件を {files} 件の文書へ。取り込めないもの {left} 件")
+            format!("{system} の {count} 件を {files} へ。取り込めないもの {left} 件")
         }
     }
 }

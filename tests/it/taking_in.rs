@@ -178,7 +178,7 @@ async fn a_thousand_flags_come_into_an_empty_repo_with_one_command() {
     assert!(
         opened
             .err
-            .contains("1000 from medical into 1 documents, 0 left out")
+            .contains("1000 from medical into config/feature-flags.json; 0 left out")
     );
     let all = proposals(&world).await;
     let flags = flags_of(&world, &all[0]);

@@ -78,7 +78,11 @@ impl Draft {
                     for (key, value) in fields {
                         match value {
                             Value::Array(items) => lists.entry(key).or_default().extend(items),
-                            value => entries.push((Some(key), value)),
+                            value @ (Value::Null
+                            | Value::Bool(_)
+                            | Value::Number(_)
+                            | Value::String(_)
+                            | Value::Object(_)) => entries.push((Some(key), value)),
                         }
                     }
                 }
