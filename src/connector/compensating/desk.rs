@@ -255,7 +255,10 @@ impl<P: Plain> Compensating<P> {
             ConnectorError::Transient { message } => ConnectorError::Transient {
                 message: format!("is being put back as it was: {message}"),
             },
-            error => ConnectorError::Terminal {
+            error @ (ConnectorError::Refused { .. }
+            | ConnectorError::Terminal { .. }
+            | ConnectorError::Stale { .. }
+            | ConnectorError::Fenced { .. }) => ConnectorError::Terminal {
                 message: format!(
                     "a commit failed half way, and what it wrote can't be put back: {error}; look at {} and mend it by hand",
                     self.plain.what()

@@ -69,13 +69,19 @@ async fn apply(connector: &FileConnector, changeset: &Changeset) {
     loop {
         match connector.prepare(changeset).await {
             Err(ConnectorError::Transient { .. }) => {}
-            answer => break drop(answer.unwrap()),
+            answer => {
+                answer.unwrap();
+                break;
+            }
         }
     }
     loop {
         match connector.commit(&changeset.id, Fence(1)).await {
             Err(ConnectorError::Transient { .. }) => {}
-            answer => break drop(answer.unwrap()),
+            answer => {
+                answer.unwrap();
+                break;
+            }
         }
     }
 }

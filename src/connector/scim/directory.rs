@@ -85,7 +85,9 @@ fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> 
         Value::Null => Ok(true),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err(serde::de::Error::custom(format!("active is {value}"))),
+        Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(serde::de::Error::custom(format!("active is {value}")))
+        }
     }
 }
 

@@ -28,10 +28,6 @@ pub(super) async fn outcome(behaviour: impl Future<Output = ()>) -> Outcome {
 }
 
 /// Fails where a behaviour failed, and where the table says something else than the results do.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whether the table is to be written is said in the environment, as to all tests"
-)]
 pub(super) fn check(connector: &str, results: &Results) {
     let failed: Vec<String> = results
         .iter()

@@ -14,9 +14,8 @@ use crate::connector::rest::RestSettings;
 use crate::connector::shelf::MemoryShelf;
 use crate::connector::unleash::{Project, UnleashSettings, connect};
 use crate::state::Item;
+use crate::store::tests::server::database;
 
-#[path = "../../../tests/it/world/postgres.rs"]
-mod postgres;
 #[path = "../../../tests/it/world/unleash.rs"]
 #[expect(
     dead_code,
@@ -60,7 +59,7 @@ impl Rig for OverUnleash {
     const SOME: u32 = 20;
 
     async fn new() -> Option<Self> {
-        let server = server::take(postgres::database).await?;
+        let server = server::take(database).await?;
         let shelf = MemoryShelf::default();
         Some(Self {
             connector: to(&server, &shelf),

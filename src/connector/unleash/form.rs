@@ -228,7 +228,7 @@ fn variants(
     let total: u64 = weights.values().sum();
     let share = |name: &String| {
         let weight = weights.get(name).copied().unwrap_or(0) * WHOLE;
-        (total > 0 && weight % total == 0).then(|| weight / total)
+        (total > 0 && weight.is_multiple_of(total)).then(|| weight / total)
     };
     let mut variants = Vec::with_capacity(values.len());
     // One has to take what is left; where all are fixed, Unleash says no.

@@ -103,7 +103,11 @@ fn single(rule: &Value) -> Option<(&str, &[Value])> {
     let (operator, arguments) = object.iter().next()?;
     let arguments = match arguments {
         Value::Array(list) => list.as_slice(),
-        one => std::slice::from_ref(one),
+        one @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_)) => std::slice::from_ref(one),
     };
     Some((operator, arguments))
 }

@@ -290,7 +290,7 @@ pub(super) fn touched(shared: &Shared, parts: &[&str]) {
         _ => return,
     };
     if let Ok(number) = number {
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ");
+        let now = limits::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ");
         shared.state().touched.insert(number, now.to_string());
     }
 }

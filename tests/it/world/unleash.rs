@@ -106,6 +106,10 @@ async fn start(database: fn() -> Option<String>) -> Option<Server> {
         ("INIT_ADMIN_API_TOKENS", TOKEN),
         ("INIT_BACKEND_API_TOKENS", BACKEND),
     ];
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it ends with its pipe, which this process holds to its own end"
+    )]
     let shell = Command::new("sh")
         .args(["-c", ENDS_WITH_ITS_PIPE, "unleash"])
         .args([&node(), &log])
