@@ -126,7 +126,7 @@ impl<F: Form> Rig for OverFile<F> {
     }
 
     async fn edit(&self, id: &ResourceRef, spec: Option<&Spec>) {
-        let path = self.folder.path().join("flags.json");
+        let path = self.folder.path().join("flags");
         let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let resources = file["resources"].as_array_mut().unwrap();
         resources.retain(|r| r["kind"] != id.kind() || r["name"] != id.name());
