@@ -15,6 +15,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 #[cfg(test)]
 pub(crate) mod redis;
+#[cfg(test)]
 pub(crate) mod scim;
 pub(crate) mod secrets;
 mod system;
