@@ -151,23 +151,5 @@ pub trait Apply: Observe {
 
 /// The error with who it is about in front.
 fn named(error: ConnectorError, who: &str) -> ConnectorError {
-    let say = |message: String| format!("{who}: {message}");
-    match error {
-        ConnectorError::Transient { message } => ConnectorError::Transient {
-            message: say(message),
-        },
-        ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
-            message: say(message),
-            reasons,
-        },
-        ConnectorError::Terminal { message } => ConnectorError::Terminal {
-            message: say(message),
-        },
-        ConnectorError::Stale { message } => ConnectorError::Stale {
-            message: say(message),
-        },
-        ConnectorError::Fenced { message } => ConnectorError::Fenced {
-            message: say(message),
-        },
-    }
+    error.map_message(|message| format!("{who}: {message}"))
 }

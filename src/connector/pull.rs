@@ -16,6 +16,7 @@ use super::journal::{Due, judge};
 use super::shelf::Shelf;
 use super::{
     Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen, Staging,
+    named,
 };
 use crate::clock::Clock;
 use crate::ids::{ChangesetId, Digest, Fence, SystemName};
@@ -76,25 +77,7 @@ impl PullConnector {
 
     /// The error with the system in front: what is below does not know its name.
     fn named(&self, error: ConnectorError) -> ConnectorError {
-        let say = |message: String| format!("{}: {message}", self.settings.system);
-        match error {
-            ConnectorError::Transient { message } => ConnectorError::Transient {
-                message: say(message),
-            },
-            ConnectorError::Refused { message, reasons } => ConnectorError::Refused {
-                message: say(message),
-                reasons,
-            },
-            ConnectorError::Terminal { message } => ConnectorError::Terminal {
-                message: say(message),
-            },
-            ConnectorError::Stale { message } => ConnectorError::Stale {
-                message: say(message),
-            },
-            ConnectorError::Fenced { message } => ConnectorError::Fenced {
-                message: say(message),
-            },
-        }
+        named(error, self.settings.system.as_str())
     }
 
     /// What the system reported last, where that can still be believed.
