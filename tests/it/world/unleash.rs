@@ -3,11 +3,11 @@
 //!
 //! `./test` installs it with npm under `tests/peers`. Without it a test that wants it says `skipped`, except where everything must run.
 
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ const BACKEND: &str = "default:development.lockstep-backend";
 
 struct Server {
     url: String,
-    /// Its end of the pipe is open for as long as this is.
-    _shell: Child,
+    /// The pipe's other end is open for as long as this is.
+    _process: Child,
 }
 
 /// The server, for one test at a time.
@@ -33,15 +33,6 @@ pub(crate) struct Unleash {
 
 static SERVER: OnceCell<Option<Server>> = OnceCell::const_new();
 static TURN: Mutex<()> = Mutex::const_new(());
-
-const ENDS_WITH_ITS_PIPE: &str = r#"
-"$1" node_modules/unleash-server/dist/server.js >"$2" 2>&1 &
-server=$!
-cat >/dev/null
-kill $server
-wait $server
-rm -f "$2"
-"#;
 
 /// Waits for its turn and gives back an Unleash without features; `None`, said aloud, where it is not installed. `database` makes an empty one.
 pub(crate) async fn take(database: fn() -> Option<String>) -> Option<Unleash> {
@@ -86,18 +77,9 @@ async fn start(database: fn() -> Option<String>) -> Option<Server> {
         return None;
     }
     let database = database()?;
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let log = tempfile::Builder::new()
-        .prefix("lockstep-unleash-")
-        .tempfile();
-    let (_, log) = log.unwrap().keep().unwrap();
     let settings = [
         ("DATABASE_URL", database.as_str()),
         ("DATABASE_SSL", "false"),
-        ("HTTP_HOST", "127.0.0.1"),
-        ("HTTP_PORT", &port.to_string()),
         ("CHECK_VERSION", "false"),
         ("SEND_TELEMETRY", "false"),
         ("LOG_LEVEL", "warn"),
@@ -106,33 +88,42 @@ async fn start(database: fn() -> Option<String>) -> Option<Server> {
         ("INIT_ADMIN_API_TOKENS", TOKEN),
         ("INIT_BACKEND_API_TOKENS", BACKEND),
     ];
-    #[expect(
-        clippy::zombie_processes,
-        reason = "it ends with its pipe, which this process holds to its own end"
-    )]
-    let shell = Command::new("sh")
-        .args(["-c", ENDS_WITH_ITS_PIPE, "unleash"])
-        .args([&node(), &log])
+    let mut process = Command::new(node())
+        .arg("unleash.mjs")
         .current_dir(folder())
         .envs(settings)
+        // Its end closes with this process, and the server with it.
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         // A Ctrl-C at the terminal is for the tests; the server ends after them.
         .process_group(0)
         .spawn()
         .unwrap();
-    let url = format!("http://127.0.0.1:{port}");
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        let answer = reqwest::get(format!("{url}/health")).await;
-        if answer.is_ok_and(|a| a.status().is_success()) {
-            return Some(Server { url, _shell: shell });
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let (says, listens) = tokio::sync::oneshot::channel();
+    // Reads on for as long as the server says things, so that it never waits for a reader.
+    std::thread::spawn(move || {
+        let mut says = Some(says);
+        let mut log = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            match line.strip_prefix("listening on ") {
+                Some(port) => {
+                    let _ = says.take().map(|says| says.send(Ok(port.to_owned())));
+                }
+                None if says.is_some() => log.push(line),
+                None => {}
+            }
         }
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        assert!(Instant::now() < deadline, "Unleash does not start: {said}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        let _ = says.map(|says| says.send(Err(log.join("\n"))));
+    });
+    let said = tokio::time::timeout(Duration::from_secs(240), listens).await;
+    let said = said.expect("Unleash neither starts nor ends").unwrap();
+    let port = said.unwrap_or_else(|log| panic!("Unleash does not start: {log}"));
+    Some(Server {
+        url: format!("http://127.0.0.1:{port}"),
+        _process: process,
+    })
 }
 
 impl Unleash {
