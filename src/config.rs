@@ -55,6 +55,37 @@ pub struct System {
     pub drift: DriftPolicy,
     /// How it may be called.
     pub limits: calls::CallLimits,
+    /// Fields that are not Lockstep's alone there.
+    pub fields: FieldModes,
+}
+
+/// Who writes a field of a resource on a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldMode {
+    /// Lockstep, whenever it differs.
+    #[default]
+    Enforced,
+    /// Lockstep when it makes the resource; from then on the people there.
+    Initial,
+    /// The people there alone.
+    Observed,
+}
+
+/// The modes of fields that have one, by kind and by name. Any other field is enforced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldModes(pub BTreeMap<KindName, BTreeMap<String, FieldMode>>);
+
+impl FieldModes {
+    /// Whether all fields of all kinds are enforced.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The modes of one kind's fields; `None` where all of them are enforced.
+    pub fn of(&self, kind: &str) -> Option<&BTreeMap<String, FieldMode>> {
+        self.0.get(kind)
+    }
 }
 
 /// How far Lockstep may go on a system: a new one climbs these, one proposal each.

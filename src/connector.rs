@@ -117,6 +117,12 @@ pub trait Observe: Send + Sync {
         Ok(BTreeMap::new())
     }
 
+    /// Which of these changes the system can't take as things stand there, each with its reason, where all others can go without them: they are left
+    /// out and said until it can. What speaks against the changeset as a whole is for [`Apply::prepare`] to refuse.
+    async fn unfit(&self, _changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        Ok(Vec::new())
+    }
+
     /// Waits until the system says that somebody else has changed something, or may have. It makes the next look sooner and is never taken for
     /// one. A system that says nothing is waited for for ever.
     async fn changed(&self) {

@@ -37,6 +37,7 @@ mod news;
 mod observe;
 mod ownership;
 mod publish;
+mod quarantine;
 mod rejudge;
 mod revert;
 mod rounds;

@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::config::FieldModes;
 use crate::ids::{Digest, DocPath, PlanDigest, ResourceRef, Revision, SystemName};
 use crate::resource::dating::When;
 use crate::resource::{Bundle, Direction, Kind};
 use crate::state::{DigestOf, Item, Spec, State};
 
 mod diff;
+pub mod fields;
 pub mod safety;
 
 pub use diff::{apply, diff};
@@ -169,6 +171,27 @@ impl SystemPlan {
     }
 }
 
+/// What a system should have and had, where some fields are not Lockstep's to write there.
+fn yielded(
+    system: &SystemName,
+    desired: State,
+    had: State,
+    before: Option<&Bundle>,
+    after: &Bundle,
+) -> (State, State) {
+    let none = FieldModes::default();
+    let of = |bundle: &'_ Bundle| bundle.config.systems.get(system).map(|s| s.fields.clone());
+    let (was, is) = (
+        before.and_then(of).unwrap_or_default(),
+        of(after).unwrap_or_default(),
+    );
+    if was == none && is == none {
+        return (desired, had);
+    }
+    let had = fields::written(&had, &was, &is);
+    (fields::settled(&desired, &had, &is), had)
+}
+
 /// The changes of all systems for one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -201,6 +224,7 @@ impl Plan {
         for (system, desired) in after.project_all(names, when) {
             let had = before.map(|b| b.project_after(&system, when, after, &desired));
             let had = had.unwrap_or_default();
+            let (desired, had) = yielded(&system, desired, had, before, after);
             let mut plan = SystemPlan::ruled(&desired, &had, after, before.unwrap_or(after));
             for change in plan.changes.iter_mut().filter(|c| c.origin.is_none()) {
                 change.origin = before.and_then(|b| b.get(&change.id)).map(|r| Origin {

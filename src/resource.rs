@@ -118,6 +118,12 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// The fields of a spec that may be another's to write on a system (`fields:` of `lockstep.yaml`): not those that say which resource it is, or
+    /// when it holds. `None` where any may.
+    fn fields(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
     /// Records of fact (notices, incidents, experiments) are published, superseded or retracted, not healed by overwriting.
     fn is_record(&self) -> bool {
         false

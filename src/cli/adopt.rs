@@ -21,7 +21,7 @@ use crate::document::{Snapshot, suggest};
 use crate::engine::{self, Hope};
 use crate::finding::Severity;
 use crate::ids::{KindName, ResourceRef, Revision, SystemName};
-use crate::plan::{Change, Op, SystemPlan};
+use crate::plan::{Change, Op, SystemPlan, fields};
 use crate::resource::{Bundle, Language};
 use crate::view::{adoption as words, printable};
 
@@ -174,6 +174,7 @@ async fn look(
     let connector = connector.map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
     let observed = engine::observe(&*connector, None, &desired, Hope::Unknown).await;
     let observed = observed.with_context(|| format!("{name} can't be read"))?;
+    let desired = fields::settled(&desired, &observed, &system.fields);
     let found = SystemPlan::new(&desired, &observed, bundle).changes;
     let ids: Vec<ResourceRef> = found.iter().map(|c| c.id.clone()).collect();
     let marks = connector.marks(&ids).await;

@@ -148,7 +148,7 @@ fn line(entry: &Entry, language: Language) -> HistoryEntry {
         "approval.voided" | "approval.withdrawn" | "changes.requested" => Outcome::Held,
         "decision.compensate" => Outcome::Refused,
         "system.unchanged" => Outcome::Unchanged,
-        "drift.found" => Outcome::Held,
+        "drift.found" | "rows.quarantined" => Outcome::Held,
         "system.rolled_back" => Outcome::Refused,
         "system.incident" => Outcome::Failed,
         _ => Outcome::Done,

@@ -15,7 +15,7 @@ use crate::compile;
 use crate::config::{Config, System};
 use crate::engine::{self, Hope};
 use crate::ids::SystemName;
-use crate::plan::{Plan, SystemPlan};
+use crate::plan::{Plan, SystemPlan, fields};
 use crate::resource::Bundle;
 use crate::state::State;
 use crate::store::Store;
@@ -84,10 +84,15 @@ pub(crate) fn run(args: &PlanArgs, env: &Env) -> anyhow::Result<Exit> {
         true => plan.clone(),
         false => Plan::between_at(before_at.as_deref(), &compiled.bundle, now),
     };
+    let kept = match &before_at {
+        Some(before) if !args.live => fields::kept(before, &compiled.bundle),
+        Some(_) | None => fields::Kept::new(),
+    };
     let shown = || {
         PlanView::new(&plan, &compiled.bundle.kinds, env.language)
             .with_dates(&at_once, later.clone())
             .with_limits(&compiled.bundle.config)
+            .with_kept(kept.clone())
     };
     let text = match args.format {
         Format::Human => view::text::plan(&shown()),
@@ -135,7 +140,10 @@ async fn live(bundle: &Bundle, judge: &Config, now: Timestamp, env: &Env) -> any
         };
         (
             name.clone(),
-            observed.map(|state| SystemPlan::new(&desired, &state, bundle)),
+            observed.map(|state| {
+                let desired = fields::settled(&desired, &state, &system.fields);
+                SystemPlan::new(&desired, &state, bundle)
+            }),
         )
     });
     let mut systems: BTreeMap<SystemName, SystemPlan> = BTreeMap::new();

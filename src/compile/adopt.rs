@@ -13,7 +13,7 @@ use super::read::{Reader, differences};
 use crate::document::{Blob, BlobId, Content, Snapshot, SnapshotDelta, limits};
 use crate::finding::{Finding, Severity};
 use crate::ids::{Digest, DocPath, ResourceRef, SystemName};
-use crate::plan::Change;
+use crate::plan::{Change, fields};
 use crate::resource::form::{NotWritten, Rewrite, Source};
 use crate::resource::{Resource, SystemSet};
 
@@ -88,7 +88,10 @@ pub fn adopt(
         files: BTreeMap::new(),
         alone: BTreeSet::new(),
     };
-    let mut waiting: Vec<Change> = drift.iter().map(Change::reversed).collect();
+    let mut waiting: Vec<Change> = drift
+        .iter()
+        .map(|change| ours(compiled, system, change.reversed()))
+        .collect();
     let (mut adopted, mut beyond) = (Vec::new(), Vec::new());
     // One may be possible only after another: a person has one role, so the old one goes first.
     let mut left = loop {
@@ -115,6 +118,21 @@ pub fn adopt(
         files: draft.files,
         adopted,
         left,
+    }
+}
+
+/// Of a field that is not Lockstep's on the system, the documents keep what they say.
+fn ours(compiled: &Compiled, system: &SystemName, change: Change) -> Change {
+    let declared = compiled.bundle.get(&change.id);
+    let definition = compiled.bundle.config.systems.get(system);
+    let (Some(live), Some(declared), Some(definition)) = (&change.after, declared, definition)
+    else {
+        return change;
+    };
+    let live = fields::settled_item(live, Some(&*declared.item), &definition.fields);
+    Change {
+        after: Some(live),
+        ..change
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> D
                 return Definitions::new(Config::default(), kinds, custom);
             };
             let text = source(&path, text).text;
-            let (config, found) = config::read::read(&path, text, &names);
+            let fields_of = |kind: &KindName| kinds.get(kind).and_then(|kind| kind.fields());
+            let (config, found) = config::read::read_with(&path, text, &names, &fields_of);
             findings.extend(found);
             findings.extend(hidden::check(&path, text));
             config

@@ -11,6 +11,7 @@ use crate::finding::Finding;
 use crate::ids::{DocPath, KindName};
 
 mod calls;
+mod field_modes;
 mod groups;
 mod limits;
 mod names;
@@ -36,11 +37,25 @@ const TOP: &[&str] = &[
 
 /// Reads `lockstep.yaml`. `known_kinds` are the built-in kinds and the repo's custom ones.
 pub fn read(path: &DocPath, text: &str, known_kinds: &[KindName]) -> (Config, Vec<Finding>) {
+    read_with(path, text, known_kinds, &|_| None)
+}
+
+/// The fields of a kind that can have a mode, where it says which.
+pub type FieldsOf<'a> = &'a dyn Fn(&KindName) -> Option<&'static [&'static str]>;
+
+/// The same with what the kinds say of their fields.
+pub fn read_with(
+    path: &DocPath,
+    text: &str,
+    known_kinds: &[KindName],
+    fields_of: FieldsOf<'_>,
+) -> (Config, Vec<Finding>) {
     let mut faults = Faults::new(path, text);
     let config = match data::read(&mut faults) {
         Some(node) => Reader {
             faults: &mut faults,
             kinds: known_kinds,
+            fields_of,
         }
         .config(&node),
         None => empty(),
@@ -58,6 +73,7 @@ fn empty() -> Config {
 struct Reader<'r, 'a> {
     faults: &'r mut Faults<'a>,
     kinds: &'r [KindName],
+    fields_of: FieldsOf<'r>,
 }
 
 impl Reader<'_, '_> {

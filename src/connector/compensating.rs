@@ -18,6 +18,7 @@ use super::{
     Staging, named,
 };
 use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, SystemName};
+use crate::plan::Change;
 use crate::state::{Item, Spec, State};
 
 mod desk;
@@ -50,6 +51,11 @@ pub(super) trait Plain: Send + Sync + 'static {
         changeset: &Changeset,
         live: &State,
     ) -> Result<Vec<Reason>, ConnectorError>;
+
+    /// Which changes it can't take while all others can go without them: [`Observe::unfit`].
+    async fn unfit(&self, _changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        Ok(Vec::new())
+    }
 
     /// Brings resources to their forms, and each once more where that was done before. None depends on another.
     async fn write(&self, steps: &[Step]) -> Result<(), ConnectorError>;
@@ -208,6 +214,11 @@ impl<P: Plain> Observe for Compensating<P> {
             return Ok(Vec::new());
         }
         self.listed(&buckets).await.map_err(|e| self.named(e))
+    }
+
+    async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        let unfit = self.plain.unfit(changes).await;
+        unfit.map_err(|e| self.named(e))
     }
 }
 

@@ -13,9 +13,12 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen};
+use super::{
+    Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Reason, Receipt, Seen,
+};
 use crate::config::calls::{Breaker, CallLimits};
 use crate::ids::{ChangesetId, Digest, Fence, ResourceRef};
+use crate::plan::Change;
 use crate::state::Item;
 use crate::system_api::AuditAnswer;
 
@@ -175,6 +178,10 @@ impl Observe for Limited {
         ids: &[ResourceRef],
     ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
         self.call(self.inner.marks(ids)).await
+    }
+
+    async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        self.call(self.inner.unfit(changes)).await
     }
 
     // It says, and is not asked.

@@ -14,7 +14,7 @@ use super::rest::{Rest, RestSettings};
 use super::shelf::Shelf;
 use super::{Changeset, ConnectorError, Reason};
 use crate::ids::{ResourceRef, SystemName};
-use crate::plan::Op;
+use crate::plan::{Change, Op};
 use crate::state::{Item, Spec, State};
 
 mod directory;
@@ -77,11 +77,48 @@ impl Grants {
     fn mark(&self, role: &str) -> String {
         format!("{}{role}", self.prefix)
     }
+
+    /// The grants whose person the identity provider can't tell, and why.
+    async fn unknown(
+        &self,
+        granted: &[(&ResourceRef, &str, &str)],
+    ) -> Result<Vec<Reason>, ConnectorError> {
+        if granted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let people: BTreeSet<String> = granted.iter().map(|(.., who)| (*who).to_owned()).collect();
+        let found = self.directory.find_users(&people).await?;
+        let mut reasons = Vec::new();
+        for (id, _, who) in granted {
+            let message = match found.get(*who).map(Vec::as_slice).unwrap_or_default() {
+                [_] => continue,
+                [] => format!(
+                    "no user has the externalId or userName {who:?}; make the user there first, or correct the name"
+                ),
+                several => format!(
+                    "{} users are called {who:?}; names of people have to be told apart",
+                    several.len()
+                ),
+            };
+            reasons.push(Reason {
+                id: (*id).clone(),
+                message,
+            });
+        }
+        Ok(reasons)
+    }
 }
 
 /// A grant's role and person.
 fn parts(id: &ResourceRef) -> Option<(&str, &str)> {
     (id.kind() == KIND).then(|| id.name().split_once('/'))?
+}
+
+/// What is granted, with role and person.
+fn granted(changes: &[Change]) -> Vec<(&ResourceRef, &str, &str)> {
+    let made = changes.iter().filter(|change| change.op == Op::Create);
+    made.filter_map(|change| parts(&change.id).map(|(role, who)| (&change.id, role, who)))
+        .collect()
 }
 
 fn member() -> Spec {
@@ -117,35 +154,13 @@ impl Plain for Grants {
         changeset: &Changeset,
         _live: &State,
     ) -> Result<Vec<Reason>, ConnectorError> {
-        let granted: Vec<(&ResourceRef, &str, &str)> = changeset
-            .changes
-            .iter()
-            .filter(|change| change.op == Op::Create)
-            .filter_map(|change| parts(&change.id).map(|(role, who)| (&change.id, role, who)))
-            .collect();
+        let granted = granted(&changeset.changes);
         if granted.is_empty() {
             return Ok(Vec::new());
         }
-        let people: BTreeSet<String> = granted.iter().map(|(.., who)| (*who).to_owned()).collect();
-        let found = self.directory.find_users(&people).await?;
+        let mut reasons = self.unknown(&granted).await?;
         let groups = self.directory.groups().await?;
-        let reason = |id: &ResourceRef, message: String| Reason {
-            id: id.clone(),
-            message,
-        };
-        let mut reasons = Vec::new();
-        for (id, role, who) in granted {
-            match found.get(who).map(Vec::as_slice).unwrap_or_default() {
-                [] => reasons.push(reason(
-                    id,
-                    format!("no user has the externalId or userName {who:?}; make the user there first, or correct the name"),
-                )),
-                [_] => {}
-                several => reasons.push(reason(
-                    id,
-                    format!("{} users are called {who:?}; names of people have to be told apart", several.len()),
-                )),
-            }
+        for (id, role, _) in granted {
             let (mark, called) = (self.mark(role), self.called(role));
             let is_ours = groups
                 .iter()
@@ -159,13 +174,18 @@ impl Plain for Grants {
                     Some(other) => format!("has the externalId {other:?}"),
                     None => "has no mark of Lockstep".to_owned(),
                 };
-                reasons.push(reason(
-                    id,
-                    format!("the group {called:?} {whose}, so it is somebody else's; give it the externalId {mark:?} to adopt it, or another name to the role under `groups`"),
-                ));
+                reasons.push(Reason {
+                    id: id.clone(),
+                    message: format!("the group {called:?} {whose}, so it is somebody else's; give it the externalId {mark:?} to adopt it, or another name to the role under `groups`"),
+                });
             }
         }
         Ok(reasons)
+    }
+
+    /// Whoever is not known there yet gets what is theirs as soon as they are; nobody else waits for that.
+    async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        self.unknown(&granted(changes)).await
     }
 
     async fn write(&self, steps: &[Step]) -> Result<(), ConnectorError> {

@@ -48,6 +48,7 @@ impl Engine {
             share.changes.clone()
         } else {
             let good = self.at_good(scene, system, memory).await?;
+            let good = scene.yielding(system, &good);
             let expected = match scene.beyond.get(system) {
                 Some(beyond) => beyond.with(&good),
                 None => good,
@@ -181,7 +182,11 @@ impl Engine {
         let Some(after) = scene.projected.get(system) else {
             return Ok(BTreeSet::new());
         };
-        let changes = plan::diff(&before, after, |_, _, _| Direction::Neutral);
+        let (before, after) = (
+            scene.yielding(system, &before),
+            scene.yielding(system, after),
+        );
+        let changes = plan::diff(&before, &after, |_, _, _| Direction::Neutral);
         Ok(changes.into_iter().map(|c| c.id).collect())
     }
 

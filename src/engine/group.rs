@@ -10,13 +10,14 @@ use super::drift::Hot;
 use super::execute::{Ending, Links, unfinished};
 use super::finish::standings;
 use super::lead::{Held, Lead};
-use super::look::Scene;
+use super::look::{Scene, Settled};
 use super::observe::Link;
 use super::ownership::Remembered;
 use super::source::Head;
 use super::urgent::{Tried, hurried, keep_ahead, was_cut};
 use super::{Engine, EngineError, GroupReport, ladder};
 use crate::config::{Group, Mode, Safety};
+use crate::connector::Reason;
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety;
 use crate::plan::{Change, Plan, SystemPlan};
@@ -31,6 +32,8 @@ pub(super) struct Memory {
     pub(super) lease: Option<Held>,
     /// The desired state of each system, with the bundle and the moment it is of.
     pub(super) projected: BTreeMap<SystemName, (Arc<Bundle>, Timestamp, State)>,
+    /// The same with fields that are not Lockstep's as they are on the system.
+    pub(super) settled: BTreeMap<SystemName, Settled>,
     /// What was announced of dates.
     pub(super) announced: Option<BTreeSet<String>>,
     /// What each system should have at the last good revision.
@@ -47,6 +50,8 @@ pub(super) struct Memory {
     pub(super) outcome: Option<(Revision, Outcome)>,
     /// The newest revision that was refused because it does not compile.
     pub(super) refused: Option<Revision>,
+    /// Rows that systems can't take, as they were recorded last.
+    pub(super) unfit: BTreeMap<SystemName, Vec<Reason>>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
     /// What this pass leaves on each system as somebody else made it.
@@ -238,6 +243,9 @@ impl Engine {
             let share = SystemPlan::new(desired, observed, &scene.bundle);
             let (share, skipped) = safety::apply_mode(share, observed, definition.mode);
             let (share, kept) = keep_ahead(share, observed, scene.ahead.get(system));
+            let (share, unfit) = self
+                .without_unfit(pass, scene, system, (share, observed), memory)
+                .await?;
             // What is only watched is nobody's drift.
             let (share, left) = if definition.mode == Mode::Observe {
                 (share, None)
@@ -247,7 +255,7 @@ impl Engine {
                     .await?
             };
             let held_back = ladder::condition(definition.mode, &skipped);
-            let all = [left.or(kept), held_back].into_iter().flatten();
+            let all = [unfit, left.or(kept), held_back].into_iter().flatten();
             let condition = all.reduce(|a, b| Condition {
                 message: format!("{}; {}", a.message, b.message),
                 ..a

@@ -14,7 +14,9 @@ use super::ownership::Beyond;
 use super::target::Target;
 use super::urgent::Ahead;
 use super::{Engine, EngineError};
+use crate::config::FieldModes;
 use crate::ids::{Digest, Fence, Revision, SystemName};
+use crate::plan;
 use crate::record::{ConnectorError, Failure, Failures};
 use crate::resource::Bundle;
 use crate::resource::dating::Occasion;
@@ -99,6 +101,46 @@ fn project(
     projected
 }
 
+/// What each system should have, with the fields that are not Lockstep's to write as they are there.
+fn settled(
+    target: &Target,
+    projected: &BTreeMap<SystemName, State>,
+    observed: &BTreeMap<SystemName, State>,
+    memory: &mut Memory,
+) -> BTreeMap<SystemName, State> {
+    let mut all = projected.clone();
+    for (system, desired) in &mut all {
+        let definition = target.bundle.config.systems.get(system);
+        let modes = definition.map(|d| &d.fields).filter(|m| !m.is_empty());
+        let (Some(modes), Some(there)) = (modes, observed.get(system)) else {
+            memory.settled.remove(system);
+            continue;
+        };
+        let of = (desired.digest(), there.digest());
+        let known = memory.settled.get(system);
+        let known = known.filter(|known| known.of == of && known.modes == *modes);
+        let state = match known {
+            Some(known) => known.state.clone(),
+            None => plan::fields::settled(desired, there, modes),
+        };
+        *desired = state.clone();
+        let settled = Settled {
+            of,
+            modes: modes.clone(),
+            state,
+        };
+        memory.settled.insert(system.clone(), settled);
+    }
+    all
+}
+
+/// What a system should have with some fields as they are there, and of which digests and modes that holds.
+pub(super) struct Settled {
+    of: (Digest, Digest),
+    modes: FieldModes,
+    state: State,
+}
+
 /// What a group is to be held to, and what was seen of its systems.
 pub(super) struct Scene {
     pub(super) fence: Fence,
@@ -108,9 +150,9 @@ pub(super) struct Scene {
     pub(super) good: Option<Revision>,
     /// It can't be read any more: its ceilings, and what it declared, are not known.
     pub(super) is_good_lost: bool,
-    /// What the bundle says each system should have.
+    /// What the bundle says each system should have, fields that are not Lockstep's there too.
     pub(super) projected: BTreeMap<SystemName, State>,
-    /// The same, and what else may stay there.
+    /// The same with those fields as they are there, and what else may stay there.
     pub(super) desired: BTreeMap<SystemName, State>,
     pub(super) observed: BTreeMap<SystemName, State>,
     pub(super) failures: Failures,
@@ -124,6 +166,17 @@ pub(super) struct Scene {
 }
 
 impl Scene {
+    /// A state as a system is to be compared with it: with the fields that are not Lockstep's there as they are.
+    pub(super) fn yielding(&self, system: &SystemName, state: &State) -> State {
+        let definition = self.bundle.config.systems.get(system);
+        match (definition, self.observed.get(system)) {
+            (Some(definition), Some(there)) => {
+                plan::fields::settled(state, there, &definition.fields)
+            }
+            _ => state.clone(),
+        }
+    }
+
     /// Whether the revision was applied before, and nothing has begun or ended since: any difference is drift.
     pub(super) fn settled(&self) -> bool {
         self.good.as_ref() == Some(&self.revision) && self.turned.is_empty()
@@ -190,9 +243,9 @@ impl Engine {
         memory: &mut Memory,
     ) -> Result<Scene, EngineError> {
         let Seen { observed, failures } = seen;
-        let mut desired = projected.clone();
+        let mut desired = settled(target, projected, &observed, memory);
         let mut beyond = BTreeMap::new();
-        for (system, (found, with)) in self.beyond(projected, &observed, memory).await? {
+        for (system, (found, with)) in self.beyond(&desired, &observed, memory).await? {
             desired.insert(system.clone(), with);
             beyond.insert(system, found);
         }

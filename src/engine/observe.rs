@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::connector::{Apply, ConnectorError, Observe, Seen};
+use crate::connector::{Apply, ConnectorError, Observe, Reason, Seen};
 use crate::ids::Digest;
+use crate::plan::Change;
 use crate::state::{BUCKETS, Bucket, Item, State, state_digest};
 
 /// A connected system as the engine holds it: its connector, and the state it was last seen in.
@@ -44,6 +45,11 @@ impl Link {
     /// Takes a state as the one seen last, which makes the next request a conditional one.
     pub(super) fn remember(&self, state: &State) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+    }
+
+    /// Which of these changes the system can't take as things stand there.
+    pub(super) async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+        self.connector.unfit(changes).await
     }
 
     /// The state the system is in now. `desired` saves fetching buckets that are as they should be; `left` is what the system was left with.

@@ -12,7 +12,7 @@ use super::Judgement;
 use crate::config::{Config, Mode};
 use crate::ids::{GroupName, PlanDigest, ResourceRef, Revision, SystemName};
 use crate::plan::safety::{self, Breach, GuardContext, PastChange};
-use crate::plan::{Op, Plan, SystemPlan};
+use crate::plan::{Op, Plan, SystemPlan, fields};
 use crate::record::Condition;
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -130,6 +130,8 @@ fn holds_later(j: &Judgement, known: &Known) -> Vec<(DateView, Hold)> {
         let shares = head.config.systems.keys().map(|system| {
             let had = before(system);
             let has = head.project_after_at(system, date.at, (head, just_before), &had);
+            let definition = head.config.systems.get(system);
+            let has = definition.map_or(has.clone(), |d| fields::settled(&has, &had, &d.fields));
             (system.clone(), SystemPlan::new(&has, &had, head))
         });
         let plan = Plan {

@@ -7,6 +7,7 @@ use super::{Command, CountedReview, Judgement, Said, Standing, commands, statuse
 use crate::finding::Severity;
 use crate::forge::ReviewKind;
 use crate::ids::SystemName;
+use crate::plan::fields;
 use crate::plan::safety::Breach;
 use crate::policy::Message;
 use crate::resource::Language;
@@ -43,7 +44,8 @@ pub fn view_of(j: &Judgement, language: Language) -> GateView {
         },
         plan: PlanView::new(&j.plan, &j.compiled.bundle.kinds, language)
             .with_dates(j.at_once(), later(j))
-            .with_limits(&j.compiled.bundle.config),
+            .with_limits(&j.compiled.bundle.config)
+            .with_kept(fields::kept(&j.base.bundle, &j.compiled.bundle)),
         already_adrift: j.foresight.before.as_ref().map(|systems| {
             let standing = |(system, standing): (&SystemName, &view::Standing)| SystemBefore {
                 system: system.clone(),

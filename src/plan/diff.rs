@@ -32,7 +32,7 @@ pub fn diff(
 }
 
 /// Walks two sorted sequences side by side, pairing what has the same name.
-fn join<'a>(
+pub(super) fn join<'a>(
     mut before: &'a [Arc<Item>],
     mut after: &'a [Arc<Item>],
     mut pair: impl FnMut(Option<&'a Arc<Item>>, Option<&'a Arc<Item>>),

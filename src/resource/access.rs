@@ -113,6 +113,10 @@ impl Kind for AccessGrant {
         GRANT
     }
 
+    fn fields(&self) -> Option<&'static [&'static str]> {
+        Some(&["reason"])
+    }
+
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
         lasting(before, after, Direction::Widening, widens)
     }
@@ -153,6 +157,10 @@ impl Kind for AccessGrant {
 impl Kind for IpBlock {
     fn name(&self) -> &str {
         BLOCK
+    }
+
+    fn fields(&self) -> Option<&'static [&'static str]> {
+        Some(&["reason"])
     }
 
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {

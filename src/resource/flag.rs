@@ -109,6 +109,19 @@ impl Kind for FeatureFlag {
         KIND
     }
 
+    fn fields(&self) -> Option<&'static [&'static str]> {
+        Some(&[
+            "enabled",
+            "rollout",
+            "owner",
+            "expires",
+            "description",
+            "variants",
+            "default_variant",
+            "targeting",
+        ])
+    }
+
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
         let (had, has) = (exposure(before), exposure(after));
         // When it is on matters only where it is on at some time before and after.

@@ -94,6 +94,17 @@ impl Kind for InterviewType {
         KIND
     }
 
+    fn fields(&self) -> Option<&'static [&'static str]> {
+        Some(&[
+            "name",
+            "classification",
+            "duration_minutes",
+            "successor",
+            "description",
+            "retired",
+        ])
+    }
+
     /// Retiring takes away, bringing back gives; a type that comes or goes altogether moves nobody's rights.
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
         let (Some(before), Some(after)) = (before, after) else {

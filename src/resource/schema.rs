@@ -219,6 +219,14 @@ fn system() -> Value {
             "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of resource it takes"},
             "mode": {"enum": ["observe", "detect", "upsert", "enforce"], "default": "enforce"},
             "drift": {"enum": ["heal", "report", "propose"], "default": "heal"},
+            "fields": {
+                "type": "object",
+                "description": "Who writes a field there, by kind: Lockstep always, Lockstep when it makes the resource, or the people there alone",
+                "additionalProperties": {
+                    "type": "object",
+                    "additionalProperties": {"enum": ["enforced", "initial", "observed"], "default": "enforced"},
+                },
+            },
             "limits": {
                 "type": "object",
                 "description": "How it may be called",

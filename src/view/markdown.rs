@@ -314,6 +314,9 @@ fn limits(out: &mut String, plan: &PlanView, words: &Words) {
         let text = (words.one_by_one)(&names.join(", "));
         out.push_str(&format!("\n> {text}\n"));
     }
+    for line in plan.kept_by(code) {
+        out.push_str(&format!("\n> {line}\n"));
+    }
 }
 
 /// The systems that a plan changes at once, as a list; `None` where there are none.

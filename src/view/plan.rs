@@ -7,6 +7,7 @@ use super::words::words;
 use crate::config::Config;
 use crate::config::connectors::is_compensated;
 use crate::ids::{PlanDigest, Revision, SystemName};
+use crate::plan::fields::Kept;
 use crate::plan::{GroupedChange, Op, Origin, Plan};
 use crate::resource::{Direction, Kinds, Language};
 use crate::state::Spec;
@@ -28,6 +29,8 @@ pub struct PlanView {
     pub reaches: Vec<SystemName>,
     /// Those with changes that take effect one after another, since the system can stage nothing.
     pub one_by_one: Vec<SystemName>,
+    /// What the documents say otherwise and a system keeps, since the fields are not Lockstep's there.
+    pub kept: Kept,
 }
 
 /// One change as it is shown.
@@ -53,6 +56,9 @@ pub struct SystemTotals {
     pub creates: usize,
     pub updates: usize,
 }
+
+/// How many resources are named of which a system keeps something.
+const KEPT: usize = 5;
 
 /// Specs larger than this many bytes are not compared line by line: the comparison's cost grows with the square of what differs.
 const DIFF_BYTES: usize = 64 << 10;
@@ -81,6 +87,7 @@ impl PlanView {
             later: Vec::new(),
             reaches: touched(plan),
             one_by_one: Vec::new(),
+            kept: Kept::new(),
         }
     }
 
@@ -105,6 +112,31 @@ impl PlanView {
         limited.dedup();
         self.one_by_one = limited;
         self
+    }
+
+    /// The same with what a system keeps of what the documents say otherwise.
+    #[must_use]
+    pub fn with_kept(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// What each system keeps, some of it by name: a resource and its fields. `named` makes a name safe for where it is shown.
+    pub(super) fn kept_by(&self, named: fn(&str) -> String) -> Vec<String> {
+        let words = words(self.language);
+        let by_system = self.kept.iter().map(|(system, resources)| {
+            let some = resources.iter().take(KEPT).map(|(id, fields)| {
+                let fields: Vec<String> = fields.iter().map(|field| named(field)).collect();
+                format!("{} {}", named(id.as_str()), fields.join(", "))
+            });
+            let mut some = some.collect::<Vec<_>>().join("; ");
+            if let more @ 1.. = resources.len().saturating_sub(KEPT) {
+                some.push_str("; ");
+                some.push_str(&(words.more_items)(more));
+            }
+            (words.kept)(&named(system.as_str()), &some)
+        });
+        by_system.collect()
     }
 
     /// Whether there is nothing to do anywhere.

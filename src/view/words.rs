@@ -42,6 +42,8 @@ pub(super) struct Words {
     pub within_a_week: &'static str,
     /// What is less than promised on these systems, which can stage nothing.
     pub one_by_one: fn(&str) -> String,
+    /// What stays as it is on a system although the documents say otherwise now.
+    pub kept: fn(&str, &str) -> String,
     pub total: &'static str,
     /// `1 to delete, 2 to create, 3 to update`
     pub totals: fn(usize, usize, usize) -> String,

@@ -59,6 +59,11 @@ pub(super) static WORDS: Words = Words {
              back from a snapshot."
         )
     },
+    kept: |system, what| {
+        format!(
+            "{system} keeps what it has of {what}: the documents say otherwise now, but these fields are not enforced there."
+        )
+    },
     total: "total",
     totals: |deletes, creates, updates| {
         format!("{deletes} to delete, {creates} to create, {updates} to update")
@@ -229,6 +234,7 @@ pub(super) static WORDS: Words = Words {
         ("date.reached", "dates reached in"),
         ("date.announced", "dates announced for"),
         ("drift.found", "drift found on"),
+        ("rows.quarantined", "rows left out on"),
         ("drift.proposed", "adopting proposed for"),
         ("drift.withdrawn", "adopting withdrawn for"),
     ],

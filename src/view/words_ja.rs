@@ -52,6 +52,11 @@ pub(super) static WORDS: Words = Words {
             "{systems} には下準備の仕組みがないため、変更は一度にではなく1件ずつ反映されます。途中で失敗した場合は、控えておいた元の内容に戻します。"
         )
     },
+    kept: |system, what| {
+        format!(
+            "{system} では {what} は今の値のままです。文書の値は変わりましたが、このシステムでは強制しない項目です。"
+        )
+    },
     total: "合計",
     totals: |deletes, creates, updates| {
         format!("削除 {deletes} 件、追加 {creates} 件、変更 {updates} 件")
@@ -214,6 +219,7 @@ pub(super) static WORDS: Words = Words {
         ("date.reached", "日付により開始・終了:"),
         ("date.announced", "日付を予告:"),
         ("drift.found", "ずれを検出:"),
+        ("rows.quarantined", "反映できない項目を除外:"),
         ("drift.proposed", "現在の値の取り込みを提案:"),
         ("drift.withdrawn", "取り込みの提案を取り下げ:"),
     ],

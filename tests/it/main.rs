@@ -18,6 +18,7 @@ mod dating;
 mod disk;
 mod drift;
 mod engine;
+mod field_modes;
 mod flaky;
 mod foresight;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Scene;
 use crate::compile::CONFIG;
 use crate::config::places::Places;
-use crate::config::{Ceiling, Config, Freeze, Group, Person, System};
+use crate::config::{Ceiling, Config, FieldModes, Freeze, Group, Person, System};
 use crate::ids::{DocPath, Revision};
 use crate::plan::Plan;
 use crate::policy::input::ProposalFacts;
@@ -177,6 +177,7 @@ fn of_system(system: &System, group: Option<String>) -> Vec<(&'static str, Strin
         mode,
         drift,
         limits: _,
+        fields,
     } = system;
     let mut says = vec![
         ("connector", connector.clone()),
@@ -186,7 +187,17 @@ fn of_system(system: &System, group: Option<String>) -> Vec<(&'static str, Strin
     ];
     says.extend(group.map(|g| ("group", g)));
     says.extend(credential.clone().map(|c| ("credential", c)));
+    says.extend(not_enforced(fields).map(|fields| ("fields", fields)));
     says
+}
+
+/// The fields that are not enforced, with their modes.
+fn not_enforced(modes: &FieldModes) -> Option<String> {
+    let all = modes.0.iter().flat_map(|(kind, fields)| {
+        let of_kind = fields.iter();
+        of_kind.map(move |(field, mode)| format!("{kind}.{field} {}", word(mode)))
+    });
+    (!modes.is_empty()).then(|| list(all))
 }
 
 fn of_group(group: &Group) -> Vec<(&'static str, String)> {

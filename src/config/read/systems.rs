@@ -22,6 +22,7 @@ const SYSTEM: &[&str] = &[
     "mode",
     "drift",
     "limits",
+    "fields",
 ];
 
 impl Reader<'_, '_> {
@@ -111,6 +112,7 @@ impl Reader<'_, '_> {
             self.suits_connector(form, &fields, &what, member);
         }
         let kinds = self.system_kinds(&fields, &what, member);
+        let modes = self.field_modes(&fields, &what, &kinds);
         Some(System {
             title: owned(fields.text(self.faults, "title")),
             aliases: self.owned_texts(&fields, "aliases"),
@@ -119,6 +121,7 @@ impl Reader<'_, '_> {
             credential: self.credential(&fields),
             limits: self.call_limits(&fields),
             kinds,
+            fields: modes,
             mode: fields
                 .choice(
                     self.faults,

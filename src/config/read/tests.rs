@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Ceiling, Consistency, DriftPolicy, Mode, OnFailure, Percent};
+use crate::config::{Ceiling, Consistency, DriftPolicy, FieldMode, Mode, OnFailure, Percent};
 use crate::finding::Severity;
 
 const GOOD: &str = r#"
@@ -43,7 +43,11 @@ fn percent(percent: f64) -> Percent {
 
 fn check(text: &str) -> (Config, String) {
     let path: DocPath = "lockstep.yaml".parse().unwrap();
-    let (config, findings) = read(&path, text, &kinds());
+    let fields_of = |kind: &KindName| {
+        let flag: &[&str] = &["enabled", "rollout", "owner"];
+        (kind.as_str() == "FeatureFlag").then_some(flag)
+    };
+    let (config, findings) = read_with(&path, text, &kinds(), &fields_of);
     let lines: Vec<String> = findings
         .iter()
         .map(|f| {
@@ -487,4 +491,34 @@ fn what_was_meant_is_looked_for_a_hundred_times_at_most() {
     let hint = Some("did you mean `medical`?".to_owned());
     assert_eq!(unknown.len(), 150);
     assert_eq!(unknown.iter().filter(|f| f.hint == hint).count(), 100);
+}
+
+#[test]
+fn field_modes_are_read_and_slips_in_them_are_said() {
+    let config = |fields: &str| {
+        format!(
+            "version: 1\nsystems:\n  medical: {{connector: http, url: 'http://127.0.0.1:1', kinds: [FeatureFlag, Rate], fields: {fields}}}\n"
+        )
+    };
+    let (read, findings) = check(&config(
+        "{FeatureFlag: {rollout: initial, owner: observed, enabled: enforced}, Rate: {any: initial}}",
+    ));
+    assert_eq!(findings, "");
+    let modes = &read.systems.values().next().unwrap().fields;
+    let flag = modes.of("FeatureFlag").unwrap();
+    assert_eq!(flag.get("rollout"), Some(&FieldMode::Initial));
+    assert_eq!(flag.get("owner"), Some(&FieldMode::Observed));
+    assert_eq!(flag.get("enabled"), None, "what is enforced needs no mode");
+    assert_eq!(modes.of("Rate").unwrap().len(), 1);
+    let (read, findings) = check(&config(
+        "{FeatureFlag: {rollot: initial, owner: mine, until: initial}, Notice: {title: initial}, Flag: {}}",
+    ));
+    insta::assert_snapshot!(findings, @r#"
+    3:108 document/unknown-field: FeatureFlag has no field `rollot` that can have a mode; it has enabled, rollout, owner (rollot) did you mean `rollout`?
+    3:132 document/unknown-value: `owner` can't be "mine"; expected one of enforced, initial, observed (mine) -
+    3:138 document/unknown-field: FeatureFlag has no field `until` that can have a mode; it has enabled, rollout, owner (until) -
+    3:155 config/fields: the system `medical` does not take Notice (Notice) add Notice to its `kinds`, or take this away
+    3:181 reference/unknown-kind: there is no kind `Flag` (Flag) known: AccessGrant, FeatureFlag, Notice, Rate
+    "#);
+    assert!(read.systems.values().all(|system| system.fields.is_empty()));
 }

@@ -16,6 +16,7 @@ fn system(connector: &str, settings: Value, credential: Option<&str>) -> System 
         mode: Mode::Enforce,
         drift: DriftPolicy::Heal,
         limits: crate::config::calls::CallLimits::default(),
+        fields: crate::config::FieldModes::default(),
     }
 }
 

@@ -47,6 +47,7 @@ fn system(url: &str) -> System {
         mode: crate::config::Mode::Enforce,
         drift: crate::config::DriftPolicy::Heal,
         limits: crate::config::calls::CallLimits::default(),
+        fields: crate::config::FieldModes::default(),
     }
 }
 

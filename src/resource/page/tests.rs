@@ -27,6 +27,7 @@ pub(crate) fn config() -> Config {
         mode: Default::default(),
         drift: Default::default(),
         limits: crate::config::calls::CallLimits::default(),
+        fields: crate::config::FieldModes::default(),
     };
     let both = ["Requirement", "ComplianceItem", "Notice"];
     let all = [

@@ -21,6 +21,7 @@ pub fn plan(view: &PlanView) -> String {
     if view.is_empty() {
         out.push_str(&styled(GREEN, words.no_changes));
         out.push('\n');
+        kept(&mut out, view);
         return out;
     }
     out.push('\n');
@@ -40,8 +41,16 @@ pub fn plan(view: &PlanView) -> String {
     if let Some(limits) = limits(view, words) {
         out.push_str(&format!("{}\n\n", styled(YELLOW, &limits)));
     }
+    kept(&mut out, view);
     totals(&mut out, view, words);
     out
+}
+
+/// What reaches a system only where it does not have the resource yet.
+fn kept(out: &mut String, view: &PlanView) {
+    for line in view.kept_by(|name| printable(name).into_owned()) {
+        out.push_str(&format!("{}\n", styled(YELLOW, &line)));
+    }
 }
 
 /// Where a promise is weaker on some of the systems.

@@ -98,10 +98,12 @@ fn start(interpreter: &Path, program: &str) -> Server {
     let mut port = String::new();
     let said = process.stdout.take().unwrap();
     BufReader::new(said).read_line(&mut port).unwrap();
-    let port: u16 = port.trim().parse().unwrap_or_else(|_| {
-        let ended = process.wait();
-        panic!("{program} did not start: {ended:?}")
-    });
+    let port = port.trim();
+    assert!(
+        !port.is_empty(),
+        "{program} did not start: {:?}",
+        process.wait()
+    );
     Server {
         url: format!("http://127.0.0.1:{port}"),
         _process: process,

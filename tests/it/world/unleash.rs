@@ -119,7 +119,8 @@ async fn start(database: fn() -> Option<String>) -> Option<Server> {
     });
     let said = tokio::time::timeout(Duration::from_secs(240), listens).await;
     let said = said.expect("Unleash neither starts nor ends").unwrap();
-    let port = said.unwrap_or_else(|log| panic!("Unleash does not start: {log}"));
+    assert!(said.is_ok(), "Unleash does not start: {said:?}");
+    let port = said.unwrap();
     Some(Server {
         url: format!("http://127.0.0.1:{port}"),
         _process: process,
