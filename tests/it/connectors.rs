@@ -10,7 +10,7 @@ mod scim;
 mod unleash;
 
 /// Puts a credential where the settings say that it is, for its owner alone.
-fn secret(world: &World, name: &str, value: &str) {
+pub(crate) fn secret(world: &World, name: &str, value: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let path = world.path(name);
     std::fs::write(&path, value).unwrap();
@@ -18,7 +18,7 @@ fn secret(world: &World, name: &str, value: &str) {
 }
 
 /// The reasons that a system gave in the last run, a line each.
-async fn refusal(world: &World, system: &str) -> String {
+pub(crate) async fn refusal(world: &World, system: &str) -> String {
     let ended = world.entries("run.finished").await;
     let outcome = &ended.last().unwrap().body["outcome"];
     let reasons = outcome["systems"][system]["error"]["reasons"].as_array();

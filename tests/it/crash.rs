@@ -94,21 +94,7 @@ impl Victim {
     /// What must hold of the whole record when all is done.
     async fn the_record_is_whole(mut self) {
         self.world.ok(&["audit", "verify"]).await;
-        let mut outcomes: BTreeMap<_, usize> = BTreeMap::new();
-        let mut applied: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for entry in self.world.entries("run.finished").await {
-            *outcomes.entry(entry.run.unwrap()).or_default() += 1;
-        }
-        for entry in self.world.entries("system.applied").await {
-            let system = entry.system.unwrap().to_string();
-            let revision = entry.revision.unwrap().to_string();
-            let new = applied.entry(revision.clone()).or_default().insert(system);
-            assert!(new, "applied twice: {revision}");
-        }
-        assert!(outcomes.values().all(|n| *n == 1), "{outcomes:?}");
-        let store = self.world.store().await;
-        let open = store.open_runs(&"hospital".parse().unwrap()).await.unwrap();
-        assert!(open.is_empty(), "{open:?}");
+        let applied = applied(&self.world).await;
         // Every merged change reached both systems once.
         assert_eq!(applied.len(), usize::try_from(self.rollout).unwrap() - 9);
         assert!(applied.values().all(|systems| systems.len() == 2));
@@ -123,6 +109,26 @@ impl Victim {
         }
         assert_eq!(self.world.staged().await, 0);
     }
+}
+
+/// The systems that each revision was applied to, by the ledger: each once, by runs of the group hospital that have ended, each once.
+pub(crate) async fn applied(world: &World) -> BTreeMap<String, BTreeSet<String>> {
+    let mut outcomes: BTreeMap<_, usize> = BTreeMap::new();
+    let mut applied: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for entry in world.entries("run.finished").await {
+        *outcomes.entry(entry.run.unwrap()).or_default() += 1;
+    }
+    for entry in world.entries("system.applied").await {
+        let system = entry.system.unwrap().to_string();
+        let revision = entry.revision.unwrap().to_string();
+        let new = applied.entry(revision.clone()).or_default().insert(system);
+        assert!(new, "applied twice: {revision}");
+    }
+    assert!(outcomes.values().all(|n| *n == 1), "{outcomes:?}");
+    let store = world.store().await;
+    let open = store.open_runs(&"hospital".parse().unwrap()).await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+    applied
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,8 @@ mod ladder;
 #[cfg(test)]
 mod left;
 mod limits;
+#[cfg(test)]
+mod mixed;
 mod outbox;
 mod ownership;
 mod passed;

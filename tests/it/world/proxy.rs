@@ -30,12 +30,31 @@ pub(crate) struct Seen {
     pub(crate) status: Option<u16>,
 }
 
+/// Which request is the next to be stopped.
+enum At {
+    /// Whose path ends so.
+    Path(String),
+    /// That does more than read.
+    Write,
+}
+
+impl At {
+    fn is(&self, request: &Request, path: &str) -> bool {
+        match self {
+            Self::Path(what) => plain(path).ends_with(what),
+            Self::Write => !request.method().is_safe(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     /// Stop at the nth request from now (from 1).
     hold: Option<(usize, Side)>,
-    /// Stop at the next request whose path ends so.
-    hold_at: Option<(String, Side)>,
+    /// Stop at the next request like this.
+    hold_at: Option<(At, Side)>,
+    /// Nothing comes through, neither requests nor answers.
+    cut: bool,
     /// Answer requests whose path ends so with an error of the server's.
     broken: Option<String>,
     counted: usize,
@@ -43,7 +62,7 @@ struct Inner {
 }
 
 struct Shared {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     client: reqwest::Client,
     inner: Mutex<Inner>,
     /// Whether a request is being held, and how often held requests were let go.
@@ -62,7 +81,7 @@ impl Proxy {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             client: reqwest::Client::new(),
             inner: Mutex::default(),
             stopped: watch::channel(false).0,
@@ -89,8 +108,33 @@ impl Proxy {
 
     /// Stops the world at the next request whose path ends like this, the changeset's id left out.
     pub(crate) fn hold_at(&self, what: &str, side: Side) {
+        self.next(At::Path(what.to_owned()), side);
+    }
+
+    /// Stops the world at the next request that does more than read.
+    pub(crate) fn hold_write(&self, side: Side) {
+        self.next(At::Write, side);
+    }
+
+    fn next(&self, at: At, side: Side) {
         self.shared.stopped.send_replace(false);
-        self.shared.inner.lock().unwrap().hold_at = Some((what.to_owned(), side));
+        self.shared.inner.lock().unwrap().hold_at = Some((at, side));
+    }
+
+    /// From now on the way to the system is cut: a request ends without an answer, also one that is held, whether the system has done it or not.
+    pub(crate) fn cut(&self) {
+        self.shared.inner.lock().unwrap().cut = true;
+        self.release();
+    }
+
+    /// The way is mended.
+    pub(crate) fn mend(&self) {
+        self.shared.inner.lock().unwrap().cut = false;
+    }
+
+    /// The system is found there now.
+    pub(crate) fn leads_to(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock().unwrap() = upstream;
     }
 
     /// From now on the system fails where it is asked for this.
@@ -169,13 +213,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         let is_at = inner
             .hold_at
             .as_ref()
-            .is_some_and(|(what, _)| plain(&path).ends_with(what));
+            .is_some_and(|(at, _)| at.is(&request, &path));
         let here = is_at.then(|| inner.hold_at.take()).flatten();
         let hold = hold.or(here.map(|(_, side)| side));
         (hold, place, shared.resumed.subscribe())
     };
     if hold == Some(Side::Before) {
         stop(&shared, released.clone()).await;
+    }
+    if shared.inner.lock().unwrap().cut {
+        return broken_off();
     }
     let answer = relay(&shared, request, &path).await;
     if let Ok(answer) = &answer
@@ -186,7 +233,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     if hold == Some(Side::After) {
         stop(&shared, released).await;
     }
+    if shared.inner.lock().unwrap().cut {
+        return broken_off();
+    }
     answer.unwrap_or_else(|e| (StatusCode::BAD_GATEWAY, e.to_string()).into_response())
+}
+
+/// An answer that ends before its first byte.
+fn broken_off() -> Response {
+    let gone = async { Err::<Bytes, _>(std::io::Error::other("the way is cut")) };
+    Body::from_stream(futures_util::stream::once(gone)).into_response()
 }
 
 /// Holds a request until it is let go; one whose sender is gone ends here, since the server drops it.
@@ -202,7 +258,8 @@ async fn relay(
 ) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await?;
-    let url = format!("http://{}{path}", shared.upstream);
+    let upstream = *shared.upstream.lock().unwrap();
+    let url = format!("http://{upstream}{path}");
     let mut headers = parts.headers;
     headers.remove("host");
     let answer = shared

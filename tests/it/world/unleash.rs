@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// The admin token.
 pub(crate) const TOKEN: &str = "*:*.lockstep-admin";
@@ -20,29 +20,36 @@ const BACKEND: &str = "default:development.lockstep-backend";
 
 struct Server {
     url: String,
+    database: String,
     /// The pipe's other end is open for as long as this is.
-    _process: Child,
+    process: Child,
 }
 
 /// The server, for one test at a time.
 pub(crate) struct Unleash {
     pub(crate) url: String,
     client: reqwest::Client,
-    _turn: MutexGuard<'static, ()>,
+    turn: MutexGuard<'static, Option<Server>>,
 }
 
-static SERVER: OnceCell<Option<Server>> = OnceCell::const_new();
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Once it was asked for and is installed.
+static SERVER: Mutex<Option<Server>> = Mutex::const_new(None);
 
 /// Waits for its turn and gives back an Unleash without features; `None`, said aloud, where it is not installed. `database` makes an empty one.
 pub(crate) async fn take(database: fn() -> Option<String>) -> Option<Unleash> {
-    let turn = TURN.lock().await;
-    let server = SERVER.get_or_init(|| start(database)).await.as_ref()?;
-    let unleash = Unleash {
-        url: server.url.clone(),
+    let mut turn = SERVER.lock().await;
+    if turn.is_none() && is_installed() {
+        *turn = Some(start(database()?).await);
+    }
+    let mut unleash = Unleash {
+        url: turn.as_ref()?.url.clone(),
         client: reqwest::Client::new(),
-        _turn: turn,
+        turn,
     };
+    // A test that failed may have left it as it was then.
+    if !unleash.is_running() {
+        unleash.restart().await;
+    }
     unleash.empty().await;
     Some(unleash)
 }
@@ -72,11 +79,7 @@ fn is_installed() -> bool {
     is_there
 }
 
-async fn start(database: fn() -> Option<String>) -> Option<Server> {
-    if !is_installed() {
-        return None;
-    }
-    let database = database()?;
+async fn start(database: String) -> Server {
     let settings = [
         ("DATABASE_URL", database.as_str()),
         ("DATABASE_SSL", "false"),
@@ -121,13 +124,40 @@ async fn start(database: fn() -> Option<String>) -> Option<Server> {
     let said = said.expect("Unleash neither starts nor ends").unwrap();
     assert!(said.is_ok(), "Unleash does not start: {said:?}");
     let port = said.unwrap();
-    Some(Server {
+    Server {
         url: format!("http://127.0.0.1:{port}"),
-        _process: process,
-    })
+        database,
+        process,
+    }
 }
 
 impl Unleash {
+    fn server(&mut self) -> &mut Server {
+        self.turn.as_mut().unwrap()
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.server().process.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.url.trim_start_matches("http://").parse().unwrap()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let process = &mut self.server().process;
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Starts it again on what it had kept; at another address.
+    pub(crate) async fn restart(&mut self) {
+        let database = self.server().database.clone();
+        *self.server() = start(database).await;
+        self.url = self.server().url.clone();
+    }
+
     /// What somebody does there by hand. Anything but a success fails the test.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let mut request = self
