@@ -1,7 +1,9 @@
 //! Time, memory and growth. Each row is measured in a process of its own, so that its peak memory is its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -113,6 +115,64 @@ fn cpu_of_thread() -> Option<f64> {
     thread::yield_now();
     let times = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(times.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
+}
+
+/// Milliseconds of CPU of all threads that are alive. A running thread's share is as old as its last switch, which evens out
+/// over many passes.
+pub(crate) fn cpu_of_threads() -> anyhow::Result<f64> {
+    let mut nanos = 0.0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread may end while the list is read.
+        if let Ok(times) = fs::read_to_string(thread?.path().join("schedstat")) {
+            let first = times.split_whitespace().next().context("a time")?;
+            nanos += first.parse::<f64>()?;
+        }
+    }
+    Ok(nanos / 1e6)
+}
+
+/// Milliseconds of CPU of all processes below this one. Threads that are alive are known to the nanosecond; where that is less than the process has had
+/// in hundredths of a second, others have ended.
+pub(crate) fn cpu_of_children() -> anyhow::Result<f64> {
+    let mut processes: BTreeMap<u32, (u32, f64)> = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A process may end while the list is read.
+        if let Some(found) = parent_and_cpu(&entry.path()) {
+            processes.insert(id, found);
+        }
+    }
+    let is_below = |id: &u32| {
+        let mut at = *id;
+        while let Some((parent, _)) = processes.get(&at) {
+            if *parent == std::process::id() {
+                return true;
+            }
+            at = *parent;
+        }
+        false
+    };
+    let below = processes.iter().filter(|(id, _)| is_below(id));
+    Ok(below.map(|(_, (_, cpu))| cpu).sum())
+}
+
+fn parent_and_cpu(process: &Path) -> Option<(u32, f64)> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks = |n: usize| fields.get(n)?.parse::<f64>().ok();
+    let mut alive = 0.0;
+    for thread in fs::read_dir(process.join("task")).ok()?.flatten() {
+        let times = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        let nanos = times.split(' ').next().and_then(|n| n.parse::<f64>().ok());
+        alive += nanos.unwrap_or_default() / 1e6;
+    }
+    let all = (ticks(11)? + ticks(12)?) * 10.0;
+    let ended = (ticks(13)? + ticks(14)?) * 10.0;
+    Some((fields.get(1)?.parse().ok()?, all.max(alive) + ended))
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {

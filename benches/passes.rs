@@ -4,37 +4,29 @@
 //! in the repository before the clock starts, as after a fetch: what is measured begins with the branch's new tip and ends with both
 //! systems verified, the ledger written and the statuses set.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use lockstep::app::App;
-use lockstep::clock::SystemClock;
-use lockstep::connector::registry::{self, Timeouts};
-use lockstep::connector::{
-    Apply, Capabilities, Changeset, ConnectorError, Observe, Prepared, Receipt, Seen,
-};
-use lockstep::engine::{Engine, GroupReport, Rounds, Timing};
-use lockstep::ids::{ChangesetId, Digest, Fence};
+use lockstep::engine::{GroupReport, Rounds};
 use lockstep::record::Trigger;
-use lockstep::reference::{self, Options};
 use lockstep::settings::Settings;
-use lockstep::state::Item;
 
+mod counting;
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod fixture;
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod measure;
+mod system;
 
+use counting::counting;
 use fixture::{Layout, Shape, Syntax};
-use measure::{exponent, millis, shown};
+use measure::{cpu_of_threads, exponent, millis, shown};
+use system::runtime;
 
 const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
 const IDLE_PASSES: usize = 300;
@@ -61,7 +53,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     match words.split_first() {
-        Some((role, rest)) if role == "system" => system(rest),
+        Some((role, rest)) if role == system::ROLE => system::serve(rest),
         Some((role, rest)) if role == "engine" => engine(rest),
         _ => all(words.first().map(|w| w.parse()).transpose()?),
     }
@@ -139,24 +131,15 @@ fn all(largest: Option<usize>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A child that is ended when it is no longer wanted.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn shape(shape: Shape) -> anyhow::Result<Figures> {
     let folder = tempfile::tempdir()?;
-    let (_medical, first) = start_system("medical", folder.path())?;
-    let (_voicedrive, second) = start_system("voicedrive", folder.path())?;
+    let (_medical, first) = system::start(folder.path(), &["medical".to_owned()])?;
+    let (_voicedrive, second) = system::start(folder.path(), &["voicedrive".to_owned()])?;
+    let ports = [first, second].concat();
     let mut documents = shape.documents();
     if let Some((_, text)) = documents.first_mut() {
-        *text = fixture::config(shape, [first, second]);
+        let ports = ports.as_slice().try_into().context("a port each")?;
+        *text = fixture::config(shape, ports);
     }
     let changes = match (shape.layout, shape.flags) {
         (Layout::OneFile, 100_000..) => 8,
@@ -199,49 +182,6 @@ fn shape(shape: Shape) -> anyhow::Result<Figures> {
         change_requests: *change_requests,
         memory: *memory,
     })
-}
-
-fn start_system(name: &str, folder: &Path) -> anyhow::Result<(Ended, u16)> {
-    let database = folder.join(format!("{name}.db"));
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg("system")
-        .arg(name)
-        .arg(database)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let out = child.stdout.take().context("a pipe")?;
-    let child = Ended(child);
-    let mut port = String::new();
-    BufReader::new(out).read_line(&mut port)?;
-    Ok((child, port.trim().parse().context("a port")?))
-}
-
-/// A reference system in a process of its own; prints the port that it got.
-fn system(words: &[String]) -> anyhow::Result<()> {
-    let [name, database] = words else {
-        anyhow::bail!("system NAME FILE");
-    };
-    let options = Options {
-        name: name.parse()?,
-        title: None,
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        database: PathBuf::from(database),
-        token: None,
-        kinds: ["FeatureFlag".parse()?].into(),
-        faults: None,
-    };
-    runtime()?.block_on(reference::serve(options, |addr| {
-        // A parent that is gone will end us soon.
-        let _ = writeln!(std::io::stdout(), "{}", addr.port());
-    }))?;
-    Ok(())
-}
-
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?)
 }
 
 /// The engine in a process of its own.
@@ -320,89 +260,4 @@ fn in_step(reports: &[GroupReport], changed: bool) -> anyhow::Result<()> {
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
 fn count(n: usize) -> f64 {
     n as f64
-}
-
-/// Milliseconds of CPU of all threads that are alive. A running thread's share is as old as its last switch, which evens out
-/// over many passes.
-fn cpu_of_threads() -> anyhow::Result<f64> {
-    let mut nanos = 0.0;
-    for thread in fs::read_dir("/proc/self/task")? {
-        // A thread may end while the list is read.
-        if let Ok(times) = fs::read_to_string(thread?.path().join("schedstat")) {
-            let first = times.split_whitespace().next().context("a time")?;
-            nanos += first.parse::<f64>()?;
-        }
-    }
-    Ok(nanos / 1e6)
-}
-
-/// The engine as the program makes it, with its requests counted.
-fn counting(app: &App, requests: &Arc<AtomicUsize>) -> anyhow::Result<Engine> {
-    let requests = requests.clone();
-    let connect: lockstep::engine::Connect = Box::new(move |name, system| {
-        let inner = registry::connect(name, system, &|_, _| None, Timeouts::default(), None, None)
-            .map_err(|e| e.to_string())?;
-        Ok(Arc::new(Counting {
-            inner,
-            requests: requests.clone(),
-        }))
-    });
-    Ok(Engine::new(
-        app.store.clone(),
-        app.forge.clone(),
-        app.repo.clone(),
-        &app.settings.branch,
-        Arc::new(SystemClock),
-        connect,
-        Timing {
-            prepare: Duration::from_secs(60),
-            commit: Duration::from_secs(60),
-            urgent: Duration::from_secs(60),
-            lease: Duration::from_secs(30),
-        },
-        "bench".to_owned(),
-        "lockstep/engine".parse()?,
-    ))
-}
-
-struct Counting {
-    inner: Box<dyn Apply>,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Counting {
-    fn count(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl Observe for Counting {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-    async fn digests(&self, known: Option<Digest>) -> Result<Seen, ConnectorError> {
-        self.count();
-        self.inner.digests(known).await
-    }
-    async fn items(&self, buckets: &[u8]) -> Result<Vec<Arc<Item>>, ConnectorError> {
-        self.count();
-        self.inner.items(buckets).await
-    }
-}
-
-#[async_trait]
-impl Apply for Counting {
-    async fn prepare(&self, changeset: &Changeset) -> Result<Prepared, ConnectorError> {
-        self.count();
-        self.inner.prepare(changeset).await
-    }
-    async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError> {
-        self.count();
-        self.inner.commit(id, fence).await
-    }
-    async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError> {
-        self.count();
-        self.inner.abort(id, fence).await
-    }
 }
