@@ -124,6 +124,11 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// Those of them without which a system can't make one.
+    fn required(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Records of fact (notices, incidents, experiments) are published, superseded or retracted, not healed by overwriting.
     fn is_record(&self) -> bool {
         false

@@ -82,6 +82,7 @@ pub(crate) fn connect(
         mode: Mode::Enforce,
         drift: DriftPolicy::Heal,
         limits: lockstep::config::calls::CallLimits::default(),
+        fields: lockstep::config::FieldModes::default(),
     };
     let credentials = |_: &str, _: &url::Url| token.map(SecretString::from);
     Ok(registry::connect(

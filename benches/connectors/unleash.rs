@@ -21,7 +21,6 @@ use crate::shelf::shelf;
     dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stderr,
     reason = "the tests' own, which end where something is not as expected"
 )]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::CONFIG;
 use super::read::source;
+use crate::config::read::KindFields;
 use crate::config::{self, Config};
 use crate::document::{Snapshot, hidden};
 use crate::finding::Finding;
@@ -61,7 +62,17 @@ pub(super) fn definitions(snapshot: &Snapshot, findings: &mut Vec<Finding>) -> D
                 return Definitions::new(Config::default(), kinds, custom);
             };
             let text = source(&path, text).text;
-            let fields_of = |kind: &KindName| kinds.get(kind).and_then(|kind| kind.fields());
+            let fields_of = |kind: &KindName| {
+                let Some(kind) = kinds.get(kind) else {
+                    return KindFields::default();
+                };
+                // What is published is published.
+                let none = kind.is_record().then_some(&[] as &[&str]);
+                KindFields {
+                    all: none.or(kind.fields()),
+                    required: kind.required(),
+                }
+            };
             let (config, found) = config::read::read_with(&path, text, &names, &fields_of);
             findings.extend(found);
             findings.extend(hidden::check(&path, text));

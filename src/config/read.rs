@@ -37,11 +37,20 @@ const TOP: &[&str] = &[
 
 /// Reads `lockstep.yaml`. `known_kinds` are the built-in kinds and the repo's custom ones.
 pub fn read(path: &DocPath, text: &str, known_kinds: &[KindName]) -> (Config, Vec<Finding>) {
-    read_with(path, text, known_kinds, &|_| None)
+    read_with(path, text, known_kinds, &|_| KindFields::default())
 }
 
-/// The fields of a kind that can have a mode, where it says which.
-pub type FieldsOf<'a> = &'a dyn Fn(&KindName) -> Option<&'static [&'static str]>;
+/// What a kind says of its fields.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KindFields {
+    /// Those that can have a mode; `None` where any can.
+    pub all: Option<&'static [&'static str]>,
+    /// Those without which a system can't make a resource.
+    pub required: &'static [&'static str],
+}
+
+/// What the kinds say of their fields.
+pub type FieldsOf<'a> = &'a dyn Fn(&KindName) -> KindFields;
 
 /// The same with what the kinds say of their fields.
 pub fn read_with(

@@ -7,7 +7,7 @@
 //! A system seldom has a place for every field of a spec. What it has for a resource is a *form*: JSON that only its [`Plain`] understands. A
 //! spec whose form does not say everything is kept on the shelf with the form's digest, and is what stands there for as long as the form does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -52,8 +52,17 @@ pub(super) trait Plain: Send + Sync + 'static {
         live: &State,
     ) -> Result<Vec<Reason>, ConnectorError>;
 
-    /// Which changes it can't take while all others can go without them: [`Observe::unfit`].
-    async fn unfit(&self, _changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
+    /// Which config repo owns a resource, where its form says so.
+    fn mark(&self, _form: &Spec) -> Option<String> {
+        None
+    }
+
+    /// Which changes it can't take while all others can go without them: [`Observe::unfit`]. `was_made` says what stood there once by our doing.
+    async fn unfit(
+        &self,
+        _changes: &[Change],
+        _was_made: &WasMade<'_>,
+    ) -> Result<Vec<Reason>, ConnectorError> {
         Ok(Vec::new())
     }
 
@@ -70,6 +79,9 @@ pub(super) trait Plain: Send + Sync + 'static {
         64
     }
 }
+
+/// Whether a resource stood there once by our doing.
+pub(super) type WasMade<'a> = dyn Fn(&ResourceRef) -> bool + Sync + 'a;
 
 /// A resource and the form that it is to have; none is to be gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,8 +229,24 @@ impl<P: Plain> Observe for Compensating<P> {
     }
 
     async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
-        let unfit = self.plain.unfit(changes).await;
-        unfit.map_err(|e| self.named(e))
+        let asked = async {
+            let look = self.look().await?;
+            let was_made = |id: &ResourceRef| look.kept.has(id);
+            self.plain.unfit(changes, &was_made).await
+        };
+        asked.await.map_err(|e| self.named(e))
+    }
+
+    async fn marks(
+        &self,
+        ids: &[ResourceRef],
+    ) -> Result<BTreeMap<ResourceRef, String>, ConnectorError> {
+        let look = self.look().await.map_err(|e| self.named(e))?;
+        let marked = ids.iter().filter_map(|id| {
+            let mark = self.plain.mark(&look.live.get(id)?.spec)?;
+            Some((id.clone(), mark))
+        });
+        Ok(marked.collect())
     }
 }
 

@@ -120,6 +120,14 @@ impl Limited {
                 ),
             });
         }
+        self.ask(call).await
+    }
+
+    /// What was begun is ended, also on a system that is left in peace: a group waits for it.
+    async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, ConnectorError>> + Send,
+    ) -> Result<T, ConnectorError> {
         let _permit = match &self.at_once {
             Some(at_once) => at_once.acquire().await.ok(),
             None => None,
@@ -205,10 +213,10 @@ impl Apply for Limited {
     }
 
     async fn commit(&self, id: &ChangesetId, fence: Fence) -> Result<Receipt, ConnectorError> {
-        self.call(self.inner.commit(id, fence)).await
+        self.ask(self.inner.commit(id, fence)).await
     }
 
     async fn abort(&self, id: &ChangesetId, fence: Fence) -> Result<(), ConnectorError> {
-        self.call(self.inner.abort(id, fence)).await
+        self.ask(self.inner.abort(id, fence)).await
     }
 }

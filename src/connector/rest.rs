@@ -13,12 +13,18 @@ use url::{Position, Url};
 
 use super::ConnectorError;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of an answer that are read.
 const BODY: usize = 64 << 20;
 /// Characters kept of what a system says.
 const TEXT: usize = 500;
 /// Connections that are kept open for the next request.
 const IDLE: usize = 8;
+
+/// Waited at least before asking again, whatever the system says.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// What such a connector is made of.
 pub(super) struct RestSettings {
@@ -131,7 +137,10 @@ impl Rest {
             if reply.status != StatusCode::TOO_MANY_REQUESTS {
                 return self.judged(ask, reply);
             }
-            let wait = reply.retry_after().unwrap_or(Duration::from_secs(1));
+            let wait = reply
+                .retry_after()
+                .unwrap_or(Duration::from_secs(1))
+                .max(A_MOMENT);
             if Instant::now() + wait >= until {
                 return Err(self.transient(ask, "is asked too often (429); it says so still"));
             }

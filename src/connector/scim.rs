@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::compensating::{Compensating, Plain, Step};
+use super::compensating::{Compensating, Plain, Step, WasMade};
 use super::rest::{Rest, RestSettings};
 use super::shelf::Shelf;
 use super::{Changeset, ConnectorError, Reason};
@@ -21,7 +21,7 @@ mod directory;
 mod read;
 mod write;
 
-use directory::Directory;
+use directory::{Directory, User};
 use read::Reader;
 
 pub(super) const KIND: &str = "AccessGrant";
@@ -78,34 +78,13 @@ impl Grants {
         format!("{}{role}", self.prefix)
     }
 
-    /// The grants whose person the identity provider can't tell, and why.
-    async fn unknown(
-        &self,
-        granted: &[(&ResourceRef, &str, &str)],
-    ) -> Result<Vec<Reason>, ConnectorError> {
-        if granted.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// The users that the grants' people are.
+    async fn find(&self, granted: &[Granted<'_>]) -> Result<Found, ConnectorError> {
         let people: BTreeSet<String> = granted.iter().map(|(.., who)| (*who).to_owned()).collect();
-        let found = self.directory.find_users(&people).await?;
-        let mut reasons = Vec::new();
-        for (id, _, who) in granted {
-            let message = match found.get(*who).map(Vec::as_slice).unwrap_or_default() {
-                [_] => continue,
-                [] => format!(
-                    "no user has the externalId or userName {who:?}; make the user there first, or correct the name"
-                ),
-                several => format!(
-                    "{} users are called {who:?}; names of people have to be told apart",
-                    several.len()
-                ),
-            };
-            reasons.push(Reason {
-                id: (*id).clone(),
-                message,
-            });
+        if people.is_empty() {
+            return Ok(Found::new());
         }
-        Ok(reasons)
+        self.directory.find_users(&people).await
     }
 }
 
@@ -114,11 +93,39 @@ fn parts(id: &ResourceRef) -> Option<(&str, &str)> {
     (id.kind() == KIND).then(|| id.name().split_once('/'))?
 }
 
+/// A grant with its role and person.
+type Granted<'a> = (&'a ResourceRef, &'a str, &'a str);
+
+/// Users by the names that were looked for.
+type Found = BTreeMap<String, Vec<User>>;
+
 /// What is granted, with role and person.
-fn granted(changes: &[Change]) -> Vec<(&ResourceRef, &str, &str)> {
+fn granted(changes: &[Change]) -> Vec<Granted<'_>> {
     let made = changes.iter().filter(|change| change.op == Op::Create);
     made.filter_map(|change| parts(&change.id).map(|(role, who)| (&change.id, role, who)))
         .collect()
+}
+
+/// The grants whose person the identity provider can't tell, and why.
+fn unknown(granted: &[Granted<'_>], found: &Found) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (id, _, who) in granted {
+        let message = match found.get(*who).map(Vec::as_slice).unwrap_or_default() {
+            [_] => continue,
+            [] => format!(
+                "no user has the externalId or userName {who:?}; make the user there first, or correct the name"
+            ),
+            several => format!(
+                "{} users are called {who:?}; names of people have to be told apart",
+                several.len()
+            ),
+        };
+        reasons.push(Reason {
+            id: (*id).clone(),
+            message,
+        });
+    }
+    reasons
 }
 
 fn member() -> Spec {
@@ -158,7 +165,7 @@ impl Plain for Grants {
         if granted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut reasons = self.unknown(&granted).await?;
+        let mut reasons = unknown(&granted, &self.find(&granted).await?);
         let groups = self.directory.groups().await?;
         for (id, role, _) in granted {
             let (mark, called) = (self.mark(role), self.called(role));
@@ -183,9 +190,27 @@ impl Plain for Grants {
         Ok(reasons)
     }
 
-    /// Whoever is not known there yet gets what is theirs as soon as they are; nobody else waits for that.
-    async fn unfit(&self, changes: &[Change]) -> Result<Vec<Reason>, ConnectorError> {
-        self.unknown(&granted(changes)).await
+    /// Whoever is not known there yet gets what is theirs as soon as they are; nobody else waits for that. And whoever was switched off there, and
+    /// lost what had been granted, has left: that is not put back, which would switch them on.
+    async fn unfit(
+        &self,
+        changes: &[Change],
+        was_made: &WasMade<'_>,
+    ) -> Result<Vec<Reason>, ConnectorError> {
+        let granted = granted(changes);
+        let found = self.find(&granted).await?;
+        let mut reasons = unknown(&granted, &found);
+        for (id, _, who) in granted.iter().filter(|(id, ..)| was_made(id)) {
+            if let Some([user]) = found.get(*who).map(Vec::as_slice)
+                && !user.active
+            {
+                reasons.push(Reason {
+                    id: (*id).clone(),
+                    message: format!("{who:?} is switched off there, and lost this; take it out of the repo, or switch the user on there"),
+                });
+            }
+        }
+        Ok(reasons)
     }
 
     async fn write(&self, steps: &[Step]) -> Result<(), ConnectorError> {

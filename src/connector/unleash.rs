@@ -186,6 +186,12 @@ impl Plain for Project {
         spec.unwrap_or_else(|| form.clone())
     }
 
+    fn mark(&self, form: &Spec) -> Option<String> {
+        let form = Form::read(form)?;
+        // That of a repo that has none says nothing.
+        form.marks.into_iter().find(|m| *m != mark(None))
+    }
+
     async fn check(
         &self,
         changeset: &Changeset,
@@ -199,17 +205,13 @@ impl Plain for Project {
             let Some(Form { marks, .. }) = form else {
                 continue;
             };
-            let message = match change.op {
-                _ if marks.iter().any(|m| *m != ours) => foreign(&marks, owner),
-                Op::Delete if marks.is_empty() => {
-                    "carries no mark of Lockstep, so it is not archived; adopt it first, or archive it in Unleash".to_owned()
-                }
-                Op::Create | Op::Update | Op::Delete => continue,
-            };
-            reasons.push(Reason {
-                id: change.id.clone(),
-                message,
-            });
+            // One without a mark was declared as it is: what is not Lockstep's to change or to take away is in no changeset.
+            if marks.iter().any(|m| *m != ours) {
+                reasons.push(Reason {
+                    id: change.id.clone(),
+                    message: foreign(&marks, owner),
+                });
+            }
         }
         let made = changeset.changes.iter().filter(|change| {
             // Those of another kind are refused anyway.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::group::{Good, Memory, Pass};
 use super::look::Scene;
 use super::{Engine, EngineError};
-use crate::config::DriftPolicy;
+use crate::config::{DriftPolicy, FieldModes, System};
 use crate::ids::{ResourceRef, SystemName};
 use crate::plan::{self, Change, SystemPlan};
 use crate::record::{Condition, ConditionReason, ConditionState};
@@ -48,7 +48,7 @@ impl Engine {
             share.changes.clone()
         } else {
             let good = self.at_good(scene, system, memory).await?;
-            let good = scene.yielding(system, &good);
+            let good = scene.yielding(system, &as_then(scene, system, &good, memory));
             let expected = match scene.beyond.get(system) {
                 Some(beyond) => beyond.with(&good),
                 None => good,
@@ -66,12 +66,16 @@ impl Engine {
                 ids.filter(|id| !hot.contains(id)).collect()
             })
         } else if scene.settled() {
-            Some(BTreeSet::new())
+            Some(late(system, &share, memory))
+        } else if has_climbed(scene, system, memory) {
+            // What a lower mode kept back is nobody's drift.
+            None
         } else if scene.good.is_some() && !scene.is_good_lost {
             // A new revision carries what it changes, and leaves what somebody else changed.
             let mut keep = self.changed_since_good(scene, system, memory).await?;
             let mut ahead = self.gone_ahead(pass.name).await?;
             keep.extend(ahead.remove(system).unwrap_or_default());
+            keep.extend(late(system, &share, memory));
             Some(keep)
         } else {
             None
@@ -182,6 +186,9 @@ impl Engine {
         let Some(after) = scene.projected.get(system) else {
             return Ok(BTreeSet::new());
         };
+        // A field that only now is to be written was not written then.
+        let (was, is) = modes(scene, system, memory);
+        let before = plan::fields::written(&before, &was, &is);
         let (before, after) = (
             scene.yielding(system, &before),
             scene.yielding(system, after),
@@ -214,6 +221,44 @@ impl Engine {
         };
         Ok(self.store.append(&[entry]).await?)
     }
+}
+
+/// The definition that a system had at the last good revision, once that is at hand.
+fn then<'m>(system: &SystemName, memory: &'m Memory) -> Option<&'m System> {
+    let good = memory.good.get(system)?;
+    good.bundle.config.systems.get(system)
+}
+
+/// The field modes at the last good revision and now.
+fn modes(scene: &Scene, system: &SystemName, memory: &Memory) -> (FieldModes, FieldModes) {
+    let of = |definition: Option<&System>| definition.map(|d| d.fields.clone());
+    let now = of(scene.bundle.config.systems.get(system)).unwrap_or_default();
+    (of(then(system, memory)).unwrap_or_else(|| now.clone()), now)
+}
+
+/// What the system should have had at the last good revision, fields as they are there that were not Lockstep's then.
+fn as_then(scene: &Scene, system: &SystemName, good: &State, memory: &Memory) -> State {
+    match scene.observed.get(system) {
+        Some(there) => plan::fields::settled(good, there, &modes(scene, system, memory).0),
+        None => good.clone(),
+    }
+}
+
+/// Whether more may be written there than at the last good revision.
+fn has_climbed(scene: &Scene, system: &SystemName, memory: &Memory) -> bool {
+    let now = scene.bundle.config.systems.get(system);
+    let then = then(system, memory);
+    then.zip(now)
+        .is_some_and(|(then, now)| then.mode < now.mode)
+}
+
+/// What of a share a system could not take before.
+fn late(system: &SystemName, share: &SystemPlan, memory: &Memory) -> BTreeSet<ResourceRef> {
+    let known = memory.left_out.get(system);
+    let ids = share.changes.iter().map(|change| &change.id);
+    ids.filter(|id| known.is_some_and(|known| known.is_late(id)))
+        .cloned()
+        .collect()
 }
 
 /// How a system stands that is left with somebody else's changes.

@@ -13,11 +13,11 @@ use super::lead::{Held, Lead};
 use super::look::{Scene, Settled};
 use super::observe::Link;
 use super::ownership::Remembered;
+use super::quarantine::LeftOut;
 use super::source::Head;
 use super::urgent::{Tried, hurried, keep_ahead, was_cut};
 use super::{Engine, EngineError, GroupReport, ladder};
 use crate::config::{Group, Mode, Safety};
-use crate::connector::Reason;
 use crate::ids::{Digest, Fence, GroupName, ResourceRef, Revision, RunId, SystemName};
 use crate::plan::safety;
 use crate::plan::{Change, Plan, SystemPlan};
@@ -50,8 +50,8 @@ pub(super) struct Memory {
     pub(super) outcome: Option<(Revision, Outcome)>,
     /// The newest revision that was refused because it does not compile.
     pub(super) refused: Option<Revision>,
-    /// Rows that systems can't take, as they were recorded last.
-    pub(super) unfit: BTreeMap<SystemName, Vec<Reason>>,
+    /// Rows that systems could not take, as they were kept last.
+    pub(super) left_out: BTreeMap<SystemName, LeftOut>,
     /// Resources that somebody else keeps changing.
     pub(super) hot: Hot,
     /// What this pass leaves on each system as somebody else made it.

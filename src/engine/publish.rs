@@ -13,7 +13,7 @@ use super::{Engine, EngineError};
 use crate::config::Group;
 use crate::forge::{self, Status};
 use crate::ids::{GroupName, Revision, RunId, SystemName};
-use crate::record::{Action, Run};
+use crate::record::{Action, Condition, ConditionReason, Run};
 use crate::store::{Delivery, GroupState, NewDelivery, NewEntry, Reach};
 
 /// How many of a group's latest runs have their revisions' statuses kept right, and as many of its systems' urgent ones.
@@ -41,6 +41,8 @@ struct Stored<'g> {
     runs: BTreeMap<(&'g GroupName, Revision), Arc<RunAt>>,
     ahead: BTreeMap<(&'g GroupName, Revision), BTreeMap<SystemName, Ahead>>,
     revisions: BTreeSet<Revision>,
+    /// Systems that lack rows of the revision that their group is at, and which.
+    left_out: BTreeMap<SystemName, String>,
 }
 
 impl<'g> Stored<'g> {
@@ -107,7 +109,10 @@ impl Engine {
         &self,
         groups: &'g BTreeMap<GroupName, Group>,
     ) -> Result<Stored<'g>, EngineError> {
-        let mut stored = Stored::default();
+        let mut stored = Stored {
+            left_out: self.left_out().await?,
+            ..Stored::default()
+        };
         let mut ended = Ended::new();
         for name in groups.keys() {
             let mut state = self.store.group_state(name).await?;
@@ -139,6 +144,17 @@ impl Engine {
         Ok(stored)
     }
 
+    /// The systems that lack rows, and which.
+    async fn left_out(&self) -> Result<BTreeMap<SystemName, String>, EngineError> {
+        let states = self.store.system_states().await?.into_iter();
+        let lacking = states.filter_map(|state| {
+            let condition: Condition = serde_json::from_value(state.condition).ok()?;
+            let lacks = condition.reason == ConditionReason::LeftOut;
+            lacks.then_some((state.system, condition.message))
+        });
+        Ok(lacking.collect())
+    }
+
     /// What is known of each group at one revision.
     async fn known_at<'s>(
         &self,
@@ -166,6 +182,7 @@ impl Engine {
                 group,
                 run,
                 ahead: stored.ahead.get(&key),
+                left_out: (state.good.as_ref() == Some(revision)).then_some(&stored.left_out),
                 overtaken_by,
             });
         }

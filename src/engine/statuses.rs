@@ -20,11 +20,19 @@ pub(super) struct GroupAt<'a> {
     pub(super) run: Option<&'a RunAt>,
     /// The systems that have got their urgent changes and wait for the rest.
     pub(super) ahead: Option<&'a BTreeMap<SystemName, Ahead>>,
+    /// The systems that lack rows of it, where it is what the group is at.
+    pub(super) left_out: Option<&'a BTreeMap<SystemName, String>>,
     /// Whether a newer revision that contains this one has been applied since.
     pub(super) overtaken_by: Option<&'a Revision>,
 }
 
 impl GroupAt<'_> {
+    /// Which rows a system lacks that its group is in step without.
+    fn lacks(&self, run: &RunAt, system: &SystemName) -> Option<&String> {
+        run.outcome.as_ref().filter(|o| o.is_success())?;
+        self.left_out?.get(system)
+    }
+
     /// What is shown for a system that has got its urgent changes, while the group has not moved and the system itself is not what it waits for.
     fn ahead_of(&self, run: &RunAt, system: &SystemName) -> Option<(StatusState, String)> {
         let outcome = run.outcome.as_ref().filter(|o| !o.is_success())?;
@@ -110,6 +118,9 @@ pub(super) fn wanted(
                 ),
                 (None, None) => (StatusState::Pending, "waiting for its run".to_owned()),
                 (None, Some(run)) if let Some(ahead) = known.ahead_of(run, system) => ahead,
+                (None, Some(run)) if let Some(lacks) = known.lacks(run, system) => {
+                    (StatusState::Failure, lacks.clone())
+                }
                 (None, Some(run)) => match (run.conditions.get(system), &run.outcome) {
                     (Some(condition), _) => of_condition(condition),
                     (None, Some(outcome)) if outcome.is_success() => (

@@ -15,6 +15,9 @@ use crate::ids::{ResourceRef, SystemName};
 use crate::resource::Bundle;
 use crate::state::{Bucket, Item, Spec, State};
 
+/// The fields of a resource that has dates.
+const DATES: &[&str] = &["from", "until"];
+
 /// The modes of one kind's fields, by name.
 type Modes = BTreeMap<String, FieldMode>;
 
@@ -55,6 +58,10 @@ pub fn settled_item(wanted: &Arc<Item>, there: Option<&Item>, modes: &FieldModes
     }
     let there = there.map(|there| there.spec.value());
     match (wanted.spec.value(), &there) {
+        // What begins or ends by its date does so by being written.
+        (Value::Object(spec), _) if DATES.iter().any(|date| spec.contains_key(*date)) => {
+            wanted.clone()
+        }
         (Value::Object(spec), None) => {
             let is_ours = |name: &String| modes.get(name) != Some(&FieldMode::Observed);
             with(wanted, spec.into_iter().filter(|(name, _)| is_ours(name)))
@@ -101,29 +108,23 @@ fn with(item: &Arc<Item>, fields: impl IntoIterator<Item = (String, Value)>) -> 
     }
 }
 
-/// What an earlier revision wrote, for comparison with a later one that may enforce more: a field that only now is to be written is as if it had
-/// not been there, since what the system has in it is not known from the documents. So its first writing is a change that somebody approves.
-pub(super) fn written(had: &State, before: &FieldModes, after: &FieldModes) -> State {
+/// What an earlier revision wrote, for comparison with a later one that may enforce more. What the system has in a field that only now is to be
+/// written is not known from the documents, so whoever has such a field counts as not there: it is a change of everything that the documents say of
+/// it, judged as one that is made, whatever is live.
+pub fn written(had: &State, before: &FieldModes, after: &FieldModes) -> State {
     if before.is_empty() || before == after {
         return had.clone();
     }
-    let newly = |kind: &str, name: &String| {
+    let is_enforced_now = |kind: &str, name: &String| {
         let mode = after.of(kind).and_then(|modes| modes.get(name));
         mode.is_none_or(|mode| *mode == FieldMode::Enforced)
     };
-    let strip = |item: &Arc<Item>| {
-        let Some(modes) = before.of(item.id.kind()) else {
-            return item.clone();
-        };
-        let Value::Object(mut spec) = item.spec.value() else {
-            return item.clone();
-        };
-        for name in left(modes).filter(|name| newly(item.id.kind(), name)) {
-            spec.remove(name);
-        }
-        with(item, spec)
+    let is_known = |item: &&Arc<Item>| {
+        let kind = item.id.kind();
+        let modes = before.of(kind);
+        !modes.is_some_and(|modes| left(modes).any(|name| is_enforced_now(kind, name)))
     };
-    had.items().map(strip).collect()
+    had.items().filter(is_known).cloned().collect()
 }
 
 /// Fields that a later revision says otherwise than an earlier one and that stay as they are on a system, by system and resource.

@@ -53,6 +53,8 @@ pub enum ConditionReason {
     Stuck,
     /// Someone else changed it since the last run.
     Drifted,
+    /// Rows that it can't take yet are left out; all else is there.
+    LeftOut,
     /// Nothing is wrong with this one; it waits for another of its group.
     WaitsForOthers,
 }

@@ -122,6 +122,10 @@ impl Kind for FeatureFlag {
         ])
     }
 
+    fn required(&self) -> &'static [&'static str] {
+        &["enabled", "rollout"]
+    }
+
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
         let (had, has) = (exposure(before), exposure(after));
         // When it is on matters only where it is on at some time before and after.

@@ -105,6 +105,10 @@ impl Kind for InterviewType {
         ])
     }
 
+    fn required(&self) -> &'static [&'static str] {
+        &["name", "classification"]
+    }
+
     /// Retiring takes away, bringing back gives; a type that comes or goes altogether moves nobody's rights.
     fn direction(&self, before: Option<&Value>, after: Option<&Value>) -> Direction {
         let (Some(before), Some(after)) = (before, after) else {

@@ -123,7 +123,7 @@ pub enum Standing {
     Behind {
         why: String,
     },
-    /// Changed by something other than Lockstep.
+    /// Changed by something other than Lockstep, or without rows that it can't take yet.
     Adrift {
         why: String,
     },
@@ -148,7 +148,7 @@ impl Standing {
         };
         let why = condition.message;
         match (condition.state, condition.reason) {
-            (_, ConditionReason::Drifted) => Self::Adrift { why },
+            (_, ConditionReason::Drifted | ConditionReason::LeftOut) => Self::Adrift { why },
             (_, ConditionReason::Unreachable) => Self::Unreachable { why },
             (_, ConditionReason::Refused | ConditionReason::Misconfigured)
             | (ConditionState::Incident, _) => Self::Failed { why },

@@ -131,3 +131,41 @@ async fn what_is_proposed_of_drift_leaves_out_what_is_not_the_repo_s() {
     in_step(&world).await;
     assert_eq!(flag(&world).await["rollout"], 40);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_enforced_again_is_written_also_where_drift_is_only_reported() {
+    let world = world().await;
+    let report = "    drift: report\n";
+    world.write("lockstep.yaml", &with_modes(&world, report));
+    world.commit("report what is changed on medical");
+    in_step(&world).await;
+    edit(&world, json!({"rollout": 40})).await;
+    in_step(&world).await;
+    let credential = "    credential: test\n";
+    let config = world.config("");
+    let config = config.replacen(credential, &format!("{credential}{report}"), 1);
+    world.write("lockstep.yaml", &config);
+    world.commit("the rollout is the repo's again");
+    in_step(&world).await;
+    assert_eq!(world.rollouts().await, [Some(10), Some(10)]);
+    assert!(world.entries("drift.found").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lower_mode_kept_back_goes_out_also_where_drift_is_only_reported() {
+    let world = World::in_step().await;
+    let credential = "    credential: test\n";
+    let config = |mode: &str| {
+        let with = format!("{credential}    drift: report\n    mode: {mode}\n");
+        world.config("").replacen(credential, &with, 1)
+    };
+    world.write("lockstep.yaml", &config("detect"));
+    world.set_rollout(20);
+    world.commit("medical is only looked at");
+    assert_eq!(world.apply().await.code, Some(1));
+    assert_eq!(world.rollouts().await, [Some(10), Some(20)]);
+    world.write("lockstep.yaml", &config("enforce"));
+    world.commit("medical is enforced");
+    in_step(&world).await;
+    assert_eq!(world.rollouts().await, [Some(20), Some(20)]);
+}

@@ -1,7 +1,8 @@
 //! One lockstep group of four sorts of systems: medical over the System API, voicedrive in its own PostgreSQL, auth in an identity provider over
 //! SCIM, flags in Unleash. They move together or stay together, whoever refuses or dies, and whenever.
 
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::connectors::refusal;
 use crate::world::postgres::Sort;
@@ -12,7 +13,7 @@ mod kills;
 mod seen;
 mod wire;
 
-use ground::{Documents, Mixed};
+use ground::{Documents, Mixed, TURNS, staff};
 use seen::SYSTEMS;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,9 +77,14 @@ async fn refused_by(system: &str, mixed: &Mixed, documents: &mut Documents) -> &
             "FeatureFlag/night_mode: update or delete on table \"flags\" violates foreign key"
         }
         "auth" => {
-            let admins = access["admin_users"].as_array_mut().unwrap();
-            admins.push(Value::from("nobody"));
-            "AccessGrant/admin/nobody: no user has the externalId or userName"
+            // A person who is not there would be left out alone; a group that is not Lockstep's is another matter.
+            let theirs = json!({
+                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "readonly", "externalId": "hr",
+            });
+            let groups = (Method::POST, "/Groups");
+            mixed.scim.call(groups.0, groups.1, Some(theirs)).await;
+            access["readonly_users"] = json!([staff((mixed.merged + 1) % TURNS)]);
+            "the group \"readonly\" has the externalId \"hr\", so it is somebody else's"
         }
         _ => {
             flags["by_version"] = json!({

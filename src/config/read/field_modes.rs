@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Reader, key};
+use super::{KindFields, Reader, key};
 use crate::config::{FieldMode, FieldModes};
 use crate::document::fields::{self, Fields};
 use crate::document::suggest;
 use crate::document::tree::Member;
 use crate::ids::KindName;
+
+/// What says when a resource holds is for the documents alone.
+const DATES: &[&str] = &["from", "until"];
 
 const MODES: &[(&str, FieldMode)] = &[
     ("enforced", FieldMode::Enforced),
@@ -56,23 +59,37 @@ impl Reader<'_, '_> {
     }
 
     fn field_mode(&mut self, kind: &KindName, field: &Member) -> Option<FieldMode> {
-        if let Some(known) = (self.fields_of)(kind)
-            && !known.contains(&field.key.as_str())
-        {
-            let near = suggest::nearest(&field.key, known.iter().copied());
+        let KindFields { all, required } = (self.fields_of)(kind);
+        let name = field.key.as_str();
+        if DATES.contains(&name) || all.is_some_and(|all| !all.contains(&name)) {
+            let near = all.and_then(|all| suggest::nearest(name, all.iter().copied()));
+            let has = match all {
+                Some([]) => "; none of its fields can".to_owned(),
+                Some(all) => format!("; it has {}", all.join(", ")),
+                None => String::new(),
+            };
             self.faults.error(
                 "document/unknown-field",
                 field.key_span.clone(),
                 format!(
-                    "{kind} has no field `{}` that can have a mode; it has {}",
-                    fields::shorten(&field.key),
-                    known.join(", ")
+                    "{kind} has no field `{}` that can have a mode{has}",
+                    fields::shorten(name)
                 ),
                 near.map(|near| format!("did you mean `{near}`?")),
             );
             return None;
         }
         let placed = fields::text(self.faults, field)?;
-        fields::choice(self.faults, &placed, &field.key, MODES)
+        let mode = fields::choice(self.faults, &placed, name, MODES)?;
+        if mode == FieldMode::Observed && required.contains(&name) {
+            self.faults.error(
+                "config/fields",
+                placed.at,
+                format!("{kind} can't be made without `{name}`, so it can't be observed alone"),
+                Some("use initial".to_owned()),
+            );
+            return None;
+        }
+        Some(mode)
     }
 }

@@ -45,7 +45,13 @@ fn check(text: &str) -> (Config, String) {
     let path: DocPath = "lockstep.yaml".parse().unwrap();
     let fields_of = |kind: &KindName| {
         let flag: &[&str] = &["enabled", "rollout", "owner"];
-        (kind.as_str() == "FeatureFlag").then_some(flag)
+        match kind.as_str() {
+            "FeatureFlag" => KindFields {
+                all: Some(flag),
+                required: &["enabled"],
+            },
+            _ => KindFields::default(),
+        }
     };
     let (config, findings) = read_with(&path, text, &kinds(), &fields_of);
     let lines: Vec<String> = findings
@@ -511,7 +517,7 @@ fn field_modes_are_read_and_slips_in_them_are_said() {
     assert_eq!(flag.get("enabled"), None, "what is enforced needs no mode");
     assert_eq!(modes.of("Rate").unwrap().len(), 1);
     let (read, findings) = check(&config(
-        "{FeatureFlag: {rollot: initial, owner: mine, until: initial}, Notice: {title: initial}, Flag: {}}",
+        "{FeatureFlag: {rollot: initial, owner: mine, enabled: observed}, Rate: {until: initial}, Notice: {title: initial}, Flag: {}}",
     ));
     insta::assert_snapshot!(findings, @r#"
     3:108 document/unknown-field: FeatureFlag has no field `rollot` that can have a mode; it has enabled, rollout, owner (rollot) did you mean `rollout`?

@@ -132,6 +132,11 @@ impl Kept {
         (*written == form.digest()).then(|| spec.clone())
     }
 
+    /// Whether it stood there once as one that was made, whatever became of it.
+    pub(super) fn has(&self, id: &ResourceRef) -> bool {
+        self.0.contains_key(id)
+    }
+
     /// Keeps what a changeset has made, a bucket at a time.
     pub(super) async fn keep(shelf: &dyn Shelf, plan: &[Planned]) -> Result<(), ConnectorError> {
         let buckets: BTreeSet<u8> = plan.iter().map(|p| p.id.bucket()).collect();

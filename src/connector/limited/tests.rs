@@ -101,6 +101,29 @@ fn calls_are_spread_over_the_minute() {
     assert_eq!(turns.take(60, later) - later, Duration::from_secs(1));
 }
 
+/// A group that has decided waits for this: a system that answers again is asked at once.
+#[tokio::test]
+async fn what_was_begun_is_ended_on_a_system_that_is_left_in_peace() {
+    let limits = CallLimits {
+        breaker: Some(Breaker {
+            failures: std::num::NonZeroU32::MIN,
+            pause: Duration::from_secs(3600),
+        }),
+        ..CallLimits::default()
+    };
+    let (counted, limited) = within(&limits, Counted::default());
+    counted.fails.store(1, Ordering::SeqCst);
+    assert!(limited.digests(None).await.is_err());
+    let in_peace = limited.digests(None).await.unwrap_err();
+    assert!(in_peace.to_string().contains("left in peace"), "{in_peace}");
+    let id: ChangesetId = "0192d3c4-0000-7000-8000-000000000000/medical/forward"
+        .parse()
+        .unwrap();
+    let refused = limited.commit(&id, Fence(1)).await.unwrap_err();
+    assert!(matches!(refused, ConnectorError::Refused { .. }), "{refused}");
+    assert!(limited.abort(&id, Fence(1)).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_given_up() {
     let limits = CallLimits {

@@ -26,24 +26,25 @@ impl Grants {
         for (who, step) in steps {
             let users = found.get(*who).map(Vec::as_slice).unwrap_or_default();
             // A user that is not there any more may still be called so in our own book.
-            let known = aliases
-                .iter()
-                .find(|(_, name)| name == who)
-                .map(|(id, _)| id.clone());
-            match (&step.to, users, known) {
-                (Some(_), [user], _) => {
+            let known = aliases.iter().filter(|(_, name)| name == who);
+            match (&step.to, users) {
+                (Some(_), [user]) => {
                     if user.name() != *who {
                         called.insert(user.id.clone(), (*who).to_owned());
                     }
                     add.insert(user.id.clone(), (user, *step));
                 }
-                (Some(_), _, _) => {
+                (Some(_), _) => {
                     return Err(
                         self.refused(step, format!("{} users are called {who:?}", users.len()))
                     );
                 }
-                (None, _, Some(id)) => drop(remove.insert(id)),
-                (None, users, None) => remove.extend(users.iter().map(|user| user.id.clone())),
+                (None, users) => {
+                    // A user of the same name who was made anew may be a member too; one who goes by another name here is not meant.
+                    let is_meant = |user: &&User| aliases.get(&user.id).is_none_or(|n| n == who);
+                    remove.extend(known.map(|(id, _)| id.clone()));
+                    remove.extend(users.iter().filter(is_meant).map(|user| user.id.clone()));
+                }
             }
         }
         // Before the membership, so that nobody ever reads it under another name.

@@ -21,7 +21,6 @@ use crate::state::Item;
     dead_code,
     reason = "what is done by hand is for the tests of behaviour"
 )]
-#[expect(clippy::panic, reason = "a server that does not start ends the test")]
 mod server;
 
 /// The people who may be granted something.

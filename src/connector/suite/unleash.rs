@@ -21,7 +21,6 @@ use crate::store::tests::server::database;
     dead_code,
     reason = "what is read and done by hand is for the tests of behaviour"
 )]
-#[expect(clippy::panic, reason = "a server that does not start ends the test")]
 mod server;
 
 pub(super) struct OverUnleash {

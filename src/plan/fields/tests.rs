@@ -156,15 +156,25 @@ fn another_initial_value_is_no_change_where_the_resource_is_and_that_is_told() {
     assert_eq!(told, [r#"medical FeatureFlag/a {"rollout"}"#]);
 }
 
+/// Dates work by what is written when they come, so what has some is Lockstep's whole.
+#[test]
+fn what_has_dates_is_enforced_whole() {
+    let item = |spec: Value| {
+        let id = ResourceRef::new("FeatureFlag", "a").unwrap();
+        Arc::new(Item::new(id, Spec::from_value(&spec).unwrap()))
+    };
+    let wanted = item(json!({"initial": 1, "until": "2027-01-01"}));
+    let there = item(json!({"initial": 2}));
+    let settled = settled_item(&wanted, Some(&*there), &modes());
+    assert_eq!(settled, wanted);
+}
+
 /// What the system has in a field that was its own is not known from the documents, so the first writing of it is a change like any.
 #[test]
 fn a_field_that_is_enforced_from_now_on_is_a_change_that_is_judged() {
     let plan = planned(&revision(10, INITIAL), &revision(10, ""));
     let full = json!({"enabled": true, "rollout": 10, "owner": "sato"});
-    assert_eq!(
-        plan,
-        [(Op::Update, Some(json!({"enabled": true})), Some(full))]
-    );
+    assert_eq!(plan, [(Op::Create, None, Some(full))]);
     // And one that is left to the system is none.
     assert_eq!(planned(&revision(10, ""), &revision(10, INITIAL)), []);
 }

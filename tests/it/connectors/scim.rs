@@ -117,38 +117,92 @@ async fn grants_are_memberships_where_no_versions_are_kept() {
     grants_are_memberships(Sort::Unversioned).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_for_a_user_who_is_not_there_waits_and_the_rest_goes_on() {
+/// Whatever is done about what somebody else changes: nobody has changed this.
+async fn a_grant_waits_for_its_user(drift: &str) {
     let Some((world, scim)) = world(Sort::Versioned).await else {
         return;
     };
+    let config = std::fs::read_to_string(world.path("work/lockstep.yaml")).unwrap();
+    let auth = "    credential: auth\n";
+    let config = config.replace(auth, &format!("{auth}    drift: {drift}\n"));
+    world.write("lockstep.yaml", &config);
     let sato = scim.user("sato", None, true).await;
     let kimura = scim.user("kimura", None, true).await;
-    grant(&world, &["sato", "nobody"], &["kimura"]);
-    for _ in 0..2 {
+    let revision = grant(&world, &["sato", "nobody"], &["kimura"]);
+    for _ in 0..3 {
         let ended = world.apply().await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
+        let part = "AccessGrant/admin/nobody: no user has the externalId or userName";
         let (standing, why) = world.standing("auth").await;
         assert_eq!(standing, "adrift");
-        let part = "AccessGrant/admin/nobody: no user has the externalId or userName";
         assert!(why.contains(part), "{why}");
         let members = scim.members("Administrators").await.unwrap();
         assert_eq!(members, [sato.as_str()]);
         let members = scim.members("readonly").await.unwrap();
         assert_eq!(members, [kimura.as_str()]);
+        let statuses = world.statuses(&revision);
+        let (state, said) = &statuses["lockstep/apply/auth"];
+        assert_eq!(state, "failure", "{said}");
+        assert!(said.contains("left out"), "{said}");
+        assert_eq!(statuses["lockstep/apply/medical"].0, "success");
     }
     assert!(world.outcomes().await.contains(&"applied".to_owned()));
     let left_out = world.entries("rows.quarantined").await;
-    assert_eq!(
-        left_out[0].body["rows"][0]["id"],
-        "AccessGrant/admin/nobody"
-    );
-    assert!(world.entries("drift.found").await.is_empty());
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert_eq!(left_out[0].body["rows"][0]["id"], "AccessGrant/admin/nobody");
 
     let nobody = scim.user("nobody", None, true).await;
     in_step(&world).await;
     let members = scim.members("Administrators").await.unwrap();
     assert!(members.contains(&nobody), "{members:?}");
+    assert!(world.entries("drift.found").await.is_empty());
+    assert_eq!(world.statuses(&revision)["lockstep/apply/auth"].0, "success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_for_a_user_who_is_not_there_waits_and_the_rest_goes_on() {
+    a_grant_waits_for_its_user("heal").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_waited_is_not_taken_for_somebody_else_s_change() {
+    a_grant_waits_for_its_user("report").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_switched_off_there_and_lost_what_was_granted_is_not_let_in_again() {
+    let Some((world, scim)) = world(Sort::Versioned).await else {
+        return;
+    };
+    let sato = scim.user("sato", None, true).await;
+    let kimura = scim.user("kimura", None, true).await;
+    grant(&world, &["sato", "kimura"], &[]);
+    in_step(&world).await;
+    // As whoever leaves is taken out by those who keep the directory.
+    let off = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "replace", "path": "active", "value": false}],
+    });
+    scim.call(Method::PATCH, &format!("/Users/{kimura}"), Some(off))
+        .await;
+    let group = scim.group("Administrators").await.unwrap();
+    let path = format!("/Groups/{}", group["id"].as_str().unwrap());
+    let remove = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": format!("members[value eq \"{kimura}\"]")}],
+    });
+    scim.call(Method::PATCH, &path, Some(remove)).await;
+    let ended = world.apply().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let (_, why) = world.standing("auth").await;
+    assert!(why.contains("\"kimura\" is switched off there"), "{why}");
+    assert_eq!(is_active(&scim, &kimura).await, false);
+    assert_eq!(
+        scim.members("Administrators").await.unwrap(),
+        [sato.as_str()]
+    );
+    grant(&world, &["sato"], &[]);
+    in_step(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
