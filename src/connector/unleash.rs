@@ -186,6 +186,10 @@ impl Plain for Project {
         spec.unwrap_or_else(|| form.clone())
     }
 
+    fn has_place(&self, field: &str) -> bool {
+        form::FIELDS.contains(&field)
+    }
+
     async fn check(
         &self,
         changeset: &Changeset,
