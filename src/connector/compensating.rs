@@ -6,6 +6,7 @@
 //!
 //! A system seldom has a place for every field of a spec. What it has for a resource is a *form*: JSON that only its [`Plain`] understands. A
 //! spec whose form does not say everything is kept on the shelf with the form's digest, and is what stands there for as long as the form does.
+//! Where somebody makes another form of it, the fields that no form has a place for stay as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +45,9 @@ pub(super) trait Plain: Send + Sync + 'static {
 
     /// The spec that a form says, as far as it says one. Two forms that mean different things have different specs.
     fn spec(&self, id: &ResourceRef, form: &Spec) -> Spec;
+
+    /// Whether forms have a place for this field of a spec.
+    fn has_place(&self, field: &str) -> bool;
 
     /// What speaks against the changes beside their forms: names that are taken, resources of others. Writes nothing.
     async fn check(
@@ -136,11 +140,8 @@ impl<P: Plain> Compensating<P> {
             Some(last) => last.kept.clone(),
             None => Arc::new(Kept::read(&*self.shelf).await?),
         };
-        let stands = |form: &Arc<Item>| {
-            let spec = kept.spec(form);
-            let spec = spec.unwrap_or_else(|| self.plain.spec(&form.id, &form.spec));
-            Arc::new(Item::new(form.id.clone(), spec))
-        };
+        let stands =
+            |form: &Arc<Item>| Arc::new(Item::new(form.id.clone(), kept.spec(form, &self.plain)));
         let look = Arc::new(Look {
             state: live.items().map(stands).collect(),
             live,

@@ -156,6 +156,11 @@ impl Plain for Grants {
         Spec::from_canonical("{}")
     }
 
+    /// A membership is there or not.
+    fn has_place(&self, _: &str) -> bool {
+        false
+    }
+
     async fn check(
         &self,
         changeset: &Changeset,

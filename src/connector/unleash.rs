@@ -192,6 +192,10 @@ impl Plain for Project {
         form.marks.into_iter().find(|m| *m != mark(None))
     }
 
+    fn has_place(&self, field: &str) -> bool {
+        form::FIELDS.contains(&field)
+    }
+
     async fn check(
         &self,
         changeset: &Changeset,

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::crash::applied;
 use crate::world::proxy::Side;
-use crate::world::{eventually, postgres, token};
+use crate::world::{Settings, eventually, postgres, token};
 
 mod idle;
 mod pulling;
 
 use idle::IdleProxy;
-use pulling::Pulling;
+use pulling::{IMPATIENT, Pulling};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_reaches_systems_that_pull_together_with_one_that_is_asked() {
@@ -164,6 +165,58 @@ async fn any_replica_serves_a_system_whichever_drives_it() {
     let revision = pulling.merge(25);
     pulling.all_at(25).await;
     pulling.ends_with(&revision, "success").await;
+}
+
+/// The replica that drives the group is killed before the decision, and after it. Which one that is they settle among themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_takes_a_run_of_systems_that_pull_over_in_the_middle() {
+    for what in ["/changesets", "/commit"] {
+        let Some(store) = postgres::database() else {
+            return;
+        };
+        let settings = Settings {
+            lease: "4s",
+            ..IMPATIENT
+        };
+        let Some(mut pulling) = Pulling::with(&store, &settings).await else {
+            return;
+        };
+        let (mut replica, other) = pulling.replica();
+        let mut clients = pulling.clients(other);
+        pulling.all_at(10).await;
+        let medical = &pulling.world.system("medical").proxy;
+        medical.hold_at(what, Side::Before);
+        let revision = pulling.merge(25);
+        medical.stopped().await;
+        if what == "/changesets" {
+            pulling.both_have_staged().await;
+            assert_eq!(pulling.rollouts().await, [Some(10); 3]);
+        }
+        if pulling.driver().await == replica.id() {
+            // What stands in front of both leads them to the one that is left.
+            drop(clients);
+            clients = pulling.clients(pulling.listens);
+            replica.kill();
+        } else {
+            pulling.lockstep.kill();
+        }
+        pulling.world.system("medical").proxy.release();
+        pulling.all_at(25).await;
+        pulling.ends_with(&revision, "success").await;
+        for system in ["voicedrive", "kiosk"] {
+            let kept = pulling.kept(system);
+            assert_eq!(kept["revision"], revision.as_str(), "{system}");
+            assert_eq!(kept["staged"], serde_json::json!({}), "{system}");
+        }
+        let applied = applied(&pulling.world).await;
+        assert_eq!(applied.len(), 2, "{applied:#?}");
+        assert!(applied.values().all(|systems| systems.len() == 3));
+        let audit = pulling.world.system("medical").changes().await;
+        let changes = audit.iter().filter(|e| e["name"] == "ai_assistant");
+        assert_eq!(changes.count(), 2, "{what}: {audit:#?}");
+        drop(clients);
+        pulling.world.ok(&["audit", "verify"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

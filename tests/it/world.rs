@@ -514,7 +514,7 @@ const ACCESS: &str = r#"{ "admin_users": ["user001"], "readonly_users": ["user10
 "#;
 
 /// One approval for anything: the shipped policies have tests of their own.
-const POLICY: &str = r#"package lockstep
+pub(crate) const POLICY: &str = r#"package lockstep
 
 approval contains {"from": ["approver"], "count": 1, "because": "every change has a second pair of eyes"} if count(input.changes) > 0
 "#;

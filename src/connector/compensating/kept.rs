@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Plain;
 use crate::connector::journal::Becomes;
 use crate::connector::shelf::{Put, Shelf};
 use crate::connector::{ConnectorError, journal};
@@ -126,10 +127,24 @@ impl Kept {
         Ok(Self(all))
     }
 
-    /// What a form stands for, where it is as it was left.
-    pub(super) fn spec(&self, form: &Item) -> Option<Spec> {
-        let (written, spec) = self.0.get(&form.id)?;
-        (*written == form.digest()).then(|| spec.clone())
+    /// What a form stands for: the spec that was kept with it, where it is as it was left. Where somebody has changed it, what it says now; and of the
+    /// spec that was kept what it can't say, since nobody can have changed that there.
+    pub(super) fn spec(&self, form: &Item, plain: &impl Plain) -> Spec {
+        let kept = self.0.get(&form.id);
+        if let Some((_, spec)) = kept.filter(|(written, _)| *written == form.digest()) {
+            return spec.clone();
+        }
+        let said = plain.spec(&form.id, &form.spec);
+        let kept = kept.map(|(_, spec)| spec.value());
+        let (Value::Object(mut fields), Some(Value::Object(kept))) = (said.value(), kept) else {
+            return said;
+        };
+        fields.extend(
+            kept.into_iter()
+                .filter(|(field, _)| !plain.has_place(field)),
+        );
+        // Both were canonical, so what is made of them is.
+        Spec::from_value(&Value::Object(fields)).unwrap_or(said)
     }
 
     /// Whether it stood there once as one that was made, whatever became of it.

@@ -94,6 +94,10 @@ impl Plain for Memory {
         Spec::from_value(&spec).unwrap()
     }
 
+    fn has_place(&self, field: &str) -> bool {
+        field != "owner"
+    }
+
     async fn check(&self, changeset: &Changeset, _: &State) -> Result<Vec<Reason>, ConnectorError> {
         let taken = changeset.changes.iter().filter(|c| c.id.name() == "taken");
         Ok(taken
@@ -317,7 +321,7 @@ async fn what_the_system_has_no_place_for_stands_as_long_as_its_form_does() {
     place.memory.work();
     assert_eq!(observe(&early).await, other, "another process sees it too");
 
-    // Edited by hand: it says what it says, and is put right.
+    // Edited by hand: it says what it says, its owner is who it was, and it is put right.
     place
         .memory
         .edit("FeatureFlag/flag_1", Some(json!({"rollout": 99})));
@@ -326,7 +330,7 @@ async fn what_the_system_has_no_place_for_stands_as_long_as_its_form_does() {
         .get(&"FeatureFlag/flag_1".parse().unwrap())
         .unwrap()
         .spec;
-    assert_eq!(spec.as_str(), r#"{"rollout":99}"#);
+    assert_eq!(spec.as_str(), r#"{"owner":"suzuki","rollout":99}"#);
     apply(&place, &changeset("c", &adrift, &other)).await;
     assert_eq!(observe(&early).await, other);
 }

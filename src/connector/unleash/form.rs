@@ -16,6 +16,16 @@ use crate::state::Spec;
 const ROLLOUT: &str = "flexibleRollout";
 /// The field of a spec that says what can't be said otherwise. No document has it.
 const BEYOND: &str = "unleash";
+/// The fields of a spec that a form has a place for.
+pub(super) const FIELDS: [&str; 7] = [
+    "enabled",
+    "rollout",
+    "description",
+    "variants",
+    "default_variant",
+    "targeting",
+    BEYOND,
+];
 /// A tag's longest value.
 const MARK: usize = 50;
 /// What weights add up to.

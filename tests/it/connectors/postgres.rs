@@ -7,6 +7,8 @@ use crate::world::postgres::{Server, Sort, database, preparing_database};
 use crate::world::proxy::Side;
 use crate::world::{Layout, SETTINGS, Settings, World, eventually};
 
+mod drifted;
+
 /// What the ward's own program has: flags, and beds that may name one.
 const WARD: &str = "CREATE TABLE flags (name text PRIMARY KEY, enabled boolean NOT NULL, rollout int CHECK (rollout <= 90), teams text[], \
      owner text, expires date, screen text NOT NULL DEFAULT 'wide'); \

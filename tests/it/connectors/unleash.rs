@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::adopt::{flags_of, merge, proposals};
 use crate::connectors::{refusal, secret};
 use crate::world::unleash::{TOKEN, Unleash, take};
 use crate::world::{SETTINGS, World, postgres};
@@ -164,6 +165,50 @@ async fn what_is_changed_in_unleash_by_hand_is_put_back() {
     assert_eq!(world.entries("drift.found").await.len(), 1);
     in_step(&world).await;
     assert_eq!(world.outcomes().await, ["applied", "applied"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_in_unleash_by_hand_is_proposed_where_that_is_said() {
+    let Some((world, unleash)) = world().await else {
+        return;
+    };
+    let config = std::fs::read_to_string(world.path("work/lockstep.yaml")).unwrap();
+    let place = "    environment: development\n";
+    let config = config.replace(place, &format!("{place}    drift: propose\n"));
+    world.write("lockstep.yaml", &config);
+    set(
+        &world,
+        &[("ai_assistant", json!({"enabled": true, "rollout": 10}))],
+    );
+    in_step(&world).await;
+    let strategies = "/projects/default/features/ai_assistant/environments/development/strategies";
+    let there = unleash.get(strategies).await[0].take();
+    let path = format!("{strategies}/{}", there["id"].as_str().unwrap());
+    let mut raised =
+        json!({"name": there["name"], "constraints": [], "parameters": there["parameters"]});
+    raised["parameters"]["rollout"] = json!("30");
+    unleash.call(Method::PUT, &path, Some(raised)).await;
+    for _ in 0..2 {
+        assert_eq!(world.apply().await.code, Some(1));
+        let now = unleash.get(strategies).await;
+        assert_eq!(now[0]["parameters"]["rollout"], "30");
+        assert_eq!(on_medical(&world, "ai_assistant").await["rollout"], 10);
+    }
+    let all = proposals(&world).await;
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let flags: Value = serde_json::from_str(&flags_of(&world, &all[0])).unwrap();
+    assert_eq!(flags["ai_assistant"]["rollout"], 30);
+    // What Unleash has no place for is as it was.
+    assert_eq!(flags["ai_assistant"]["owner"], "sato");
+
+    merge(&world, "1").await;
+    in_step(&world).await;
+    assert_eq!(on_medical(&world, "ai_assistant").await["rollout"], 30);
+    assert_eq!(world.standing("flags").await.0, "in_step");
+    let now = unleash.get(strategies).await;
+    assert_eq!(now[0]["parameters"]["rollout"], "30");
+    in_step(&world).await;
+    assert_eq!(proposals(&world).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::world::{FLAGS, Layout, Process, SETTINGS, Settings, World, eventually, token};
@@ -12,7 +13,7 @@ use crate::world::{FLAGS, Layout, Process, SETTINGS, Settings, World, eventually
 const PULLING: [&str; 2] = ["voicedrive", "kiosk"];
 
 /// A call waits for a client as long as one request may take: short, so that one that is away is asked again soon.
-const IMPATIENT: Settings = Settings {
+pub(super) const IMPATIENT: Settings = Settings {
     request: "3s",
     ..SETTINGS
 };
@@ -65,6 +66,10 @@ impl Pulling {
     }
 
     pub(super) async fn over(store: &str) -> Option<Self> {
+        Self::with(store, &IMPATIENT).await
+    }
+
+    pub(super) async fn with(store: &str, settings: &Settings) -> Option<Self> {
         let node = node()?;
         let world = World::bare(Layout {
             systems: &["medical".to_owned()],
@@ -88,7 +93,7 @@ impl Pulling {
         );
         world.write("config/feature-flags.json", &flags);
         world.commit("start");
-        world.settings(&IMPATIENT);
+        world.settings(settings);
         let settings = std::fs::read_to_string(world.path("lockstep.toml")).unwrap();
         let listens = free();
         std::fs::write(
@@ -123,6 +128,27 @@ impl Pulling {
         (replica, listens)
     }
 
+    /// Which process drives the group.
+    pub(super) async fn driver(&self) -> u32 {
+        let store = self.world.store().await;
+        // The server has a clock of its own.
+        let held = store.lease_holders(Timestamp::UNIX_EPOCH).await.unwrap();
+        store.close().await;
+        let holder = held["group/hospital"].split('-').next().unwrap();
+        holder.parse().unwrap()
+    }
+
+    /// Waits until both clients keep a changeset that they have prepared.
+    pub(super) async fn both_have_staged(&self) {
+        for system in PULLING {
+            eventually(&format!("{system} has prepared"), async || {
+                let staged = self.kept(system)["staged"].clone();
+                staged.as_object().filter(|s| !s.is_empty()).map(|_| ())
+            })
+            .await;
+        }
+    }
+
     /// The client of a system: one in Python, one in TypeScript.
     pub(super) fn client(&self, system: &str, at: SocketAddr, token_file: &str) -> Process {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -141,6 +167,14 @@ impl Pulling {
             .arg(format!("{system}.json"))
             .current_dir(self.world.dir.path());
         Process::start(command, self.world.path(&format!("{system}-client.log")))
+    }
+
+    /// Both clients.
+    pub(super) fn clients(&self, at: SocketAddr) -> [Process; 2] {
+        [
+            self.client("voicedrive", at, "token"),
+            self.client("kiosk", at, "kiosk.token"),
+        ]
     }
 
     pub(super) fn voicedrive(&self) -> Process {

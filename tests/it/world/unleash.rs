@@ -43,7 +43,11 @@ pub(crate) async fn take(database: fn() -> Option<String>) -> Option<Unleash> {
     }
     let mut unleash = Unleash {
         url: turn.as_ref()?.url.clone(),
-        client: reqwest::Client::new(),
+        client: reqwest::Client::builder()
+            // It closes what was idle for some seconds, perhaps just as a request sets out.
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap(),
         turn,
     };
     // A test that failed may have left it as it was then.
