@@ -198,7 +198,7 @@ impl Desk<'_> {
         let steps: Steps = serde_json::from_slice(&text).map_err(|e| ConnectorError::Terminal {
             message: format!("the key {} cannot be read: {e}", keys.staged(id)),
         })?;
-        let becomes = steps.items()?;
+        let becomes = steps.items();
         let mut watched: BTreeSet<String> = BTreeSet::new();
         for (id, _) in &becomes {
             watched.insert(keys.resource(id.as_str()));
