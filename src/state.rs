@@ -16,6 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::{Digest, ResourceRef};
 
+mod canonical;
+
 #[cfg(test)]
 mod tests;
 
@@ -26,19 +28,29 @@ pub const BUCKETS: usize = 256;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spec(Arc<str>);
 
-/// A value that has no canonical JSON form, such as a number that is not finite or an integer beyond 2^53.
+/// What has no canonical JSON form, such as a number that is not finite, an integer beyond 2^53, or text that is not JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("no canonical JSON form: {0}")]
+#[error("{0}")]
 pub struct NotCanonical(String);
 
 impl Spec {
     /// Brings any serializable value into canonical form. Integers beyond 2^53 are refused: RFC 8785 would round them.
     pub fn from_value<T: Serialize>(value: &T) -> Result<Self, NotCanonical> {
-        let value = serde_json::to_value(value).map_err(|e| NotCanonical(e.to_string()))?;
-        exact(&value)?;
+        let none = |why: &dyn fmt::Display| NotCanonical(format!("no canonical JSON form: {why}"));
+        let value = serde_json::to_value(value).map_err(|e| none(&e))?;
+        exact(&value).map_err(|why| none(&why))?;
         serde_json_canonicalizer::to_string(&value)
             .map(|text| Self(text.into()))
-            .map_err(|e| NotCanonical(e.to_string()))
+            .map_err(|e| none(&e))
+    }
+
+    /// The same of JSON as text. What is canonical as it stands, as a system has it from us, is taken over unread.
+    pub fn from_text(text: &str) -> Result<Self, NotCanonical> {
+        if canonical::is_canonical(text) {
+            return Ok(Self(text.into()));
+        }
+        let value: Value = serde_json::from_str(text).map_err(|e| NotCanonical(e.to_string()))?;
+        Self::from_value(&value)
     }
 
     /// Takes over text that is canonical already, as the typed kinds write it. Debug builds check it.
@@ -71,16 +83,16 @@ impl Spec {
     }
 }
 
-fn exact(value: &Value) -> Result<(), NotCanonical> {
+fn exact(value: &Value) -> Result<(), String> {
     const MAX: u64 = 1 << 53;
     match value {
         Value::Number(n)
             if n.as_u64().is_some_and(|n| n > MAX)
                 || n.as_i64().is_some_and(|n| n.unsigned_abs() > MAX) =>
         {
-            Err(NotCanonical(format!(
+            Err(format!(
                 "the integer {n} is beyond 2^53; write it as a string"
-            )))
+            ))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
         Value::Array(items) => items.iter().try_for_each(exact),

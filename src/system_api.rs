@@ -43,8 +43,8 @@ impl Serialize for WireSpec {
 
 impl<'de> Deserialize<'de> for WireSpec {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(d)?;
-        Spec::from_value(&value)
+        let raw = Box::<RawValue>::deserialize(d)?;
+        Spec::from_text(raw.get())
             .map(Self)
             .map_err(serde::de::Error::custom)
     }

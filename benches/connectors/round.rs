@@ -22,11 +22,11 @@ pub(crate) struct Rounds {
 impl Rounds {
     pub(crate) const QUICK: Self = Self {
         rounds: 5,
-        changes: 50,
+        changes: 20,
     };
     pub(crate) const SLOW: Self = Self {
         rounds: 3,
-        changes: 10,
+        changes: 5,
     };
 }
 

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Changeset, ConnectorError, Prepared, Reason, Receipt};
 use crate::ids::{ChangesetId, Digest, Fence, ResourceRef, Revision, SystemName};
 use crate::plan::{Change, Op};
-use crate::state::{Item, Spec, State};
-use crate::system_api::{ChangesetStatus, op_word};
+use crate::state::{Item, State};
+use crate::system_api::{ChangesetStatus, WireSpec, op_word};
 
 /// How many ended changesets are remembered. A request can only be late by a few, and its base and fence are judged as well.
 const REMEMBERED: usize = 256;
@@ -379,14 +378,15 @@ pub(super) type Becomes = (ResourceRef, Option<Arc<Item>>);
 #[serde(deny_unknown_fields)]
 pub(super) struct Steps {
     pub(super) revision: Revision,
-    /// By `kind/name`: the spec as JSON, `null` to delete. A list, so that a spec may be `null` itself.
-    steps: BTreeMap<ResourceRef, Vec<Value>>,
+    /// By `kind/name`: the spec, or none to delete. A list, so that a spec may be `null` itself.
+    steps: BTreeMap<ResourceRef, Vec<WireSpec>>,
 }
 
 impl Steps {
     pub(super) fn of(changeset: &Changeset) -> Self {
         let steps = changeset.changes.iter().map(|change| {
-            let spec = change.after.iter().map(|item| item.spec.value());
+            let spec = change.after.iter();
+            let spec = spec.map(|item| WireSpec(item.spec.clone()));
             (change.id.clone(), spec.collect())
         });
         Self {
@@ -396,18 +396,11 @@ impl Steps {
     }
 
     /// What the changeset makes of each resource.
-    pub(super) fn items(&self) -> Result<Vec<Becomes>, ConnectorError> {
-        let item = |(id, spec): (&ResourceRef, &Vec<Value>)| {
-            let item = match spec.first() {
-                None => None,
-                Some(spec) => {
-                    let spec = Spec::from_value(spec).map_err(|e| ConnectorError::Terminal {
-                        message: format!("{id} as staged: {e}"),
-                    })?;
-                    Some(Arc::new(Item::new(id.clone(), spec)))
-                }
-            };
-            Ok((id.clone(), item))
+    pub(super) fn items(&self) -> Vec<Becomes> {
+        let item = |(id, spec): (&ResourceRef, &Vec<WireSpec>)| {
+            let spec = spec.first();
+            let item = spec.map(|spec| Arc::new(Item::new(id.clone(), spec.0.clone())));
+            (id.clone(), item)
         };
         self.steps.iter().map(item).collect()
     }

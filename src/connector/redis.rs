@@ -1,6 +1,6 @@
 //! The `redis` connector: a system that reads hashes under a prefix.
 //!
-//! What is prepared waits under the prefix, with the journal. A commit is one MULTI/EXEC under WATCH of everything that it was worked out from, and
+//! What is prepared waits under the prefix, with the journal. A commit is one MULTI/EXEC under WATCH of what it was worked out from, and
 //! is worked out again where that has moved: what is seen is the state before or the state after. `docs/connectors.md` says what lies where.
 
 use std::collections::BTreeSet;

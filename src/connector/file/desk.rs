@@ -153,7 +153,7 @@ impl Desk {
         if let Some(content) = self.content.clone().filter(|_| moved) {
             // Edited since the prepare. What was decided happens all the same, and what others wrote stays.
             let steps = kept::steps(&self.place, id)?;
-            let state = advance(&content.state, steps.items()?);
+            let state = advance(&content.state, steps.items());
             let next = self.content_of(steps.revision, state);
             let written = self.format.decided(&next, Some(&content))?;
             self.stage(id, &written)?;

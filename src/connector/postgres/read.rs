@@ -118,7 +118,7 @@ fn item(table: &Table, (kind, name, values): Row) -> Result<Arc<Item>, Connector
     let id = ResourceRef::new(&kind, &name).map_err(|e| wrong(e.to_string()))?;
     let parsed = |text: &str| serde_json::from_str::<Value>(text).map_err(|e| wrong(e.to_string()));
     let spec = match table.columns() {
-        None => parsed(values.into_iter().flatten().next().as_deref().unwrap_or(""))?,
+        None => Spec::from_text(values.into_iter().flatten().next().as_deref().unwrap_or("")),
         Some(columns) => {
             let mut fields = Map::new();
             for (column, value) in columns.iter().zip(values) {
@@ -126,9 +126,9 @@ fn item(table: &Table, (kind, name, values): Row) -> Result<Arc<Item>, Connector
                     fields.insert(column.field.clone(), parsed(&value)?);
                 }
             }
-            Value::Object(fields)
+            Spec::from_value(&Value::Object(fields))
         }
     };
-    let spec = Spec::from_value(&spec).map_err(|e| wrong(e.to_string()))?;
+    let spec = spec.map_err(|e| wrong(e.to_string()))?;
     Ok(Arc::new(Item::new(id, spec)))
 }

@@ -307,7 +307,8 @@ pub(super) fn own_table(schema: &Ident, table: &'static str) -> TableName {
 }
 
 /// What all tables hold, in short: one digest of everything, and, where that is not `$1`, one for each bucket that is not empty. The
-/// parameters from `$2` are the kinds of each table. The rows are read by the server and stay there.
+/// parameters from `$2` are the kinds of each table. The rows are read by the server and stay there, and each is hashed once: taken into what
+/// follows, the hashes would be worked out again wherever they are named.
 pub(super) fn prints(tables: &[Table]) -> String {
     let shorts: Vec<String> = tables
         .iter()
@@ -320,7 +321,7 @@ pub(super) fn prints(tables: &[Table]) -> String {
         shorts.join(" UNION ALL ")
     };
     format!(
-        "WITH shorts AS ({shorts}), \
+        "WITH shorts AS MATERIALIZED ({shorts}), \
          buckets AS (SELECT get_byte(place, 0) AS bucket, sha256(string_agg(place || content, ''::bytea ORDER BY place, content)) \
            AS print FROM shorts GROUP BY 1), \
          whole AS (SELECT sha256(coalesce(string_agg(set_byte('\\x00'::bytea, 0, bucket) || print, ''::bytea ORDER BY bucket), \

@@ -178,7 +178,9 @@ impl Desk<'_> {
         })
     }
 
-    /// Puts together what a staged changeset does. What it touches is watched before it is read.
+    /// Puts together what a staged changeset does. The indexes that it touches are watched before they are read. The hashes are not: they are written
+    /// anew whatever is in them, so what comes of it is the same; and the server looks through all that is watched already for each key that is
+    /// added, and answers nobody meanwhile.
     async fn take_effect(
         &self,
         on: &mut MultiplexedConnection,
@@ -198,14 +200,10 @@ impl Desk<'_> {
         let steps: Steps = serde_json::from_slice(&text).map_err(|e| ConnectorError::Terminal {
             message: format!("the key {} cannot be read: {e}", keys.staged(id)),
         })?;
-        let becomes = steps.items()?;
-        let mut watched: BTreeSet<String> = BTreeSet::new();
-        for (id, _) in &becomes {
-            watched.insert(keys.resource(id.as_str()));
-            watched.insert(keys.index(id.bucket()));
-        }
+        let becomes = steps.items();
+        let touched: BTreeSet<u8> = becomes.iter().map(|(id, _)| id.bucket()).collect();
+        let watched: Vec<String> = touched.into_iter().map(|b| keys.index(b)).collect();
         if !watched.is_empty() {
-            let watched: Vec<String> = watched.into_iter().collect();
             let mut watch = cmd("WATCH");
             watch.arg(&watched);
             watch.query_async::<()>(&mut *on).await.doing(doing)?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, cmd};
-use serde_json::Value;
 
 use super::RedisSettings;
 use super::keys::Keys;
@@ -221,7 +220,6 @@ fn item(keys: &Keys, (bucket, at): (u8, &str), held: &Held) -> Result<Arc<Item>,
     if id.as_str() != at || id.bucket() != bucket {
         return Err(wrong(format!("it says that it is {id}")));
     }
-    let spec: Value = serde_json::from_slice(spec).map_err(|e| wrong(e.to_string()))?;
-    let spec = Spec::from_value(&spec).map_err(|e| wrong(e.to_string()))?;
+    let spec = Spec::from_text(&text(spec)?).map_err(|e| wrong(e.to_string()))?;
     Ok(Arc::new(Item::new(id, spec)))
 }

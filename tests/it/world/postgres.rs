@@ -104,7 +104,9 @@ impl Server {
                 return;
             }
             let why = String::from_utf8_lossy(&said.stderr).into_owned();
-            let starting = why.contains("No such file") || why.contains("starting up");
+            // The socket is there a moment before anybody listens on it.
+            let early = ["No such file", "Connection refused", "starting up"];
+            let starting = early.iter().any(|said| why.contains(said));
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             assert!(starting && Instant::now() < deadline, "{why}\n{log}");
             std::thread::sleep(Duration::from_millis(30));
