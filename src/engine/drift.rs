@@ -59,6 +59,10 @@ impl Engine {
         if heals && scene.settled() {
             self.take_heat(system, &found, &share, memory).await?;
         }
+        if !scene.settled() && !scene.is_good_lost {
+            // What held then is at hand from here on.
+            self.at_good(scene, system, memory).await?;
+        }
         let keep: Option<BTreeSet<ResourceRef>> = if heals {
             let hot = memory.hot.get(system).filter(|_| scene.settled());
             hot.map(|hot| {

@@ -522,9 +522,10 @@ fn field_modes_are_read_and_slips_in_them_are_said() {
     insta::assert_snapshot!(findings, @r#"
     3:108 document/unknown-field: FeatureFlag has no field `rollot` that can have a mode; it has enabled, rollout, owner (rollot) did you mean `rollout`?
     3:132 document/unknown-value: `owner` can't be "mine"; expected one of enforced, initial, observed (mine) -
-    3:138 document/unknown-field: FeatureFlag has no field `until` that can have a mode; it has enabled, rollout, owner (until) -
-    3:155 config/fields: the system `medical` does not take Notice (Notice) add Notice to its `kinds`, or take this away
-    3:181 reference/unknown-kind: there is no kind `Flag` (Flag) known: AccessGrant, FeatureFlag, Notice, Rate
+    3:147 config/fields: FeatureFlag can't be made without `enabled`, so it can't be observed alone (observed) use initial
+    3:165 document/unknown-field: Rate has no field `until` that can have a mode (until) -
+    3:182 config/fields: the system `medical` does not take Notice (Notice) add Notice to its `kinds`, or take this away
+    3:208 reference/unknown-kind: there is no kind `Flag` (Flag) known: AccessGrant, FeatureFlag, Notice, Rate
     "#);
     assert!(read.systems.values().all(|system| system.fields.is_empty()));
 }

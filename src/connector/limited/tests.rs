@@ -116,7 +116,7 @@ async fn what_was_begun_is_ended_on_a_system_that_is_left_in_peace() {
     assert!(limited.digests(None).await.is_err());
     let in_peace = limited.digests(None).await.unwrap_err();
     assert!(in_peace.to_string().contains("left in peace"), "{in_peace}");
-    let id = ChangesetId("begun".into());
+    let id: ChangesetId = "begun".parse().unwrap();
     let refused = limited.commit(&id, Fence(1)).await.unwrap_err();
     assert!(
         matches!(refused, ConnectorError::Refused { .. }),
