@@ -20,7 +20,6 @@ use crate::shelf::shelf;
 #[expect(
     dead_code,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::print_stderr,
     reason = "the tests' own, which end where something is not as expected"
 )]

@@ -4,6 +4,7 @@
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::ConnectorError;
 use super::path::{BESIDE, FilePath};
@@ -14,6 +15,9 @@ pub(super) enum Found {
     Nothing,
     File(Vec<u8>),
 }
+
+/// How long a lock is waited for. Also one that is free is not so while a process that has just been started still holds what its parent had open.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A file's place on this disk, looked at link by link.
 pub(super) struct Place {
@@ -143,7 +147,7 @@ impl Place {
         Ok(look(&self.beside.join(name))?.is_some())
     }
 
-    /// Takes the lock, making the folder where there is none. Does not wait: whoever has it is soon done, and we are asked again.
+    /// Takes the lock, making the folder where there is none. Does not wait for long: whoever has it is soon done, and we are asked again.
     pub(super) fn lock(&self) -> Result<Lock, ConnectorError> {
         let failed = |e: io::Error| broken("the folder for staged changesets cannot be used", &e);
         if look(&self.beside)?.is_none() {
@@ -156,12 +160,21 @@ impl Place {
             .write(true)
             .open(self.beside.join("lock"))
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(ConnectorError::Transient {
-                message: "is being changed by another process or request; try again".to_owned(),
-            }),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(PATIENCE / 20);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(ConnectorError::Transient {
+                        message: "is being changed by another process or request; try again"
+                            .to_owned(),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
         }
     }
 

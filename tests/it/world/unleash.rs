@@ -3,11 +3,13 @@
 //!
 //! `./test` installs it with npm under `tests/peers`. Without it a test that wants it says `skipped`, except where everything must run.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +25,14 @@ struct Server {
     database: String,
     /// The pipe's other end is open for as long as this is.
     process: Child,
+    /// What it said last.
+    said: Said,
 }
+
+type Said = Arc<std::sync::Mutex<VecDeque<String>>>;
+
+/// How much of that is kept.
+const LINES: usize = 60;
 
 /// The server, for one test at a time.
 pub(crate) struct Unleash {
@@ -54,7 +63,7 @@ pub(crate) async fn take(database: fn() -> Option<String>) -> Option<Unleash> {
     if !unleash.is_running() {
         unleash.restart().await;
     }
-    unleash.empty().await;
+    unleash.is_emptied().await;
     Some(unleash)
 }
 
@@ -109,29 +118,33 @@ async fn start(database: String) -> Server {
         .unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let (says, listens) = tokio::sync::oneshot::channel();
+    let said = Said::default();
+    let log = said.clone();
     // Reads on for as long as the server says things, so that it never waits for a reader.
     std::thread::spawn(move || {
         let mut says = Some(says);
-        let mut log = Vec::new();
         for line in lines.map_while(Result::ok) {
-            match line.strip_prefix("listening on ") {
-                Some(port) => {
-                    let _ = says.take().map(|says| says.send(Ok(port.to_owned())));
-                }
-                None if says.is_some() => log.push(line),
-                None => {}
+            if let Some(port) = line.strip_prefix("listening on ") {
+                let _ = says.take().map(|says| says.send(port.to_owned()));
+            }
+            let mut log = log.lock().unwrap();
+            log.push_back(line);
+            if log.len() > LINES {
+                log.pop_front();
             }
         }
-        let _ = says.map(|says| says.send(Err(log.join("\n"))));
     });
-    let said = tokio::time::timeout(Duration::from_secs(240), listens).await;
-    let said = said.expect("Unleash neither starts nor ends").unwrap();
-    assert!(said.is_ok(), "Unleash does not start: {said:?}");
-    let port = said.unwrap();
+    let port = tokio::time::timeout(Duration::from_secs(240), listens).await;
+    assert!(
+        matches!(port, Ok(Ok(_))),
+        "Unleash does not start: {port:?} {said:?}"
+    );
+    let port = port.unwrap().unwrap();
     Server {
         url: format!("http://127.0.0.1:{port}"),
         database,
         process,
+        said,
     }
 }
 
@@ -162,8 +175,12 @@ impl Unleash {
         self.url = self.server().url.clone();
     }
 
-    /// What somebody does there by hand. Anything but a success fails the test.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+    async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, String> {
         let mut request = self
             .client
             .request(method.clone(), format!("{}/api/admin{path}", self.url))
@@ -173,11 +190,24 @@ impl Unleash {
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await.map_err(|e| format!("{e:?}"))?;
         let status = answer.status();
-        let text = answer.text().await.unwrap();
-        assert!(status.is_success(), "{method} {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        let text = answer.text().await.map_err(|e| format!("{e:?}"))?;
+        match status.is_success() {
+            true => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
+            false => Err(format!("{status} {text}")),
+        }
+    }
+
+    /// What somebody does there by hand. Anything but a success fails the test.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let answer = self.try_call(method.clone(), path, body).await;
+        let said = self.turn.as_ref().map(|server| &server.said);
+        assert!(
+            answer.is_ok(),
+            "{method} {path}: {answer:?}; Unleash said {said:?}"
+        );
+        answer.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -188,24 +218,40 @@ impl Unleash {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    async fn names(&self, archived: bool) -> Vec<Value> {
+    async fn names(&self, archived: bool) -> Result<Vec<Value>, String> {
         let path = format!("/search/features?project=IS:default&archived=IS:{archived}&limit=100");
-        let found = self.get(&path).await;
-        let found = found["features"].as_array().unwrap();
-        found.iter().map(|f| f["name"].clone()).collect()
+        let found = self.try_call(Method::GET, &path, None).await?;
+        let found = found["features"].as_array().cloned().unwrap_or_default();
+        Ok(found.iter().map(|f| f["name"].clone()).collect())
     }
 
     /// Takes every feature away, archived ones too.
-    async fn empty(&self) {
+    async fn empty(&self) -> Result<(), String> {
         for (archived, verb) in [(false, "archive"), (true, "delete")] {
             loop {
-                let names = self.names(archived).await;
+                let names = self.names(archived).await?;
                 if names.is_empty() {
                     break;
                 }
                 let path = format!("/projects/default/{verb}");
-                self.post(&path, json!({"features": names})).await;
+                let names = json!({"features": names});
+                self.try_call(Method::POST, &path, Some(names)).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The same, whatever became of it under the test before: what that left under way may break off what is asked now.
+    async fn is_emptied(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while let Err(why) = self.empty().await {
+            let said = self.server().said.clone();
+            assert!(Instant::now() < deadline, "{why}; Unleash said {said:?}");
+            eprintln!("Unleash can't be emptied yet: {why}; it said {said:?}");
+            if !self.is_running() {
+                self.restart().await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
