@@ -3,13 +3,12 @@
 
     pull-client.py http://lockstep.example.org:8800/pull/v1/voicedrive TOKEN_FILE STATE_FILE
 """
-import json, os, pathlib, sys, threading, time, urllib.error, urllib.request
+import json, os, pathlib, sys, time, urllib.error, urllib.request
 
 base, token_file, state_file = sys.argv[1:4]
 token, path = pathlib.Path(token_file).read_text().strip(), pathlib.Path(state_file)
 # "resources" by kind and name; "staged" by changeset, prepared and not yet decided.
 state = json.loads(path.read_text()) if path.exists() else {"revision": None, "resources": {}, "staged": {}}
-turn = threading.Lock()
 
 def ask(method, where, body=None, timeout=30, headers={}):
     request = urllib.request.Request(base + where, method=method, data=None if body is None else json.dumps(body).encode())
@@ -30,13 +29,12 @@ def report():  # all that is held; the answer is its digest
         return json.load(answer)["digest"]
 
 def look():  # does what waits; repeating it has no further effect
-    with turn:
-        waiting = json.load(ask("GET", "/changesets"))["changesets"]
-        for one in waiting:
-            said = {"prepare": prepare, "commit": commit, "abort": abort}[one["phase"]](one)
-            ask("POST", f"/changesets/{one['id']}", said).close()
-        if not waiting:
-            report()
+    waiting = json.load(ask("GET", "/changesets"))["changesets"]
+    for one in waiting:
+        said = {"prepare": prepare, "commit": commit, "abort": abort}[one["phase"]](one)
+        ask("POST", f"/changesets/{one['id']}", said).close()
+    if not waiting:
+        report()
 
 def prepare(one):
     if report() != one["base_digest"]:
@@ -62,15 +60,6 @@ def abort(one):
     save()
     return {"status": "aborted"}
 
-def keep_reporting():  # so that Lockstep knows that this runs
-    while True:
-        time.sleep(60)
-        try:
-            look()
-        except (OSError, ValueError):
-            pass  # the loop below says it
-
-threading.Thread(target=keep_reporting, daemon=True).start()
 last = None
 while True:
     try:
@@ -80,7 +69,7 @@ while True:
             for line in events:  # a silence longer than three heartbeats is a dead connection
                 if line.startswith(b"id:"):
                     last = line[3:].strip().decode()
-                elif line.startswith(b"event:"):
+                elif line.startswith((b"event:", b":")):  # a heartbeat too, so that Lockstep knows that this runs
                     look()
     except urllib.error.HTTPError as error:
         print(f"{error.code}: {error.read().decode()}", file=sys.stderr, flush=True)

@@ -58,15 +58,11 @@ const does = {
   },
 };
 
-async function turn() { // does what waits; repeating it has no further effect
+async function look() { // does what waits; repeating it has no further effect
   const { changesets } = (await (await ask('GET', '/changesets')).json()) as { changesets: Waits[] };
   for (const one of changesets) await ask('POST', `/changesets/${one.id}`, await does[one.phase](one));
   if (!changesets.length) await report();
 }
-let queue = Promise.resolve(); // one turn at a time
-const look = () => (queue = queue.catch(() => {}).then(turn));
-
-setInterval(() => look().catch(() => {}), 60_000); // so that Lockstep knows that this runs
 for (let last = ''; ; await new Promise((again) => setTimeout(again, 1000))) {
   try {
     await look();
@@ -82,7 +78,7 @@ for (let last = ''; ; await new Promise((again) => setTimeout(again, 1000))) {
       text = lines.pop()!;
       for (const line of lines) {
         if (line.startsWith('id:')) last = line.slice(3).trim();
-        if (line.startsWith('event:')) await look();
+        if (/^(event)?:/.test(line)) await look(); // at a heartbeat too, so that Lockstep knows that this runs
       }
     }
   } catch (error) {
