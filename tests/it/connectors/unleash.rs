@@ -254,3 +254,46 @@ async fn what_unleash_cannot_have_keeps_all_where_they_are_and_names_the_field()
         unleash.get("/projects/default/features/ai_assistant/environments/development/strategies");
     assert_eq!(kept.await[0]["parameters"]["rollout"], "10");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_made_in_unleash_is_lockstep_s_once_it_is_adopted_and_another_repo_s_is_not() {
+    let Some((world, unleash)) = world().await else {
+        return;
+    };
+    for name in ["by_hand", "of_others"] {
+        let feature = json!({"name": name, "type": "release", "description": name});
+        unleash.post("/projects/default/features", feature).await;
+    }
+    let assistant = ("ai_assistant", json!({"enabled": true, "rollout": 10}));
+    set(&world, std::slice::from_ref(&assistant));
+    in_step(&world).await;
+    let tag = json!({"type": "lockstep", "value": "another-repo"});
+    unleash.post("/features/of_others/tags", tag).await;
+    let refused = world.run(&["adopt", "flags", "--only", "of_others"]).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{why}");
+    let part = "FeatureFlag/of_others on flags belongs to another-repo";
+    assert!(why.contains(part), "{why}");
+    assert!(proposals(&world).await.is_empty());
+
+    world.ok(&["adopt", "flags", "--only", "by_hand"]).await;
+    let all = proposals(&world).await;
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let flags: Value = serde_json::from_str(&flags_of(&world, &all[0])).unwrap();
+    assert_eq!(flags["by_hand"]["enabled"], false, "{flags}");
+    merge(&world, "1").await;
+    in_step(&world).await;
+    let archived = "/search/features?project=IS:default&archived=IS:true";
+    assert_eq!(unleash.get(archived).await["total"], 0);
+
+    // What is taken out of the repo from then on is archived, as what Lockstep made; what is another's stays.
+    world.git_in("work", &["fetch", "--quiet", "origin"]);
+    world.git_in("work", &["reset", "--quiet", "--hard", "origin/main"]);
+    set(&world, std::slice::from_ref(&assistant));
+    in_step(&world).await;
+    let gone = unleash.get(archived).await;
+    assert_eq!(gone["total"], 1, "{gone}");
+    assert_eq!(gone["features"][0]["name"], "by_hand");
+    let theirs = unleash.get("/projects/default/features/of_others").await;
+    assert_eq!(theirs["archived"], false, "{theirs}");
+}
