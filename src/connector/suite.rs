@@ -106,6 +106,9 @@ macro_rules! behaviours {
             what_another_hand_changed_is_seen,
             ten_thousand_changes_are_one_changeset,
             any_name_and_spec_comes_back_as_it_was,
+            another_repo_is_refused_and_both_are_named,
+            looking_changes_nothing,
+            what_it_says_it_can_do_is_so,
         );
     };
 }

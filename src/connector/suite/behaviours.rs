@@ -310,3 +310,65 @@ pub(super) async fn any_name_and_spec_comes_back_as_it_was<R: Rig>(rig: R) {
     let rig = rig.restart().await;
     assert_eq!(observe(rig.connector()).await.unwrap(), all);
 }
+
+/// Promise 9, and a foreign owner's mark is an error that names both.
+pub(super) async fn another_repo_is_refused_and_both_are_named<R: Rig>(rig: R) {
+    let connector = rig.connector();
+    let (empty, one, two) = (State::default(), R::flags(2, 10), R::flags(2, 20));
+    let from = |owner: &str, changeset: Changeset| Changeset {
+        owner: Some(owner.into()),
+        ..changeset
+    };
+    apply(connector, &from("repo-a", changeset("a", 1, &empty, &one))).await;
+    let theirs = from("repo-b", changeset("b", 2, &one, &two));
+    let refused = connector.prepare(&theirs).await;
+    let said = format!("{refused:?}");
+    assert!(
+        refused.is_err() && said.contains("repo-a") && said.contains("repo-b"),
+        "{said}"
+    );
+    assert_eq!(observe(connector).await.unwrap(), one);
+    apply(connector, &from("repo-a", changeset("c", 3, &one, &two))).await;
+    assert_eq!(observe(connector).await.unwrap(), two);
+}
+
+/// What a plan is made from can be asked for at any time.
+pub(super) async fn looking_changes_nothing<R: Rig>(rig: R) {
+    let connector = rig.connector();
+    let (empty, one, two) = (State::default(), R::flags(3, 10), R::flags(3, 20));
+    apply(connector, &changeset("a", 1, &empty, &one)).await;
+    let next = changeset("b", 1, &one, &two);
+    let ids: Vec<_> = one.items().map(|item| item.id.clone()).collect();
+    let looker = rig.another();
+    for _ in 0..2 {
+        assert_eq!(observe(&*looker).await.unwrap(), one);
+        looker.marks(&ids).await.unwrap();
+        assert_eq!(looker.unfit(&next.changes).await, Ok(Vec::new()));
+        let digest = Some(one.digest());
+        assert_eq!(looker.digests(digest).await, Ok(Seen::Unchanged));
+    }
+    assert_eq!(
+        connector.digests(Some(one.digest())).await,
+        Ok(Seen::Unchanged)
+    );
+    apply(connector, &next).await;
+    assert_eq!(observe(connector).await.unwrap(), two);
+}
+
+/// What it says of itself is what it does, and the same to whoever asks and whenever.
+pub(super) async fn what_it_says_it_can_do_is_so<R: Rig>(rig: R) {
+    let capabilities = rig.connector().capabilities();
+    assert_eq!(rig.another().capabilities(), capabilities);
+    let rig = rig.restart().await;
+    let connector = rig.connector();
+    assert_eq!(connector.capabilities(), capabilities);
+    let (empty, one) = (State::default(), R::flags(2, 10));
+    apply(connector, &changeset("a", 1, &empty, &one)).await;
+    if capabilities.digest {
+        let digest = Some(one.digest());
+        assert_eq!(connector.digests(digest).await, Ok(Seen::Unchanged));
+    }
+    let always = (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
+    let feed = connector.audit(always, None).await;
+    assert_eq!(feed.is_ok(), capabilities.audit, "{:?}", feed.err());
+}

@@ -57,6 +57,10 @@ impl Rig for OverScim {
             "grants alone, to users that are there",
         ),
         ("what_another_hand_changed_is_seen", "see its own tests"),
+        (
+            "another_repo_is_refused_and_both_are_named",
+            "by the marks of groups",
+        ),
     ];
     const MANY: u32 = PEOPLE;
     const SOME: u32 = 20;
