@@ -14,7 +14,6 @@ use super::ownership::Beyond;
 use super::target::Target;
 use super::urgent::Ahead;
 use super::{Engine, EngineError};
-use crate::config::FieldModes;
 use crate::ids::{Digest, Fence, Revision, SystemName};
 use crate::plan;
 use crate::record::{ConnectorError, Failure, Failures};
@@ -116,29 +115,10 @@ fn settled(
             memory.settled.remove(system);
             continue;
         };
-        let of = (desired.digest(), there.digest());
-        let known = memory.settled.get(system);
-        let known = known.filter(|known| known.of == of && known.modes == *modes);
-        let state = match known {
-            Some(known) => known.state.clone(),
-            None => plan::fields::settled(desired, there, modes),
-        };
-        *desired = state.clone();
-        let settled = Settled {
-            of,
-            modes: modes.clone(),
-            state,
-        };
-        memory.settled.insert(system.clone(), settled);
+        let last = memory.settled.entry(system.clone()).or_default();
+        *desired = last.next(desired, there, modes);
     }
     all
-}
-
-/// What a system should have with some fields as they are there, and of which digests and modes that holds.
-pub(super) struct Settled {
-    of: (Digest, Digest),
-    modes: FieldModes,
-    state: State,
 }
 
 /// What a group is to be held to, and what was seen of its systems.

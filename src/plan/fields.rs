@@ -23,12 +23,67 @@ type Modes = BTreeMap<String, FieldMode>;
 
 /// `desired` as it is to be compared with `there`: fields that are not enforced as they are there.
 pub fn settled(desired: &State, there: &State, modes: &FieldModes) -> State {
+    settled_after(desired, there, modes, None)
+}
+
+/// The last answer for a system, so that the next one costs what has changed since.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    modes: FieldModes,
+    desired: State,
+    there: State,
+    state: State,
+}
+
+impl Settled {
+    /// What [`settled`] says of these, of which the last ones were much the same.
+    pub fn next(&mut self, desired: &State, there: &State, modes: &FieldModes) -> State {
+        let known = (self.modes == *modes).then_some(&*self);
+        let state = settled_after(desired, there, modes, known);
+        *self = Self {
+            modes: modes.clone(),
+            desired: desired.clone(),
+            there: there.clone(),
+            state: state.clone(),
+        };
+        state
+    }
+
+    /// The bucket that came of these two, if it was these.
+    fn bucket(
+        &self,
+        index: u8,
+        desired: &Arc<Bucket>,
+        there: &Arc<Bucket>,
+    ) -> Option<&Arc<Bucket>> {
+        let at = usize::from(index);
+        let is_last = |state: &State, bucket: &Arc<Bucket>| {
+            state
+                .buckets()
+                .get(at)
+                .is_some_and(|last| Arc::ptr_eq(last, bucket))
+        };
+        let same = is_last(&self.desired, desired) && is_last(&self.there, there);
+        self.state.buckets().get(at).filter(|_| same)
+    }
+}
+
+fn settled_after(
+    desired: &State,
+    there: &State,
+    modes: &FieldModes,
+    known: Option<&Settled>,
+) -> State {
     if modes.is_empty() {
         return desired.clone();
     }
     let mut replaced = Vec::new();
     for (index, (wanted, has)) in (0..=u8::MAX).zip(desired.buckets().iter().zip(there.buckets())) {
         if wanted.is_known_same(has) {
+            continue;
+        }
+        if let Some(bucket) = known.and_then(|known| known.bucket(index, wanted, has)) {
+            replaced.push((index, bucket.clone()));
             continue;
         }
         let (mut items, mut is_other) = (Vec::with_capacity(wanted.items().len()), false);

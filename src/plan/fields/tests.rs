@@ -55,6 +55,27 @@ proptest! {
         prop_assert_eq!(settled(&desired, &there, &FieldModes::default()), desired);
     }
 
+    /// What is remembered saves work and says nothing else.
+    #[test]
+    fn what_is_remembered_changes_nothing(states in proptest::collection::vec((state(), state(), any::<bool>()), 1..6)) {
+        let mut settled_last = Settled::default();
+        let mut last: Option<(State, State)> = None;
+        for (desired, there, keeps) in states {
+            // Often only one side moves, or neither.
+            let (desired, there) = match last {
+                Some((desired, _)) if keeps => (desired, there),
+                _ => (desired, there),
+            };
+            for _ in 0..2 {
+                let state = settled_last.next(&desired, &there, &modes());
+                prop_assert_eq!(state, settled(&desired, &there, &modes()));
+            }
+            let plain = settled_last.next(&desired, &there, &FieldModes::default());
+            prop_assert_eq!(&plain, &desired);
+            last = Some((desired, there));
+        }
+    }
+
     /// Each field has the value of the one whose it is, and no resource comes or goes.
     #[test]
     fn every_field_is_its_owner_s(desired in state(), there in state()) {
