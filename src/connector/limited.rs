@@ -44,10 +44,15 @@ struct Circuit {
 }
 
 impl Circuit {
-    /// How long it is still left in peace. One call is let through when that is over, and decides.
-    fn remaining(&self, now: Instant) -> Option<Duration> {
+    /// How long it is still left in peace. When that is over one call is let through, and decides; all others wait for what it says, or for as
+    /// long again where it says nothing.
+    fn enter(&mut self, pause: Duration, now: Instant) -> Option<Duration> {
         let until = self.open_until?;
-        (until > now).then(|| until - now)
+        if until > now {
+            return Some(until - now);
+        }
+        self.open_until = Some(now + pause);
+        None
     }
 
     fn heard(&mut self, breaker: Breaker, failed: bool, now: Instant) {
@@ -111,14 +116,17 @@ impl Limited {
         &self,
         call: impl Future<Output = Result<T, ConnectorError>> + Send,
     ) -> Result<T, ConnectorError> {
-        if let Some(remaining) = self.circuit().remaining(Instant::now()) {
-            return Err(ConnectorError::Transient {
-                message: format!(
-                    "it failed {} times in a row and is left in peace for another {} s",
-                    self.circuit().failures,
-                    remaining.as_secs() + 1
-                ),
-            });
+        if let Some(breaker) = self.limits.breaker {
+            let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(remaining) = circuit.enter(breaker.pause, Instant::now()) {
+                return Err(ConnectorError::Transient {
+                    message: format!(
+                        "it failed {} times in a row and is left in peace for another {} s",
+                        circuit.failures,
+                        remaining.as_secs() + 1
+                    ),
+                });
+            }
         }
         self.ask(call).await
     }
@@ -152,10 +160,6 @@ impl Limited {
                 .heard(breaker, failed, Instant::now());
         }
         answer
-    }
-
-    fn circuit(&self) -> Circuit {
-        *self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -148,18 +148,25 @@ fn what_fails_again_and_again_is_left_in_peace_and_then_asked_once() {
     };
     let now = Instant::now();
     let mut circuit = Circuit::default();
+    let pause = breaker.pause;
     for _ in 0..2 {
         circuit.heard(breaker, true, now);
-        assert_eq!(circuit.remaining(now), None);
+        assert_eq!(circuit.enter(pause, now), None);
     }
     circuit.heard(breaker, true, now);
-    assert_eq!(circuit.remaining(now), Some(breaker.pause));
-    let over = now + breaker.pause;
-    assert_eq!(circuit.remaining(over), None);
-    // Still down: one call found that out.
+    assert_eq!(circuit.enter(pause, now), Some(pause));
+    let over = now + pause;
+    // One tries, and nobody else before it has an answer.
+    assert_eq!(circuit.enter(pause, over), None);
+    assert_eq!(circuit.enter(pause, over), Some(pause));
     circuit.heard(breaker, true, over);
-    assert_eq!(circuit.remaining(over), Some(breaker.pause));
-    circuit.heard(breaker, false, over + breaker.pause);
+    assert_eq!(circuit.enter(pause, over), Some(pause));
+    // It was given up without one.
+    let over = over + pause;
+    assert_eq!(circuit.enter(pause, over), None);
+    let over = over + pause;
+    assert_eq!(circuit.enter(pause, over), None);
+    circuit.heard(breaker, false, over);
     assert_eq!(circuit, Circuit::default());
 }
 
