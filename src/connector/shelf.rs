@@ -2,6 +2,8 @@
 //! drives the system sees the same.
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::ConnectorError;
 use crate::ids::Digest;
@@ -49,4 +51,36 @@ pub trait Shelf: Send + Sync {
 
     /// The names that begin so, sorted by bytes.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, ConnectorError>;
+}
+
+/// Reads a text as the JSON that a connector wrote, with the digest that a write in its place has to name.
+pub(super) async fn page<T: DeserializeOwned>(
+    shelf: &dyn Shelf,
+    name: &str,
+) -> Result<Option<(T, Digest)>, ConnectorError> {
+    let Some(kept) = shelf.read(name).await? else {
+        return Ok(None);
+    };
+    let value = serde_json::from_str(&kept.text).map_err(|e| ConnectorError::Terminal {
+        message: format!("what the store keeps of it as {name} cannot be read: {e}"),
+    })?;
+    Ok(Some((value, kept.digest)))
+}
+
+/// Writes a value as JSON. Where another has been written meanwhile, whoever did so does the same work: what is done is to be thought over.
+pub(super) async fn put<T: Serialize>(
+    shelf: &dyn Shelf,
+    name: &str,
+    over: Option<Digest>,
+    value: &T,
+) -> Result<Digest, ConnectorError> {
+    let text = serde_json::to_string(value).map_err(|e| ConnectorError::Terminal {
+        message: format!("{name} cannot be written: {e}"),
+    })?;
+    match shelf.write(name, over, &text).await? {
+        Put::Done(digest) => Ok(digest),
+        Put::Overtaken => Err(ConnectorError::Transient {
+            message: "is being changed by another process or request; try again".to_owned(),
+        }),
+    }
 }

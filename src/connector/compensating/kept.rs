@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::Plain;
 use crate::connector::journal::Becomes;
-use crate::connector::shelf::{Put, Shelf};
+pub(super) use crate::connector::shelf::put;
+use crate::connector::shelf::{self, Shelf};
 use crate::connector::{ConnectorError, journal};
 use crate::ids::{ChangesetId, Digest, ResourceRef, Revision};
 use crate::state::{Item, Spec};
@@ -34,34 +35,11 @@ pub(super) async fn page<T: DeserializeOwned>(
     shelf: &dyn Shelf,
     name: &str,
 ) -> Result<Option<Page<T>>, ConnectorError> {
-    let Some(kept) = shelf.read(name).await? else {
-        return Ok(None);
-    };
-    let value = serde_json::from_str(&kept.text).map_err(|e| ConnectorError::Terminal {
-        message: format!("what the store keeps of it as {name} cannot be read: {e}"),
-    })?;
-    Ok(Some(Page {
+    let page = shelf::page(shelf, name).await?;
+    Ok(page.map(|(value, digest)| Page {
         value,
-        digest: Some(kept.digest),
+        digest: Some(digest),
     }))
-}
-
-/// Writes a text of ours. Whoever else wrote it meanwhile does the same work: they go on, and we ask again.
-pub(super) async fn put<T: Serialize>(
-    shelf: &dyn Shelf,
-    name: &str,
-    over: Option<Digest>,
-    value: &T,
-) -> Result<Digest, ConnectorError> {
-    let text = serde_json::to_string(value).map_err(|e| ConnectorError::Terminal {
-        message: format!("{name} cannot be written: {e}"),
-    })?;
-    match shelf.write(name, over, &text).await? {
-        Put::Done(digest) => Ok(digest),
-        Put::Overtaken => Err(ConnectorError::Transient {
-            message: "is being changed by another process; try again".to_owned(),
-        }),
-    }
 }
 
 /// Which revision was committed last.

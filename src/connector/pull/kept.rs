@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::pages::{self, DESIRED, Holding, SEEN};
 use super::wire::Changes;
 use crate::connector::journal::Journal;
-use crate::connector::shelf::{Put, Shelf};
+pub(super) use crate::connector::shelf::put;
+use crate::connector::shelf::{self, Shelf};
 use crate::connector::{Changeset, ConnectorError, Reason};
 use crate::ids::{ChangesetId, Digest, Fence, Revision};
 
@@ -36,34 +37,8 @@ pub(super) async fn page<T: DeserializeOwned>(
     shelf: &dyn Shelf,
     name: &str,
 ) -> Result<Option<Page<T>>, ConnectorError> {
-    let Some(kept) = shelf.read(name).await? else {
-        return Ok(None);
-    };
-    let value = serde_json::from_str(&kept.text).map_err(|e| ConnectorError::Terminal {
-        message: format!("what the store keeps of it as {name} cannot be read: {e}"),
-    })?;
-    Ok(Some(Page {
-        value,
-        digest: kept.digest,
-    }))
-}
-
-/// Writes a text of ours. Where another has been written meanwhile, what is done is to be thought over.
-pub(super) async fn put<T: Serialize>(
-    shelf: &dyn Shelf,
-    name: &str,
-    over: Option<Digest>,
-    value: &T,
-) -> Result<Digest, ConnectorError> {
-    let text = serde_json::to_string(value).map_err(|e| ConnectorError::Terminal {
-        message: format!("{name} cannot be written: {e}"),
-    })?;
-    match shelf.write(name, over, &text).await? {
-        Put::Done(digest) => Ok(digest),
-        Put::Overtaken => Err(ConnectorError::Transient {
-            message: "is being changed by another process or request; try again".to_owned(),
-        }),
-    }
+    let page = shelf::page(shelf, name).await?;
+    Ok(page.map(|(value, digest)| Page { value, digest }))
 }
 
 pub(super) async fn journal(shelf: &dyn Shelf) -> Result<Option<Page<Journal>>, ConnectorError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::directory::Group;
 use super::{Grants, KIND, member};
 use crate::connector::ConnectorError;
-use crate::connector::shelf::Put;
+use crate::connector::shelf;
 use crate::ids::ResourceRef;
 use crate::state::{Item, State};
 
@@ -123,13 +123,8 @@ impl Grants {
     pub(super) async fn aliases(
         &self,
     ) -> Result<(BTreeMap<String, String>, Option<crate::ids::Digest>), ConnectorError> {
-        let Some(kept) = self.shelf.read(NAMES).await? else {
-            return Ok((BTreeMap::new(), None));
-        };
-        let names = serde_json::from_str(&kept.text).map_err(|e| ConnectorError::Terminal {
-            message: format!("what the store keeps of it as {NAMES} cannot be read: {e}"),
-        })?;
-        Ok((names, Some(kept.digest)))
+        let page = shelf::page(&*self.shelf, NAMES).await?;
+        Ok(page.map_or_else(Default::default, |(names, digest)| (names, Some(digest))))
     }
 
     /// Remembers names that users don't say themselves.
@@ -140,14 +135,8 @@ impl Grants {
         if names == before {
             return Ok(());
         }
-        let text = serde_json::to_string(&names).map_err(|e| ConnectorError::Terminal {
-            message: format!("{NAMES} cannot be written: {e}"),
-        })?;
-        match self.shelf.write(NAMES, over, &text).await? {
-            Put::Done(_) => Ok(()),
-            Put::Overtaken => Err(ConnectorError::Transient {
-                message: "is being changed by another process; try again".to_owned(),
-            }),
-        }
+        shelf::put(&*self.shelf, NAMES, over, &names)
+            .await
+            .map(drop)
     }
 }
